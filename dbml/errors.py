@@ -1,0 +1,72 @@
+"""Every error and warning a person can meet, under one base.
+
+A message says who, what must be, what came, what exists, and a hint: build it with `describe`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DbmlError(Exception):
+    """Base of every error that dbml raises on purpose."""
+
+
+class InvalidParameter(DbmlError, ValueError):
+    """A hyperparameter or option has a value outside its declared rule."""
+
+
+class InvalidData(DbmlError, ValueError):
+    """The rows cannot be learned from or scored: none left, one class, a target that is all NULL."""
+
+
+class UnknownName(DbmlError, LookupError):
+    """A table, column, model, version, option or model type does not exist."""
+
+
+class UnsupportedColumn(DbmlError, TypeError):
+    """A column cannot be a feature, or has another type than the model needs."""
+
+
+class NotFitted(DbmlError, ValueError, AttributeError):
+    """The estimator has not been fitted yet."""
+
+
+class RegistryError(DbmlError):
+    """A model could not be saved, read or changed: damaged bytes, a newer version, a read-only database."""
+
+
+class StatementError(DbmlError, ValueError):
+    """A model statement is not well formed."""
+
+
+class ExhaustedMemory(DbmlError, MemoryError):
+    """The work does not fit in `memory_limit`, or there is no room left to spill."""
+
+
+class DbmlWarning(UserWarning):
+    """Base of every warning that dbml emits."""
+
+
+class ConvergenceWarning(DbmlWarning):
+    """A solver stopped before it reached its tolerance."""
+
+
+class InterruptedTraining(DbmlWarning):
+    """Training was interrupted; the best model so far was kept."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the known name closest to `name`, or an empty string."""
+    known = list(known)
+    folded = {candidate.casefold(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    return f"; did you mean {folded[close[0]]!r}?" if close else ""
+
+
+def listing(names: Iterable[str], most: int = 12) -> str:
+    """Return names joined by commas, cut after `most` with the number left out."""
+    names = list(names)
+    shown = ", ".join(names[:most])
+    return shown + (f", … {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,82 @@
+"""The `Data` an estimator reads: six access patterns over rows that live anywhere."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbml.passes.block import Block
+from dbml.passes.plan import Plan
+from dbml.passes.schema import Schema, Statistics
+from dbml.passes.step import Order, Sequential, State, Step
+
+T = TypeVar("T")
+
+
+class Data(ABC):
+    """Encoded rows of one source, for one estimator.
+
+    Attributes
+    ----------
+    schema : Schema
+        Encoding and target.
+    plan : Plan
+        What is read and why; grows with every pass. Estimators add their decisions: ``data.plan = data.plan.decide(…)``.
+    """
+
+    schema: Schema
+    plan: Plan
+
+    @property
+    @abstractmethod
+    def statistics(self) -> Statistics:
+        """Statistics of the terms; computed on first use from the cheapest place that has them."""
+
+    @abstractmethod
+    def fold(self, *steps: Step, order: Order = Sequential(), purpose: str = "") -> tuple[State, ...]:  # noqa: B008
+        """Run one pass over all rows and return the final state of each step.
+
+        `purpose` names the pass in the plan and in the progress display.
+        """
+
+    @abstractmethod
+    def map(self, function: Callable[[Block], T], purpose: str = "") -> Iterator[T]:
+        """Apply `function` to every block, on all cores; yield the results in row order."""
+
+    @abstractmethod
+    def sample(self, n: int, seed: int) -> Block:
+        """Return about `n` rows (all of them if there are fewer) as one block that the caller owns.
+
+        Reads only the row groups it needs, spread over the source.
+        """
+
+    @abstractmethod
+    def take(self, terms: Sequence[int] | NDArray[np.intp]) -> Data:
+        """Return the data restricted to some terms (ascending numbers); only the columns they need are scanned.
+
+        The restricted data renumbers its terms 0, 1, … in the given order, dense ones first as ever.
+        """
+
+    @abstractmethod
+    def materialise(self) -> Data:
+        """Return the data with its encoded blocks kept: in memory within the budget, else spilled to Arrow files.
+
+        For solvers that pass many times. Close it (context manager) to free memory and files.
+        """
+
+    @abstractmethod
+    def lookup(self, keys: NDArray, column: str) -> Block:
+        """Return the rows whose `column` is one of `keys`, by an index or a pruned zone, in the order of the source."""
+
+    def close(self) -> None:
+        """Free what this object holds; reading from it afterwards is an error."""
+
+    def __enter__(self) -> Data:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()

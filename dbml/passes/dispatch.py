@@ -1,0 +1,91 @@
+"""From what a person passed to a `Data`, and from a model to predictions, by the type of X.
+
+Whoever understands a type registers for it: `dbml.data` for what can be read, `dbml.registry` for what is scored in
+the database. The packages that register are named by `provide` in `dbml/__init__.py` and loaded at first use, so
+that importing dbml stays cheap and no import goes up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dbml.errors import InvalidData
+
+if TYPE_CHECKING:
+    from dbml.passes.data import Data
+    from dbml.passes.schema import Schema, Task
+
+_providers: list[Callable[[], object]] = []
+_readers: list[tuple[Callable[[Any], bool], Callable[..., Data]]] = []
+_scorers: list[tuple[Callable[[Any], bool], Callable[..., Any]]] = []
+
+
+def provide(load: Callable[[], object]) -> None:
+    """Name a package that registers readers or scorers when it is imported; called once, at first use."""
+    _providers.append(load)
+
+
+def register_reader(accepts: Callable[[Any], bool], read: Callable[..., Data]) -> None:
+    """Register `read(X, y, sample_weight=, task=, schema=, options=) -> Data` for the X that `accepts` recognises."""
+    _readers.append((accepts, read))
+
+
+def register_scorer(accepts: Callable[[Any], bool], score: Callable[..., Any]) -> None:
+    """Register `score(model, X, method) -> Any` for an X that is scored where it lies (a relation)."""
+    _scorers.append((accepts, score))
+
+
+def _load() -> None:
+    while _providers:
+        _providers.pop(0)()
+
+
+def as_data(
+    X: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any = None,
+    task: Task = "none",
+    schema: Schema | None = None,
+    con: Any = None,
+    options: dict[str, Any] | None = None,
+) -> Data:
+    """Return the `Data` over X.
+
+    Parameters
+    ----------
+    X : relation, table name or SQL (with `con`), Arrow table or reader, DataFrame, ndarray or SciPy sparse matrix
+        The rows.
+    y : array, column name or None
+        Target. A name when X has columns; None with a `task` means the column ``label``.
+    sample_weight : array, column name or None
+        Weights.
+    task : {"regression", "classification", "none"}
+        How the target is read. Rows with a missing target are left out of tables; in arrays they are an error.
+    schema : Schema, optional
+        The schema of a fitted model: encode as it says (matching columns by name) instead of learning one.
+    con : connection, optional
+        Where a table name or SQL is looked up.
+    options : dict, optional
+        Encoding options: ``max_levels``, ``min_level_rows``, ``sparse``, ``exclude``, ….
+
+    Raises
+    ------
+    InvalidData
+        No reader understands the type of X, or what it holds cannot be learned from.
+    """
+    _load()
+    for accepts, read in _readers:
+        if accepts(X):
+            return read(X, y, sample_weight=sample_weight, task=task, schema=schema, con=con, options=options or {})
+    raise InvalidData(
+        f"X must be a DuckDB relation, a table name or SQL with con=, an Arrow table, a DataFrame, an array or a "
+        f"SciPy sparse matrix; got {type(X).__module__}.{type(X).__qualname__}"
+    )
+
+
+def find_scorer(X: Any) -> Callable[..., Any] | None:
+    """Return the scorer for an X that is scored where it lies, or None: then blocks are streamed through the model."""
+    _load()
+    return next((score for accepts, score in _scorers if accepts(X)), None)
