@@ -1,0 +1,111 @@
+"""SQL pieces that the training scan and the scoring expressions share, each rule in one place.
+
+All functions take and return SQL text for DuckDB. A `value` argument is an expression, already quoted. Any column type
+is accepted everywhere: a value that cannot be what the model needs becomes NULL, never an error.
+"""
+
+from __future__ import annotations
+
+import math
+
+from dbml_sql.features import Feature, Part
+
+MICROSECONDS_PER_DAY = 86_400_000_000
+
+
+def identifier(name: str) -> str:
+    """Return a quoted name: ``"dep hour"``."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def string(text: str) -> str:
+    """Return a string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def double(number: float) -> str:
+    """Return a DOUBLE literal that reads back bit for bit (a bare ``1.5`` would be a DECIMAL)."""
+    if not math.isfinite(number):
+        return f"CAST('{number}' AS DOUBLE)"
+    text = repr(float(number))
+    return text if "e" in text else f"{text}e0"
+
+
+def number(value: str) -> str:
+    """Return the value as DOUBLE: NULL where it cannot be cast; NaN and infinities stay (see `missing`)."""
+    return f"TRY_CAST({value} AS DOUBLE)"
+
+
+def missing(number_value: str) -> str:
+    """Return whether a DOUBLE is missing: NULL, NaN or infinite. Never NULL itself."""
+    return f"NOT coalesce(isfinite({number_value}), false)"
+
+
+def finite(number_value: str) -> str:
+    """Return a DOUBLE, NULL where it is missing."""
+    return f"CASE WHEN isfinite({number_value}) THEN {number_value} END"
+
+
+def category(value: str) -> str:
+    """Return the text of a category's value; NULL stays NULL."""
+    return f"CAST({value} AS VARCHAR)"
+
+
+def vector(value: str) -> str:
+    """Return FLOAT[d], DOUBLE[d] or a list as DOUBLE[]: element i is ``vector[i]``, NULL beyond its end."""
+    return f"TRY_CAST({value} AS DOUBLE[])"
+
+
+def indices(value: str) -> str:
+    """Return the indices of sparse rows as BIGINT[]."""
+    return f"TRY_CAST({value} AS BIGINT[])"
+
+
+def text_map(value: str) -> str:
+    """Return a MAP (or a STRUCT) as MAP(VARCHAR, DOUBLE): keys by their text."""
+    return f"TRY_CAST({value} AS MAP(VARCHAR, DOUBLE))"
+
+
+def utc_timestamp(value: str) -> str:
+    """Return a DATE or any TIMESTAMP as TIMESTAMP in UTC, whatever the session's time zone.
+
+    ``CAST(timestamptz AS TIMESTAMP)`` would give local time and ``month(timestamptz)`` is 20 times slower, so those go
+    through microseconds since 1970. DuckDB folds the test of the type away when it binds the query.
+    """
+    zoned = f"make_timestamp(epoch_us(TRY_CAST({value} AS TIMESTAMPTZ)))"
+    return (
+        f"CASE WHEN typeof({value}) = 'TIMESTAMP WITH TIME ZONE' THEN {zoned} ELSE TRY_CAST({value} AS TIMESTAMP) END"
+    )
+
+
+def calendar_part(value: str, part: Part) -> str:
+    """Return a calendar part in UTC, NULL for NULL and for infinite dates.
+
+    ``epoch`` is DOUBLE, days since 1970 with a fraction for the time of day (microseconds as BIGINT divided by
+    8.64e10, so that every reader gets the same bits). ``year``, ``month`` (1 to 12), ``weekday`` (0 = Sunday, DuckDB's
+    ``weekday``) and ``hour`` (0 to 23) are BIGINT; they are categories by their text.
+    """
+    utc = utc_timestamp(value)
+    if part == "epoch":
+        return f"epoch_us({utc}) / {double(MICROSECONDS_PER_DAY)}"
+    return f"{part}({utc})"
+
+
+def feature_value(feature: Feature, value: str | None = None) -> str:
+    """Return what a feature reads from its column, before levels, fill and flag.
+
+    Parameters
+    ----------
+    feature : Feature
+        ``number`` and part ``epoch`` give DOUBLE, ``category`` and other parts VARCHAR, ``vector`` DOUBLE[],
+        ``lists`` its indices as BIGINT[] (its values, in another column, are a `vector`), ``map``
+        MAP(VARCHAR, DOUBLE).
+    value : str, optional
+        Expression of the column; its quoted name by default.
+    """
+    value = identifier(feature.column) if value is None else value
+    if feature.part is not None:
+        read = calendar_part(value, feature.part)
+        return read if feature.kind == "number" else category(read)
+    readers = {"number": number, "category": category, "vector": vector, "lists": indices, "map": text_map}
+    return readers[feature.kind](value)
