@@ -38,7 +38,7 @@ def number(value: str) -> str:
 
 def missing(number_value: str) -> str:
     """Return whether a DOUBLE is missing: NULL, NaN or infinite. Never NULL itself."""
-    return f"NOT coalesce(isfinite({number_value}), false)"
+    return f"(NOT coalesce(isfinite({number_value}), false))"
 
 
 def finite(number_value: str) -> str:
@@ -73,9 +73,8 @@ def utc_timestamp(value: str) -> str:
     through microseconds since 1970. DuckDB folds the test of the type away when it binds the query.
     """
     zoned = f"make_timestamp(epoch_us(TRY_CAST({value} AS TIMESTAMPTZ)))"
-    return (
-        f"CASE WHEN typeof({value}) = 'TIMESTAMP WITH TIME ZONE' THEN {zoned} ELSE TRY_CAST({value} AS TIMESTAMP) END"
-    )
+    plain = f"TRY_CAST({value} AS TIMESTAMP)"
+    return f"CASE WHEN typeof({value}) = 'TIMESTAMP WITH TIME ZONE' THEN {zoned} ELSE {plain} END"
 
 
 def calendar_part(value: str, part: Part) -> str:
@@ -87,7 +86,7 @@ def calendar_part(value: str, part: Part) -> str:
     """
     utc = utc_timestamp(value)
     if part == "epoch":
-        return f"epoch_us({utc}) / {double(MICROSECONDS_PER_DAY)}"
+        return f"(epoch_us({utc}) / {double(MICROSECONDS_PER_DAY)})"
     return f"{part}({utc})"
 
 

@@ -1,0 +1,31 @@
+"""The tables of schema ``ml``: numbered migrations, shipped as .sql files beside this module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A change of schema ``ml``: its number, the name of its file, and its statements.
+
+    Statements run in one transaction with the row that records the number in ``ml.migrations`` (the first migration
+    makes that table). Applied ones are never edited: a change is a new file.
+    """
+
+    number: int
+    name: str
+    sql: str
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """Return all migrations in order: numbers 1, 2, … without gaps."""
+    found = [
+        Migration(int(file.name[:4]), file.name.removesuffix(".sql"), file.read_text(encoding="utf-8"))
+        for file in files(__name__).iterdir()
+        if file.name.endswith(".sql")
+    ]
+    return tuple(sorted(found, key=lambda migration: migration.number))
