@@ -1,0 +1,8 @@
+"""Data over tables, queries, files, Arrow, frames and arrays. Importing this package registers their readers.
+
+The order matters: frames also convert to arrays, so the reader of arrays comes last.
+"""
+
+from dbml.data import array
+
+__all__ = ["array"]

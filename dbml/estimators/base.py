@@ -119,7 +119,7 @@ class Estimator:
 
     def _remember(self, data: Data) -> None:
         self.schema_, self.plan_ = data.schema, data.plan
-        self.n_features_in_ = len(data.schema.encoding.columns)
+        self.n_features_in_ = data.schema.n_features
         if data.schema.named:
             self.feature_names_in_ = np.array(data.schema.encoding.columns, dtype=object)
 
@@ -140,7 +140,7 @@ class Estimator:
         scorer = find_scorer(X)
         if scorer is not None:
             return scorer(self, X, method)
-        with as_data(X, schema=self.schema_, con=con) as data:
+        with as_data(X, schema=self.schema_, con=con, options={"owner": type(self).__name__}) as data:
             return np.concatenate(list(data.map(by_block, purpose=method)))
 
     # state -----------------------------------------------------------------------------------------------------

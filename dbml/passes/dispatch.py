@@ -36,7 +36,8 @@ def register_scorer(accepts: Callable[[Any], bool], score: Callable[..., Any]) -
     _scorers.append((accepts, score))
 
 
-def _load() -> None:
+def load_providers() -> None:
+    """Import the packages that register readers, scorers and the engine, once."""
     while _providers:
         _providers.pop(0)()
 
@@ -75,7 +76,7 @@ def as_data(
     InvalidData
         No reader understands the type of X, or what it holds cannot be learned from.
     """
-    _load()
+    load_providers()
     for accepts, read in _readers:
         if accepts(X):
             return read(X, y, sample_weight=sample_weight, task=task, schema=schema, con=con, options=options or {})
@@ -87,5 +88,5 @@ def as_data(
 
 def find_scorer(X: Any) -> Callable[..., Any] | None:
     """Return the scorer for an X that is scored where it lies, or None: then blocks are streamed through the model."""
-    _load()
+    load_providers()
     return next((score for accepts, score in _scorers if accepts(X)), None)

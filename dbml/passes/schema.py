@@ -57,6 +57,13 @@ class Schema:
     target: Target | None
     named: bool = True
 
+    @property
+    def n_features(self) -> int:
+        """Number of input columns; of a sparse matrix, its width."""
+        if not self.named and any(feature.kind == "lists" for feature in self.encoding.features):
+            return sum(feature.width for feature in self.encoding.features)
+        return len(self.encoding.columns)
+
     def to_json(self) -> dict[str, Any]:
         """Return the schema as plain JSON values."""
         target = self.target.to_json() if self.target else None

@@ -1,0 +1,263 @@
+"""Data that come in chunks: the policy of every access pattern, written once over a few primitive operations."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbml.data.sampling import Reservoir, copy_rows, describe_terms, join_blocks, spread
+from dbml.data.selection import Selection, taken
+from dbml.passes.block import Block
+from dbml.passes.data import Data
+from dbml.passes.engine import Chunk, Work, Workspace, current
+from dbml.passes.memory import memory_budget
+from dbml.passes.plan import Partition, Pass, Plan
+from dbml.passes.progress import listeners
+from dbml.passes.schema import Schema, Statistics
+from dbml.passes.step import Order, Sequential, State, Step
+
+__all__ = ["Chunk", "ChunkedData", "Workspace", "rows_per_block"]
+
+T = TypeVar("T")
+
+ROW_GROUP = 122_880  # rows of a row group in DuckDB
+_SIZES = (12_288, 6_144, 3_072, 1_536)  # each divides a row group
+_BLOCK_BYTES = 8 << 20
+_SAMPLE_PIECES = 16
+_SAMPLE_ROWS = 50_000
+_SAMPLE_BYTES = 64 << 20
+
+
+def rows_per_block(n_terms: int) -> int:
+    """Return the rows of a block for a design of `n_terms` dense terms: from the data alone, never from the machine.
+
+    12,288 rows while they take at most 8 MiB, then fewer, so that a block stays near the cache.
+    """
+    for size in _SIZES:
+        if size * max(1, n_terms) * 8 <= _BLOCK_BYTES:
+            return size
+    return max(64, min(1_024, _BLOCK_BYTES * 8 // (8 * n_terms)))
+
+
+class ChunkedData(Data, ABC):
+    """Base of every `Data`: subclasses read chunks, this class folds, maps, samples, shuffles and keeps them.
+
+    Attributes
+    ----------
+    partitions : tuple of Partition
+        Fixed geometry; empty where unknown (batches of a query).
+    seekable : bool
+        `chunks(partitions)` reads only these partitions, in the order given.
+    """
+
+    schema: Schema
+    plan: Plan
+    partitions: tuple[Partition, ...] = ()
+    seekable: bool = False
+
+    # primitive operations ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def chunks(self, partitions: Sequence[Partition] | None = None) -> Iterator[Chunk]:
+        """Yield the rows of some partitions, in the order given; None: all rows, in order.
+
+        At most `block_rows` rows each, cut inside partitions only. Closing the iterator ends the read.
+        """
+
+    @property
+    def n_dense(self) -> int:
+        """Dense terms of the blocks."""
+        return self.schema.encoding.n_dense
+
+    @property
+    def n_terms(self) -> int:
+        """Terms of the blocks."""
+        return self.schema.encoding.n_terms
+
+    def clustering(self) -> tuple[bool, str]:
+        """Return whether the rows lie clustered by target or features, and the reason in words."""
+        return True, "nothing is known about the order of the rows"
+
+    def interrupt(self) -> None:
+        """Make a read that blocks another thread return soon with an error. Nothing to do where reads are short."""
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of a full pass where that is known without reading, else -1."""
+        return -1
+
+    # sizes -------------------------------------------------------------------------------------------------------
+
+    @property
+    def block_rows(self) -> int:
+        """Most rows of a block."""
+        return rows_per_block(self.n_dense)
+
+    @property
+    def row_bytes(self) -> int:
+        """About what an encoded row takes."""
+        encoding = self.schema.encoding
+        sparse = sum(1 for feature in encoding.features if feature.sparse_terms)
+        return 8 * (self.n_dense + 2) + 12 * sparse
+
+    def _work(self, purpose: str) -> Work:
+        size = self.block_rows * self.row_bytes
+        return Work(purpose, self.n_rows, size, size, memory_budget().blocks, self.interrupt)
+
+    # passes ------------------------------------------------------------------------------------------------------
+
+    def fold(self, *steps: Step, order: Order = Sequential(), purpose: str = "") -> tuple[State, ...]:  # noqa: B008
+        """Run one pass over all rows; see `Data.fold`."""
+        chunks = self.chunks() if isinstance(order, Sequential) else self._shuffled(order)
+        with _Recorded(self, purpose, order, chunks) as counted:
+            return current().run(counted, steps, self._work(purpose))
+
+    def map(self, function: Callable[[Block], T], purpose: str = "") -> Iterator[T]:
+        """Apply `function` to every block; see `Data.map`."""
+        with _Recorded(self, purpose, Sequential(), self.chunks()) as counted:
+            yield from current().map(counted, function, self._work(purpose))
+
+    def _shuffled(self, order: Order) -> Iterator[Chunk]:
+        return self.chunks()
+
+    # samples -----------------------------------------------------------------------------------------------------
+
+    def sample(self, n: int, seed: int) -> Block:
+        """Return about `n` rows; see `Data.sample`."""
+        generator = np.random.default_rng(seed)
+        n_dense = self.n_dense
+        if 0 <= self.n_rows <= n:
+            return join_blocks([copy_rows(block) for block in self._encoded()], n_dense)
+        if self.seekable and self.partitions:
+            return join_blocks(list(self._sampled(n, generator)), n_dense)
+        reservoir = Reservoir(n, n_dense, generator)
+        for block in self._encoded():
+            reservoir.add(block)
+        return reservoir.rows()
+
+    def _encoded(self, partitions: Sequence[Partition] | None = None) -> Iterator[Block]:
+        space = Workspace()
+        for chunk in self.chunks(partitions):
+            yield chunk.encode(space)
+
+    def _sampled(self, n: int, generator: np.random.Generator) -> Iterator[Block]:
+        """Yield rows of the first block or blocks of partitions spread evenly over the source."""
+        chosen = spread(self.partitions, _SAMPLE_PIECES, generator)
+        for number, partition in enumerate(chosen):
+            wanted = n // len(chosen) + (number < n % len(chosen))
+            blocks = self._encoded([partition])
+            while wanted > 0 and (block := next(blocks, None)) is not None:
+                kept = np.sort(generator.permutation(block.n_rows)[:wanted])
+                wanted -= kept.size
+                yield copy_rows(block, kept)
+            blocks.close()
+
+    @cached_property
+    def _statistics(self) -> Statistics:
+        return describe_terms(self.sample(self.statistics_rows, seed=0), self.n_terms, self.n_rows)
+
+    @property
+    def statistics_rows(self) -> int:
+        """Rows of the sample that statistics are estimated from."""
+        return max(1_000, min(_SAMPLE_ROWS, _SAMPLE_BYTES // self.row_bytes))
+
+    @property
+    def statistics(self) -> Statistics:
+        """Statistics of the terms; see `Data.statistics`."""
+        return self._statistics
+
+    def take(self, terms: Sequence[int] | NDArray[np.intp]) -> Data:
+        """Return the data restricted to some terms; see `Data.take`. `schema` stays that of the whole."""
+        return TakenData(self, Selection.of(terms, self.n_dense, self.n_terms))
+
+    def materialise(self) -> Data:
+        """Return the data with its encoded blocks kept; see `Data.materialise`."""
+        raise NotImplementedError
+
+
+class TakenData(ChunkedData):
+    """Some terms of other data, which is encoded as a whole; sources that can scan fewer columns do without."""
+
+    def __init__(self, whole: ChunkedData, selection: Selection) -> None:
+        self.whole, self.selection = whole, selection
+        self.schema, self.plan, self.partitions, self.seekable = (
+            whole.schema,
+            whole.plan,
+            whole.partitions,
+            whole.seekable,
+        )
+
+    @property
+    def n_dense(self) -> int:
+        return self.selection.dense.size
+
+    @property
+    def n_terms(self) -> int:
+        return self.selection.terms.size
+
+    @property
+    def n_rows(self) -> int:
+        return self.whole.n_rows
+
+    @property
+    def block_rows(self) -> int:
+        return self.whole.block_rows
+
+    @property
+    def statistics(self) -> Statistics:
+        return self.selection.statistics(self.whole.statistics)
+
+    def chunks(self, partitions: Sequence[Partition] | None = None) -> Iterator[Chunk]:
+        """Yield the chunks of the whole, with the chosen terms."""
+        return taken(self.whole.chunks(partitions), self.selection)
+
+    def clustering(self) -> tuple[bool, str]:
+        return self.whole.clustering()
+
+    def interrupt(self) -> None:
+        self.whole.interrupt()
+
+    def lookup(self, keys: NDArray, column: str) -> Block:
+        return self.selection.rows(self.whole.lookup(keys, column), Workspace())
+
+
+class _Recorded:
+    """Counts the rows of a pass, tells the listeners, and writes it into the plan."""
+
+    def __init__(self, data: ChunkedData, purpose: str, order: Order, chunks: Iterator[Chunk]) -> None:
+        self.data, self.purpose, self.chunks, self.rows = data, purpose, chunks, 0
+        self.order = "sequential" if isinstance(order, Sequential) else "shuffled"
+
+    def __enter__(self) -> _Recorded:
+        self.started = time.perf_counter()
+        for listener in listeners():
+            listener.pass_started(self.purpose, self.data.n_rows)
+        return self
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return self
+
+    def __next__(self) -> Chunk:
+        chunk = next(self.chunks)
+        self.rows += chunk.n_rows
+        return chunk
+
+    def close(self) -> None:
+        close = getattr(self.chunks, "close", None)
+        if close is not None:
+            close()
+
+    def __exit__(self, *raised: object) -> None:
+        seconds = time.perf_counter() - self.started
+        size = self.rows * self.data.row_bytes
+        columns = len(self.data.plan.columns)
+        done = Pass(self.purpose, self.order, columns, self.rows, size, seconds)
+        self.data.plan = self.data.plan.ran(done)
+        for listener in listeners():
+            listener.pass_ended(seconds)
