@@ -1,24 +1,33 @@
-"""The base of every estimator: parameters, fitting over `Data`, prediction by blocks, state for the registry."""
+"""The base of every estimator: fitting over `Data`, prediction by blocks, state for the registry."""
 
 from __future__ import annotations
 
-import inspect
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from dbml_sql.forms import LinearForm
 
-from dbml.errors import InvalidParameter, NotFitted, nearest
-from dbml.params import Rule, check_params
-from dbml.passes.block import Block
+from dbml.errors import InterruptedTraining, InvalidData
+from dbml.estimators.sklearn_protocol import SklearnProtocol, not_fitted
+from dbml.estimators.sql_options import SqlOptions
+from dbml.params import check_params
+from dbml.passes.block import Block, SparseRows
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data, find_scorer
 from dbml.passes.plan import Plan
 from dbml.passes.progress import listeners
 from dbml.passes.schema import Schema, Task
-from dbml_sql.forms import LinearForm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Fitted attributes that `from_state` rebuilds from the schema.
+_DERIVED = ("schema_", "plan_", "classes_", "feature_names_in_")
 
 
 @dataclass(frozen=True)
@@ -35,8 +44,12 @@ class ModelState:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-class Estimator:
+class Estimator(SklearnProtocol, SqlOptions):
     """Base class; see the module `dbml.estimators.linear_regression` for a small whole example.
+
+    A subclass writes `_fit(data)`, which sets fitted attributes (names end with ``_``; numbers, strings, lists and
+    dicts of them, or arrays of numbers: all of them are stored by the registry). Iterative solvers call
+    `_iteration(number, loss=…)` for every step and `_keep(coef_=…, …)` for the best model so far.
 
     Class attributes
     ----------------
@@ -48,41 +61,36 @@ class Estimator:
         Names in ``OPTIONS (model_type=…)`` besides the class name, BigQuery's first.
     sql_options : mapping of str to callable
         BigQuery option name -> function from its value to a dict of hyperparameters.
+
+    Attributes
+    ----------
+    schema_ : Schema
+        Encoding of the features and the target.
+    plan_ : Plan
+        What was read and why; `explain()` returns it.
+    training_ : list of dict
+        One entry per iteration of the solver: ``iteration``, ``seconds`` since the start, and what the solver knows
+        (``loss``, ``gap``, …). Empty where a closed form was solved.
+    terms_ : tuple of str
+        Names of the terms, in the order of the coefficients.
     """
 
-    task: ClassVar[Task] = "none"
-    rules: ClassVar[Mapping[str, Rule]] = {}
-    model_types: ClassVar[tuple[str, ...]] = ()
-    sql_options: ClassVar[Mapping[str, Callable[[Any], dict[str, Any]]]] = {}
+    task: ClassVar[Task] = "none"  # type: ignore[misc]
 
     schema_: Schema
     plan_: Plan
-
-    # parameters ------------------------------------------------------------------------------------------------
-
-    @classmethod
-    def _parameter_names(cls) -> list[str]:
-        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the hyperparameters by name."""
-        return {name: getattr(self, name) for name in self._parameter_names()}
-
-    def set_params(self, **params: Any) -> Self:
-        """Set hyperparameters by name and return self."""
-        known = self._parameter_names()
-        for name, value in params.items():
-            if name not in known:
-                raise InvalidParameter(
-                    f"{type(self).__name__}: no parameter {name!r}{nearest(name, known)} (parameters: {', '.join(known)})"
-                )
-            setattr(self, name, value)
-        return self
+    training_: list[dict[str, float]]
 
     # fitting ---------------------------------------------------------------------------------------------------
 
     def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, con: Any = None, options: dict[str, Any] | None = None
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        con: Any = None,
+        options: dict[str, Any] | None = None,
     ) -> Self:
         """Learn from the rows of X.
 
@@ -104,35 +112,93 @@ class Estimator:
         self
         """
         check_params(type(self).__name__, self.rules, self.get_params())
-        started = time.perf_counter()
+        self._check_params()
         with as_data(X, y, sample_weight=sample_weight, task=self.task, con=con, options=options) as data:
-            for listener in listeners():
-                listener.started(f"{type(self).__name__} on {data.plan.source}")
-            self._fit(data)
-            self._remember(data)
-        for listener in listeners():
-            listener.ended(time.perf_counter() - started)
+            self._train(data, lambda: self._fit(data))
         return self
+
+    def _train(self, data: Data, solve: Callable[[], None]) -> None:
+        """Run `solve` with the progress events of a training; an interrupt keeps the best model so far."""
+        name = type(self).__name__
+        self._check_target(data)
+        self._began, self._best = time.perf_counter(), {}
+        self.training_ = []
+        try:
+            with _announced(f"{name} on {data.plan.source}"):
+                try:
+                    solve()
+                except KeyboardInterrupt:
+                    if not self._best:
+                        raise
+                    vars(self).update(self._best)
+                    message = (
+                        f"{name}: interrupted after {len(self.training_)} iterations; the best model so far is kept"
+                    )
+                    warnings.warn(message, InterruptedTraining, stacklevel=4)
+                self._remember(data)
+        finally:
+            del self._began, self._best
+
+    def _check_params(self) -> None:
+        """Raise `InvalidParameter` for combinations that rules cannot express."""
+
+    def _check_target(self, data: Data) -> None:
+        """Raise `InvalidData` for a target this estimator cannot learn."""
+        target = data.schema.target
+        if self.task == "classification" and target is not None and len(target.classes or ()) < 2:
+            raise InvalidData(
+                f"{type(self).__name__}: the target {target.name!r} must have at least 2 classes; "
+                f"got only one class: {(target.classes or ('none',))[0]!r}"
+            )
 
     def _fit(self, data: Data) -> None:
         raise NotImplementedError
 
+    def _iteration(self, number: int, **values: float) -> None:
+        """Record and announce one step of the solver."""
+        values = {name: float(value) for name, value in values.items()}
+        seconds = time.perf_counter() - self._began
+        self.training_.append({"iteration": int(number), "seconds": seconds, **values})
+        for listener in listeners():
+            listener.iteration(number, **values)
+
+    def _keep(self, **attributes: Any) -> None:
+        """Remember fitted attributes as the best model so far, should the training be interrupted."""
+        self._best = attributes
+
     def _remember(self, data: Data) -> None:
         self.schema_, self.plan_ = data.schema, data.plan
-        self.n_features_in_ = data.schema.n_features
-        if data.schema.named:
-            self.feature_names_in_ = np.array(data.schema.encoding.columns, dtype=object)
+        self.n_features_in_ = len(data.schema.encoding.columns)
+        self._name_features(data.schema)
+
+    def _name_features(self, schema: Schema) -> None:
+        if schema.named:
+            self.feature_names_in_ = np.array(schema.encoding.columns, dtype=object)
+        else:
+            vars(self).pop("feature_names_in_", None)
+        if schema.target is not None and schema.target.classes is not None:
+            self.classes_ = np.array(schema.target.classes)
 
     def explain(self) -> Plan:
         """Return the plan of the training; printing it shows columns, pruning, order, solver, passes, memory."""
         self._check_fitted()
         return self.plan_
 
+    @property
+    def terms_(self) -> tuple[str, ...]:
+        """Names of the terms, in the order of the coefficients."""
+        self._check_fitted()
+        return self.schema_.encoding.terms
+
     # prediction ------------------------------------------------------------------------------------------------
 
     def _check_fitted(self) -> None:
-        if not hasattr(self, "schema_"):
-            raise NotFitted(f"{type(self).__name__} is not fitted yet; call fit first")
+        if "schema_" not in vars(self):
+            raise not_fitted(type(self).__name__)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether the estimator is fitted, for scikit-learn's `check_is_fitted`."""
+        return "schema_" in vars(self)
 
     def _score(self, X: Any, method: str, by_block: Callable[[Block], np.ndarray], con: Any = None) -> Any:
         """Score X: where it lies if it is a relation, else block by block in row order."""
@@ -140,8 +206,15 @@ class Estimator:
         scorer = find_scorer(X)
         if scorer is not None:
             return scorer(self, X, method)
-        with as_data(X, schema=self.schema_, con=con, options={"owner": type(self).__name__}) as data:
-            return np.concatenate(list(data.map(by_block, purpose=method)))
+        with as_data(X, schema=self.schema_, con=con) as data:
+            parts = list(data.map(by_block, purpose=method))
+        return np.concatenate(parts) if parts else by_block(self._no_rows())
+
+    def _no_rows(self) -> Block:
+        encoding = self.schema_.encoding
+        none = SparseRows(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0))
+        sparse = none if encoding.n_terms > encoding.n_dense else None
+        return Block(np.zeros((0, encoding.n_dense), order="F"), sparse, None, None, 0)
 
     # state -----------------------------------------------------------------------------------------------------
 
@@ -150,13 +223,15 @@ class Estimator:
         return None
 
     def get_state(self) -> ModelState:
-        """Return the fitted model as plain data."""
+        """Return the fitted model as plain data: every attribute whose name ends with ``_``."""
         self._check_fitted()
-        fitted = {n: v for n, v in vars(self).items() if n.endswith("_") and not n.startswith("_")}
-        kept = {n: v for n, v in fitted.items() if n not in ("schema_", "plan_", "classes_", "feature_names_in_")}
-        arrays = {n: v for n, v in kept.items() if isinstance(v, np.ndarray)}
-        scalars = {n: v.item() if isinstance(v, np.generic) else v for n, v in kept.items() if n not in arrays}
-        return ModelState(type(self).__name__, self.get_params(), self.schema_, scalars, arrays)
+        fitted = {
+            n: v for n, v in vars(self).items() if n.endswith("_") and not n.startswith("_") and n not in _DERIVED
+        }
+        arrays = {n: v for n, v in fitted.items() if isinstance(v, np.ndarray)}
+        attributes = {n: _plain(v) for n, v in fitted.items() if n not in arrays}
+        params = {n: _plain(v) for n, v in self.get_params().items()}
+        return ModelState(type(self).__name__, params, self.schema_, attributes, arrays)
 
     @classmethod
     def from_state(cls, state: ModelState) -> Self:
@@ -165,9 +240,40 @@ class Estimator:
         model.schema_, model.plan_ = state.schema, Plan("registry")
         for name, value in {**state.attributes, **state.arrays}.items():
             setattr(model, name, value)
-        if state.schema.named:
-            model.feature_names_in_ = np.array(state.schema.encoding.columns, dtype=object)
-        target = state.schema.target
-        if target is not None and target.classes is not None:
-            model.classes_ = np.array(target.classes)
+        model._name_features(state.schema)
         return model
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with its NumPy scalars and arrays as Python ones."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {_plain(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+@contextmanager
+def _announced(what: str) -> Iterator[None]:
+    """Tell the listeners of the start, the compilations and the end of a training."""
+    from dbml_kernels.jit import announcing_compilations
+
+    told = listeners()
+
+    def compiling(name: str) -> None:
+        for listener in told:
+            listener.compiling(name)
+
+    started = time.perf_counter()
+    for listener in told:
+        listener.started(what)
+    try:
+        with announcing_compilations(compiling):
+            yield
+    finally:
+        for listener in told:
+            listener.ended(time.perf_counter() - started)

@@ -1,0 +1,67 @@
+"""Estimators are found, not listed: a new file in this package is all it takes."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import dbml.estimators
+from dbml.errors import UnknownName, listing, nearest
+from dbml.estimators.base import Estimator
+
+
+@cache
+def estimators() -> dict[str, type[Estimator]]:
+    """Return the estimator classes by name, in alphabetical order.
+
+    An estimator is a subclass of `Estimator` with an ``__init__`` of its own (bases have none), defined in a module of
+    this package; its name does not start with an underscore.
+    """
+    found: dict[str, type[Estimator]] = {}
+    for module in pkgutil.iter_modules(dbml.estimators.__path__, "dbml.estimators."):
+        loaded = importlib.import_module(module.name)
+        for name, value in vars(loaded).items():
+            if inspect.isclass(value) and issubclass(value, Estimator) and value.__module__ == module.name:
+                if not name.startswith("_") and "__init__" in vars(value):
+                    found[name] = value
+    return dict(sorted(found.items()))
+
+
+@cache
+def model_types() -> dict[str, type[Estimator]]:
+    """Return the estimator class of each model type: BigQuery's names and the class names, all in lower case."""
+    names: dict[str, type[Estimator]] = {}
+    for name, estimator in estimators().items():
+        for model_type in (*estimator.model_types, name):
+            names[model_type.lower()] = estimator
+    return names
+
+
+def from_options(model_type: str, options: Mapping[str, Any]) -> Estimator:
+    """Return the estimator that a model statement asks for, with its hyperparameters set.
+
+    Parameters
+    ----------
+    model_type : str
+        One of `model_types`, in any case.
+    options : mapping
+        BigQuery's option names or scikit-learn's hyperparameter names, in any case. Options about the data
+        (labels, split, encoding) are the caller's and must have been taken out.
+
+    Raises
+    ------
+    UnknownName
+        No such model type or option; the nearest known one is named.
+    InvalidParameter
+        A value outside the rule of its hyperparameter, or two options that set the same one.
+    """
+    known = model_types()
+    found = known.get(str(model_type).lower())
+    if found is None:
+        exist = listing(sorted(known), 40)
+        raise UnknownName(f"no model type {model_type!r}{nearest(str(model_type), known)} (model types: {exist})")
+    return found.from_options({str(name).lower(): value for name, value in options.items()})
