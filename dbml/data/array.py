@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from dbml_sql.features import Encoding, Feature
 from numpy.typing import NDArray
 
 from dbml.data.array_input import check_shape, check_target, check_weight, duckdb_type, encode_target, to_matrix
 from dbml.data.chunked import ROW_GROUP, Chunk, ChunkedData, Workspace
+from dbml.data.shuffle import shuffled_runs
 from dbml.errors import InvalidData, UnknownName, listing, nearest
 from dbml.passes.block import Block
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data, register_reader
 from dbml.passes.plan import Partition, Plan
 from dbml.passes.schema import Schema, Task
-from dbml.passes.step import Order
-from dbml_sql.features import Encoding, Feature
+from dbml.passes.step import Shuffled
+
+_RUN = 16  # rows that stay neighbours in a shuffled block of a large array: two cache lines of a column
+_TILE = 512  # rows that are transposed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +73,37 @@ class DenseDesign:
         self.flags = np.array(flags, bool)[chosen]
         self.fills = np.array(fills, float)[chosen]
         self.plain = self.columns.size == X.shape[1] and not self.flags.any()
-        self.flagged = [(int(t), int(self.columns[t])) for t in np.flatnonzero(self.flags)]
+        self.flagged = np.flatnonzero(self.flags).tolist()
 
     def fill(self, out: NDArray[np.float64], index: slice | NDArray[np.intp]) -> None:
-        """Write the terms of some rows to `out`, shape (n_rows, n_terms)."""
-        rows = self.X[index] if self.plain else self.X[index][:, self.columns]
-        np.subtract(rows, self.fills, out=out, dtype=np.float64, casting="unsafe")
-        for term, _ in self.flagged:
-            out[:, term] = ~np.isfinite(rows[:, term])
-        if not np.isfinite(out.sum()):
+        """Write the terms of some rows to `out`, shape (n_rows, n_terms), Fortran order."""
+        if self.X.flags.f_contiguous:
+            for term, column in enumerate(self.columns):
+                np.subtract(self.X[:, column][index], self.fills[term], out=out[:, term])
+        else:
+            self._transpose(out, index)
+        for term in self.flagged:
+            out[:, term] = ~np.isfinite(self.X[index, self.columns[term]])
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspect = not np.isfinite(out.sum())
+        if suspect:
             out[~np.isfinite(out)] = 0.0
+
+    def _transpose(self, out: NDArray[np.float64], index: slice | NDArray[np.intp]) -> None:
+        """Fill `out` from row-major X tile by tile, through a tile whose columns do not share cache sets."""
+        n = len(out)
+        turned = np.empty((self.columns.size, min(n, _TILE)))
+        for start in range(0, n, _TILE):
+            stop = min(start + _TILE, n)
+            if isinstance(index, slice):
+                rows = self.X[index.start + start : index.start + stop]
+            else:
+                rows = self.X[index[start:stop]]
+            if not self.plain:
+                rows = rows[:, self.columns]
+            tile = turned[:, : stop - start]
+            np.subtract(rows.T, self.fills[:, None], out=tile, dtype=np.float64, casting="unsafe")
+            out[start:stop] = tile.T
 
 
 class ArrayData(ChunkedData):
@@ -121,12 +146,14 @@ class ArrayData(ChunkedData):
                 stop = min(start + self.block_rows, end)
                 yield ArrayChunk(self, slice(start, stop), start, stop - start)
 
-    def _shuffled(self, order: Order) -> Iterator[Chunk]:
+    def _shuffled(self, order: Shuffled, reason: str) -> tuple[Iterator[Chunk], Callable[[], None]]:
+        self.plan = self.plan.decide("order", "shuffled", reason)
         generator = np.random.default_rng([order.seed, order.epoch])
-        index = generator.permutation(self.n_rows)
-        for start in range(0, self.n_rows, self.block_rows):
-            part = index[start : start + self.block_rows]
-            yield ArrayChunk(self, part, -1, part.size)
+        run = 1 if self.n_rows <= ROW_GROUP else _RUN
+        return (
+            ArrayChunk(self, index, -1, index.size)
+            for index in shuffled_runs(self.n_rows, self.block_rows, run, generator)
+        ), self.interrupt
 
     def clustering(self) -> tuple[bool, str]:
         """Shuffle always: rows in memory are permuted at little cost."""

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbml.data.sampling import Reservoir, copy_rows, describe_terms, join_blocks, spread
-from dbml.data.selection import Selection, taken
+from dbml.data.selection import Selection
+from dbml.data.shuffle import PIECE, Shuffle, buffer_rows, cut_pieces
 from dbml.passes.block import Block
 from dbml.passes.data import Data
 from dbml.passes.engine import Chunk, Work, Workspace, current
@@ -20,7 +21,7 @@ from dbml.passes.memory import memory_budget
 from dbml.passes.plan import Partition, Pass, Plan
 from dbml.passes.progress import listeners
 from dbml.passes.schema import Schema, Statistics
-from dbml.passes.step import Order, Sequential, State, Step
+from dbml.passes.step import Order, Sequential, Shuffled, State, Step
 
 __all__ = ["Chunk", "ChunkedData", "Workspace", "rows_per_block"]
 
@@ -53,19 +54,26 @@ class ChunkedData(Data, ABC):
     partitions : tuple of Partition
         Fixed geometry; empty where unknown (batches of a query).
     seekable : bool
-        `chunks(partitions)` reads only these partitions, in the order given.
+        `chunks(partitions)` reads only these partitions.
+    divisible : bool
+        `chunks(partitions)` also takes runs of rows inside partitions, at proportionate cost.
+    temp_directory : str or None
+        Where kept blocks are spilled: DuckDB's temp directory; None: the system's.
     """
 
     schema: Schema
     plan: Plan
     partitions: tuple[Partition, ...] = ()
     seekable: bool = False
+    divisible: bool = False
+    temp_directory: str | None = None
+    _kept: ChunkedData | None = None  # the encoded blocks that shuffled passes over an unseekable source read
 
     # primitive operations ----------------------------------------------------------------------------------------
 
     @abstractmethod
     def chunks(self, partitions: Sequence[Partition] | None = None) -> Iterator[Chunk]:
-        """Yield the rows of some partitions, in the order given; None: all rows, in order.
+        """Yield the rows of some partitions (ascending); None: all rows, in order.
 
         At most `block_rows` rows each, cut inside partitions only. Closing the iterator ends the read.
         """
@@ -106,25 +114,55 @@ class ChunkedData(Data, ABC):
         sparse = sum(1 for feature in encoding.features if feature.sparse_terms)
         return 8 * (self.n_dense + 2) + 12 * sparse
 
-    def _work(self, purpose: str) -> Work:
+    def _work(self, purpose: str, interrupt: Callable[[], None]) -> Work:
         size = self.block_rows * self.row_bytes
-        return Work(purpose, self.n_rows, size, size, memory_budget().blocks, self.interrupt)
+        return Work(purpose, self.n_rows, size, size, memory_budget().blocks, interrupt)
 
     # passes ------------------------------------------------------------------------------------------------------
 
     def fold(self, *steps: Step, order: Order = Sequential(), purpose: str = "") -> tuple[State, ...]:  # noqa: B008
         """Run one pass over all rows; see `Data.fold`."""
-        chunks = self.chunks() if isinstance(order, Sequential) else self._shuffled(order)
+        chunks, interrupt = self._ordered(order)
         with _Recorded(self, purpose, order, chunks) as counted:
-            return current().run(counted, steps, self._work(purpose))
+            return current().run(counted, steps, self._work(purpose, interrupt))
 
     def map(self, function: Callable[[Block], T], purpose: str = "") -> Iterator[T]:
         """Apply `function` to every block; see `Data.map`."""
         with _Recorded(self, purpose, Sequential(), self.chunks()) as counted:
-            yield from current().map(counted, function, self._work(purpose))
+            yield from current().map(counted, function, self._work(purpose, self.interrupt))
 
-    def _shuffled(self, order: Order) -> Iterator[Chunk]:
-        return self.chunks()
+    def _ordered(self, order: Order) -> tuple[Iterator[Chunk], Callable[[], None]]:
+        """Return the chunks in the order asked for, and what interrupts them."""
+        if isinstance(order, Sequential):
+            return self.chunks(), self.interrupt
+        clustered, reason = self._clustering
+        if not clustered:
+            self.plan = self.plan.decide("order", "plain", reason)
+            return self.chunks(), self.interrupt
+        if not (self.seekable and self.partitions):
+            if self._kept is None:
+                self._kept = self.materialise()
+            return self._kept._ordered(order)
+        return self._shuffled(order, reason)
+
+    def _shuffled(self, order: Shuffled, reason: str) -> tuple[Iterator[Chunk], Callable[[], None]]:
+        pieces = cut_pieces(self.partitions, PIECE) if self.divisible else list(self.partitions)
+        total, largest = sum(piece.n_rows for piece in pieces), max(piece.n_rows for piece in pieces)
+        rows = buffer_rows(total, largest, self.row_bytes, memory_budget().shuffle)
+        generator = np.random.default_rng([order.seed, order.epoch])
+        shuffle = Shuffle(self.chunks, pieces, rows, self.block_rows, self.n_dense, generator)
+        choice = f"shuffled: {len(pieces):,} pieces of the table, in {len(shuffle.groups):,} buffers of {rows:,} rows"
+        self.plan = self.plan.decide("order", choice, reason)
+
+        def interrupt() -> None:
+            shuffle.interrupt()
+            self.interrupt()
+
+        return shuffle.chunks(), interrupt
+
+    @cached_property
+    def _clustering(self) -> tuple[bool, str]:
+        return self.clustering()
 
     # samples -----------------------------------------------------------------------------------------------------
 
@@ -174,57 +212,21 @@ class ChunkedData(Data, ABC):
 
     def take(self, terms: Sequence[int] | NDArray[np.intp]) -> Data:
         """Return the data restricted to some terms; see `Data.take`. `schema` stays that of the whole."""
+        from dbml.data.derived import TakenData
+
         return TakenData(self, Selection.of(terms, self.n_dense, self.n_terms))
 
     def materialise(self) -> Data:
         """Return the data with its encoded blocks kept; see `Data.materialise`."""
-        raise NotImplementedError
+        from dbml.data.derived import MaterialisedData
 
+        return MaterialisedData(self)
 
-class TakenData(ChunkedData):
-    """Some terms of other data, which is encoded as a whole; sources that can scan fewer columns do without."""
-
-    def __init__(self, whole: ChunkedData, selection: Selection) -> None:
-        self.whole, self.selection = whole, selection
-        self.schema, self.plan, self.partitions, self.seekable = (
-            whole.schema,
-            whole.plan,
-            whole.partitions,
-            whole.seekable,
-        )
-
-    @property
-    def n_dense(self) -> int:
-        return self.selection.dense.size
-
-    @property
-    def n_terms(self) -> int:
-        return self.selection.terms.size
-
-    @property
-    def n_rows(self) -> int:
-        return self.whole.n_rows
-
-    @property
-    def block_rows(self) -> int:
-        return self.whole.block_rows
-
-    @property
-    def statistics(self) -> Statistics:
-        return self.selection.statistics(self.whole.statistics)
-
-    def chunks(self, partitions: Sequence[Partition] | None = None) -> Iterator[Chunk]:
-        """Yield the chunks of the whole, with the chosen terms."""
-        return taken(self.whole.chunks(partitions), self.selection)
-
-    def clustering(self) -> tuple[bool, str]:
-        return self.whole.clustering()
-
-    def interrupt(self) -> None:
-        self.whole.interrupt()
-
-    def lookup(self, keys: NDArray, column: str) -> Block:
-        return self.selection.rows(self.whole.lookup(keys, column), Workspace())
+    def close(self) -> None:
+        """Free what a shuffled pass kept. Subclasses that free more call this too."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
 
 class _Recorded:

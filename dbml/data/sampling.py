@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -23,19 +24,33 @@ def take_sparse(rows: SparseRows, index: NDArray[np.intp]) -> SparseRows:
     return SparseRows(indptr, rows.indices[position], rows.values[position])
 
 
+def join_sparse(parts: Sequence[SparseRows]) -> SparseRows:
+    """Return runs of sparse rows as one."""
+    lengths = np.concatenate([np.diff(part.indptr) for part in parts])
+    indptr = np.zeros(lengths.size + 1, np.int64)
+    np.cumsum(lengths, out=indptr[1:])
+    return SparseRows(
+        indptr, np.concatenate([part.indices for part in parts]), np.concatenate([part.values for part in parts])
+    )
+
+
+def take_columns(X: NDArray, index: NDArray[np.intp], out: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Write the rows of X numbered `index` to `out`, column by column: both are column-major."""
+    for column in range(X.shape[1]):
+        np.take(X[:, column], index, out=out[:, column], mode="clip")
+    return out
+
+
 def copy_rows(block: Block, index: NDArray[np.intp] | None = None) -> Block:
     """Return a copy of the block, or of its rows numbered `index`, that outlives the block."""
+    sparse = block.sparse
     if index is None:
-        index = np.arange(block.n_rows)
-    X = np.empty((index.size, block.X.shape[1]), order="F")
-    np.take(block.X, index, axis=0, out=X)
-    return Block(
-        X,
-        None if block.sparse is None else take_sparse(block.sparse, index),
-        None if block.y is None else block.y[index],
-        None if block.weight is None else block.weight[index],
-        block.start,
-    )
+        y, weight = (None if array is None else array.copy() for array in (block.y, block.weight))
+        rows = None if sparse is None else SparseRows(*(array.copy() for array in sparse))
+        return Block(block.X.copy(order="F"), rows, y, weight, block.start)
+    X = take_columns(block.X, index, np.empty((index.size, block.X.shape[1]), order="F"))
+    y, weight = (None if array is None else array[index] for array in (block.y, block.weight))
+    return Block(X, None if sparse is None else take_sparse(sparse, index), y, weight, -1)
 
 
 def join_blocks(blocks: Sequence[Block], n_dense: int) -> Block:
@@ -49,17 +64,12 @@ def join_blocks(blocks: Sequence[Block], n_dense: int) -> Block:
     first = blocks[0]
     sparse = y = weight = None
     if first.sparse is not None:
-        parts = [block.sparse for block in blocks if block.sparse is not None]
-        lengths = np.concatenate([np.diff(part.indptr) for part in parts])
-        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        sparse = SparseRows(
-            indptr, np.concatenate([part.indices for part in parts]), np.concatenate([part.values for part in parts])
-        )
+        sparse = join_sparse([block.sparse for block in blocks if block.sparse is not None])
     if first.y is not None:
         y = np.concatenate([block.y for block in blocks])
     if first.weight is not None:
         weight = np.concatenate([block.weight for block in blocks])
-    return Block(X, sparse, y, weight, first.start)
+    return Block(X, sparse, y, weight, -1)
 
 
 def spread(items: Sequence[T], n: int, generator: np.random.Generator) -> list[T]:
@@ -67,7 +77,7 @@ def spread(items: Sequence[T], n: int, generator: np.random.Generator) -> list[T
     if len(items) <= n:
         return list(items)
     edges = np.linspace(0, len(items), n + 1).astype(int)
-    return [items[int(generator.integers(low, high))] for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    return [items[int(generator.integers(low, high))] for low, high in itertools.pairwise(edges)]
 
 
 class Reservoir:

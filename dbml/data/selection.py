@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -46,7 +46,7 @@ class Selection:
             Not ascending, or outside the design.
         """
         terms = np.asarray(terms, np.intp)
-        if terms.ndim != 1 or (terms.size and (np.diff(terms) <= 0).any() or terms[0] < 0 or terms[-1] >= n_terms):
+        if terms.ndim != 1 or ((terms.size and (np.diff(terms) <= 0).any()) or terms[0] < 0 or terms[-1] >= n_terms):
             raise InvalidParameter(f"terms must be ascending numbers in [0, {n_terms}); got {terms[:10]}")
         renumbered = np.full(n_terms, -1, np.int32)
         renumbered[terms] = np.arange(terms.size, dtype=np.int32)
@@ -92,9 +92,3 @@ class TakenChunk:
 
     def encode(self, workspace: Workspace) -> Block:
         return self.selection.rows(self.whole.encode(workspace), workspace)
-
-
-def taken(chunks: Iterator[Chunk], selection: Selection) -> Iterator[Chunk]:
-    """Yield the chunks with the chosen terms."""
-    for chunk in chunks:
-        yield TakenChunk(chunk, selection)

@@ -2,7 +2,8 @@
 
     half     DuckDB (its own `memory_limit`): cached pages, sorts, hash tables
     1/8      blocks, queues and states of the pass that runs
-    3/8      rows that are kept: materialised blocks and shuffle buffers
+    1/8      the buffers that rows are shuffled in
+    1/4      rows that are kept: materialised blocks
 
 What is kept beyond its share is spilled. The process itself (Python, compiled kernels) comes on top.
 """
@@ -11,9 +12,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dbml.errors import InvalidParameter
@@ -36,8 +37,10 @@ class Budget:
         DuckDB's share.
     blocks : int
         Blocks, queues and states of a pass.
+    shuffle : int
+        Buffers that rows are shuffled in.
     kept : int
-        Materialised blocks and shuffle buffers.
+        Materialised blocks; more are spilled.
     """
 
     total: int
@@ -51,8 +54,12 @@ class Budget:
         return self.total // 8
 
     @property
+    def shuffle(self) -> int:
+        return self.total // 8
+
+    @property
     def kept(self) -> int:
-        return self.total - self.database - self.blocks
+        return self.total // 4
 
 
 def parse_memory(value: int | float | str) -> int:

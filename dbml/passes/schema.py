@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from dbml_sql.features import Encoding
 
 from dbml.passes.block import Floats
-from dbml_sql.features import Encoding
 
 Task = Literal["regression", "classification", "none"]
 

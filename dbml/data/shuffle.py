@@ -1,0 +1,216 @@
+"""Rows in random order from a source that is fast in order only: two levels, block and buffer (CorgiPile).
+
+Pieces of the table are read in random order into a buffer of many pieces; rows are shuffled inside it. While one
+buffer is handed out, the reading thread fills the other. An output block deals out short runs of neighbouring rows
+from all over the buffer, so that the gather stays in the cache.
+
+Reference: Xu et al., "Stochastic gradient descent without full data shuffle" (VLDB Journal, 2024).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbml.data.sampling import join_sparse, take_columns, take_sparse
+from dbml.errors import DbmlError
+from dbml.passes.block import Block, SparseRows
+from dbml.passes.engine import Chunk, Workspace
+from dbml.passes.plan import Partition
+
+PIECE = 24_576  # rows read in one place: 1.2 x the time of a scan in order, half of that costs 1.5 x
+_RUN = 64  # neighbouring rows that stay in one block, about 190 rows apart
+_BUFFER_SHARE = 0.1  # of the rows; the first buffer is filled before the first row comes out
+_FEWEST = 2
+
+
+def cut_pieces(partitions: Sequence[Partition], rows: int) -> list[Partition]:
+    """Return the partitions cut into pieces of at most `rows` rows."""
+    pieces = []
+    for partition in partitions:
+        for start in range(partition.start, partition.start + partition.n_rows, rows):
+            size = min(rows, partition.start + partition.n_rows - start)
+            pieces.append(Partition(len(pieces), start, size, partition.place, partition.replicas))
+    return pieces
+
+
+def buffer_rows(n_rows: int, largest_piece: int, row_bytes: int, memory: int) -> int:
+    """Return the rows of a buffer: a tenth of the table, at least two pieces, two buffers within `memory` bytes."""
+    wanted = max(_FEWEST * largest_piece, int(_BUFFER_SHARE * n_rows))
+    return max(largest_piece, min(wanted, memory // (2 * max(1, row_bytes))))
+
+
+def group_pieces(pieces: Sequence[Partition], rows: int, generator: np.random.Generator) -> list[list[Partition]]:
+    """Return the pieces in random order, in groups of at most `rows` rows, ascending inside a group."""
+    groups: list[list[Partition]] = []
+    room = 0
+    for number in generator.permutation(len(pieces)):
+        piece = pieces[number]
+        if not groups or piece.n_rows > room:
+            groups.append([])
+            room = rows
+        groups[-1].append(piece)
+        room -= piece.n_rows
+    return [sorted(group, key=lambda piece: piece.start) for group in groups]
+
+
+def shuffled_runs(n: int, size: int, run: int, generator: np.random.Generator) -> Iterator[NDArray[np.intp]]:
+    """Yield the numbers below `n` in random order, `size` at a time.
+
+    Each time, runs of `run` neighbours from random places are dealt out like cards: the first row of every run, then
+    the second of every run, …. A column is then gathered at 1 ns a value; in an order without such locality at 3 ns.
+    """
+    starts = generator.permutation(-(-n // run)) * run
+    per_block = max(1, size // run)
+    for first in range(0, starts.size, per_block):
+        index = (np.arange(run)[:, None] + starts[first : first + per_block]).ravel()
+        yield index[index < n]
+
+
+class RowBuffer:
+    """Encoded rows of one group of pieces, and how many of its chunks are still to be gathered."""
+
+    def __init__(self, rows: int, n_dense: int) -> None:
+        self.n_dense = n_dense
+        self.n_rows = self.waiting = 0
+        self._X = np.empty((n_dense, rows))
+        self._y: NDArray | None = None
+        self._weight: NDArray | None = None
+        self._rows: list[SparseRows] = []
+        self.sparse: SparseRows | None = None
+
+    def clear(self) -> None:
+        """Forget the rows."""
+        self.n_rows, self._rows, self.sparse, self._y, self._weight = 0, [], None, None, None
+
+    def append(self, block: Block) -> None:
+        """Copy a block to the end."""
+        end = self.n_rows + block.n_rows
+        if end > self._X.shape[1]:
+            self._X = np.concatenate([self._X, np.empty((self.n_dense, end - self._X.shape[1]))], axis=1)
+        self._X[:, self.n_rows : end] = block.X.T
+        self._y = self._put(self._y, block.y)
+        self._weight = self._put(self._weight, block.weight)
+        if block.sparse is not None:
+            self._rows.append(SparseRows(*(array.copy() for array in block.sparse)))
+        self.n_rows = end
+
+    def _put(self, kept: NDArray | None, more: NDArray | None) -> NDArray | None:
+        if more is None:
+            return None
+        if kept is None:
+            kept = np.empty(self._X.shape[1])
+        elif kept.size < self.n_rows + more.size:
+            kept = np.concatenate([kept, np.empty(self.n_rows + more.size - kept.size)])
+        kept[self.n_rows : self.n_rows + more.size] = more
+        return kept
+
+    def seal(self, n_chunks: int) -> None:
+        """Note that the buffer is full and will be gathered by `n_chunks` chunks."""
+        if self._rows:
+            self.sparse = join_sparse(self._rows)
+            self._rows = []
+        self.waiting = n_chunks
+
+    def gather(self, index: NDArray[np.intp], workspace: Workspace) -> Block:
+        """Return the rows numbered `index` as a block in `workspace`."""
+        X = take_columns(self._X.T, index, workspace.dense(index.size, self.n_dense))
+        y = None if self._y is None else np.take(self._y, index, out=workspace.array("y", index.size), mode="clip")
+        weight = self._weight
+        if weight is not None:
+            weight = np.take(weight, index, out=workspace.array("weight", index.size), mode="clip")
+        return Block(X, None if self.sparse is None else take_sparse(self.sparse, index), y, weight, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class ShuffledChunk:
+    """Rows of a buffer, in random order."""
+
+    shuffle: Shuffle
+    buffer: RowBuffer
+    index: NDArray[np.intp]
+
+    @property
+    def start(self) -> int:
+        return -1
+
+    @property
+    def n_rows(self) -> int:
+        return self.index.size
+
+    def encode(self, workspace: Workspace) -> Block:
+        """Gather the rows, and give the buffer back with its last chunk."""
+        block = self.buffer.gather(self.index, workspace)
+        self.shuffle.gathered(self.buffer)
+        return block
+
+
+class Shuffle:
+    """One epoch over pieces of a source.
+
+    Parameters
+    ----------
+    read : callable
+        From pieces (ascending) to their chunks.
+    pieces : sequence of Partition
+        All rows, cut so that any subset can be read.
+    rows : int
+        Rows of a buffer, see `buffer_rows`.
+    block_rows, n_dense : int
+        Size of the blocks.
+    generator : numpy.random.Generator
+        Decides the order.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Sequence[Partition]], Iterator[Chunk]],
+        pieces: Sequence[Partition],
+        rows: int,
+        block_rows: int,
+        n_dense: int,
+        generator: np.random.Generator,
+    ) -> None:
+        self.read, self.block_rows, self.generator = read, block_rows, generator
+        self.groups = group_pieces(pieces, rows, generator)
+        most = max((sum(piece.n_rows for piece in group) for group in self.groups), default=0)
+        self._buffers = [RowBuffer(most, n_dense) for _ in self.groups[:2]]
+        self._changed = threading.Condition()
+        self._interrupted = False
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield shuffled chunks; runs on the reading thread, which fills a buffer while the other is gathered."""
+        space = Workspace()
+        for number, group in enumerate(self.groups):
+            buffer = self._buffers[number % 2]
+            self._wait_for(buffer)
+            buffer.clear()
+            for chunk in self.read(group):
+                buffer.append(chunk.encode(space))
+            parts = list(shuffled_runs(buffer.n_rows, self.block_rows, _RUN, self.generator))
+            buffer.seal(len(parts))
+            for index in parts:
+                yield ShuffledChunk(self, buffer, index)
+
+    def _wait_for(self, buffer: RowBuffer) -> None:
+        with self._changed:
+            while buffer.waiting and not self._interrupted:
+                self._changed.wait()
+        if self._interrupted:
+            raise DbmlError("the pass was given up")
+
+    def gathered(self, buffer: RowBuffer) -> None:
+        """Note that one more chunk of `buffer` was gathered."""
+        with self._changed:
+            buffer.waiting -= 1
+            self._changed.notify_all()
+
+    def interrupt(self) -> None:
+        """Wake the reading thread, with an error."""
+        with self._changed:
+            self._interrupted = True
+            self._changed.notify_all()
