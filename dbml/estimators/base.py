@@ -168,7 +168,7 @@ class Estimator(SklearnProtocol, SqlOptions):
 
     def _remember(self, data: Data) -> None:
         self.schema_, self.plan_ = data.schema, data.plan
-        self.n_features_in_ = len(data.schema.encoding.columns)
+        self.n_features_in_ = data.schema.n_features
         self._name_features(data.schema)
 
     def _name_features(self, schema: Schema) -> None:
@@ -206,7 +206,7 @@ class Estimator(SklearnProtocol, SqlOptions):
         scorer = find_scorer(X)
         if scorer is not None:
             return scorer(self, X, method)
-        with as_data(X, schema=self.schema_, con=con) as data:
+        with as_data(X, schema=self.schema_, con=con, options={"owner": type(self).__name__}) as data:
             parts = list(data.map(by_block, purpose=method))
         return np.concatenate(parts) if parts else by_block(self._no_rows())
 
