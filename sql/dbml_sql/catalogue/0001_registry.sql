@@ -227,3 +227,16 @@ JOIN ml.model_versions v ON v.model_id = m.model_id AND v.version = m.current_ve
 ORDER BY m.name;
 COMMENT ON VIEW ml.models IS 'The models of this database, each at its current version';
 COMMENT ON COLUMN ml.models.name IS 'Name of the model';
+COMMENT ON COLUMN ml.models.version IS 'Its current version';
+COMMENT ON COLUMN ml.models.type IS 'Class of the estimator';
+COMMENT ON COLUMN ml.models.task IS 'regression, classification or none';
+COMMENT ON COLUMN ml.models.target IS 'Name of the label column';
+COMMENT ON COLUMN ml.models.features IS 'Input columns in the order of the scoring functions';
+COMMENT ON COLUMN ml.models.params IS 'Hyperparameters, as a JSON object';
+COMMENT ON COLUMN ml.models.metrics IS 'Metrics by name';
+COMMENT ON COLUMN ml.models.n_rows IS 'Rows it was trained on';
+COMMENT ON COLUMN ml.models.aliases IS 'Aliases of the current version';
+COMMENT ON COLUMN ml.models.versions IS 'Number of versions kept';
+COMMENT ON COLUMN ml.models.created_at IS 'When the current version was saved, in UTC';
+COMMENT ON COLUMN ml.models.dbml_version IS 'Version of dbml that saved it';
+COMMENT ON COLUMN ml.models.query IS 'Query it was trained on';
