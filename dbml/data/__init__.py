@@ -3,6 +3,7 @@
 The order matters: frames also convert to arrays, so the reader of arrays comes last.
 """
 
-from dbml.data import array
+from dbml.data import sparse  # isort: skip
+from dbml.data import array  # isort: skip
 
-__all__ = ["array"]
+__all__ = ["array", "sparse"]

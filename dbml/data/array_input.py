@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbml.errors import DbmlWarning, InvalidData, UnsupportedColumn, listing
-from dbml.passes.schema import Target, Task
+from dbml.passes.schema import Schema, Target, Task
 
 _TYPES = {"b": "BOOLEAN", "f2": "FLOAT", "f4": "FLOAT", "i1": "TINYINT", "i2": "SMALLINT", "i4": "INTEGER"}
 _TYPES |= {"i8": "BIGINT", "u1": "UTINYINT", "u2": "USMALLINT", "u4": "UINTEGER", "u8": "UBIGINT"}
@@ -59,6 +59,14 @@ def check_shape(n_rows: int, n_columns: int) -> None:
         raise InvalidData(f"X: found array with 0 feature(s) (shape=({n_rows}, 0)) while a minimum of 1 is required.")
     if n_rows == 0:
         raise InvalidData(f"X: found array with 0 sample(s) (shape=(0, {n_columns})) while a minimum of 1 is required.")
+
+
+def check_width(n_columns: int, schema: Schema, options: dict[str, Any]) -> None:
+    """Raise `InvalidData` where X has another number of columns than the model was trained on."""
+    expected = schema.n_features
+    if n_columns != expected:
+        owner = options.get("owner", "the model")
+        raise InvalidData(f"X has {n_columns} features, but {owner} is expecting {expected} features as input")
 
 
 def _numbers(values: NDArray, name: str) -> NDArray[np.float64]:

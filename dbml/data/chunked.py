@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbml.data.sampling import Reservoir, copy_rows, describe_terms, join_blocks, spread
-from dbml.data.selection import Selection
+from dbml.data.selection import Selection, TakenChunk
 from dbml.data.shuffle import PIECE, Shuffle, buffer_rows, cut_pieces
 from dbml.passes.block import Block
 from dbml.passes.data import Data
@@ -150,7 +150,9 @@ class ChunkedData(Data, ABC):
         total, largest = sum(piece.n_rows for piece in pieces), max(piece.n_rows for piece in pieces)
         rows = buffer_rows(total, largest, self.row_bytes, memory_budget().shuffle)
         generator = np.random.default_rng([order.seed, order.epoch])
-        shuffle = Shuffle(self.chunks, pieces, rows, self.block_rows, self.n_dense, generator)
+        shuffle = Shuffle(
+            self.chunks, pieces, rows=rows, block_rows=self.block_rows, n_dense=self.n_dense, generator=generator
+        )
         choice = f"shuffled: {len(pieces):,} pieces of the table, in {len(shuffle.groups):,} buffers of {rows:,} rows"
         self.plan = self.plan.decide("order", choice, reason)
 
@@ -215,6 +217,10 @@ class ChunkedData(Data, ABC):
         from dbml.data.derived import TakenData
 
         return TakenData(self, Selection.of(terms, self.n_dense, self.n_terms))
+
+    def reader(self, selection: Selection) -> Callable[[Sequence[Partition] | None], Iterator[Chunk]]:
+        """Return `chunks` for some terms only. Here rows are encoded as a whole; override it where less is needed."""
+        return lambda partitions: (TakenChunk(chunk, selection) for chunk in self.chunks(partitions))
 
     def materialise(self) -> Data:
         """Return the data with its encoded blocks kept; see `Data.materialise`."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dbml.data.chunked import ChunkedData
 from dbml.data.sampling import copy_rows
-from dbml.data.selection import Selection, TakenChunk
+from dbml.data.selection import Selection
 from dbml.data.spill import SpilledBlocks
 from dbml.errors import InvalidData
 from dbml.passes.block import Block
@@ -69,12 +69,13 @@ class DerivedData(ChunkedData):
 
 
 class TakenData(DerivedData):
-    """Some terms of data that is encoded as a whole; sources that can scan fewer columns do without."""
+    """Some terms of other data."""
 
     def __init__(self, source: ChunkedData, selection: Selection) -> None:
         super().__init__(source)
         self.selection = selection
         self.partitions, self.seekable, self.divisible = source.partitions, source.seekable, source.divisible
+        self._read = source.reader(selection)
 
     @property
     def n_dense(self) -> int:
@@ -90,8 +91,7 @@ class TakenData(DerivedData):
 
     def chunks(self, partitions: Sequence[Partition] | None = None) -> Iterator[Chunk]:
         """Yield the chunks of the source, with the chosen terms."""
-        for chunk in self.source.chunks(partitions):
-            yield TakenChunk(chunk, self.selection)
+        return self._read(partitions)
 
     def lookup(self, keys: NDArray, column: str) -> Block:
         return self.selection.rows(self.source.lookup(keys, column), Workspace())

@@ -170,6 +170,7 @@ class Shuffle:
         self,
         read: Callable[[Sequence[Partition]], Iterator[Chunk]],
         pieces: Sequence[Partition],
+        *,
         rows: int,
         block_rows: int,
         n_dense: int,

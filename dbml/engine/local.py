@@ -51,40 +51,43 @@ class LocalEngine:
     def run(self, chunks: Iterator[Chunk], steps: Sequence[Step], work: Work) -> tuple[State, ...]:
         """Fold the chunks; see `dbml.passes.engine.Engine`."""
         fold = _Fold(steps)
-        for _ in self._blocks(chunks, fold.update, fold.merge, fold.keeps_block, fold.state_bytes, work):
+        for _ in self._blocks(chunks, fold, work):
             pass
         return fold.result()
 
     def map(self, chunks: Iterator[Chunk], function: Callable[[Block], T], work: Work) -> Iterator[T]:
         """Yield `function(block)` in order; see `dbml.passes.engine.Engine`."""
-        yield from self._blocks(chunks, function, lambda result, block: result, False, 0, work)
+        yield from self._blocks(chunks, _Map(function), work)
 
-    def _blocks(
-        self,
-        chunks: Iterator[Chunk],
-        update: Callable[[Block], Any],
-        consume: Callable[[Any, Block | None], Any],
-        keeps_block: bool,
-        result_bytes: int,
-        work: Work,
-    ) -> Iterator[Any]:
-        """Run `update` on every block in parallel and `consume` on its results in order; yield what that returns."""
-        workers = thread_count(self.threads)
-        room = max(2, (work.memory_bytes - 4 * work.chunk_bytes) // max(1, work.block_bytes + result_bytes))
-        workers = int(min(workers, room - 1))
-        ahead = int(min(4 * workers, room))
-        running = _Pass(chunks, update, consume, keeps_block, workers, ahead, work)
+    def _blocks(self, chunks: Iterator[Chunk], task: _Fold | _Map, work: Work) -> Iterator[Any]:
+        """Run `task.update` on blocks in parallel, `task.consume` on its results in order; yield what that returns."""
+        room = max(2, (work.memory_bytes - 4 * work.chunk_bytes) // max(1, work.block_bytes + task.result_bytes))
+        workers = min(thread_count(self.threads), room - 1)
+        running = _Pass(chunks, task, workers, min(4 * workers, room), work)
         return running.serially() if running.is_single() else running.in_threads()
 
 
+class _Map:
+    """A function of blocks; its results are yielded."""
+
+    keeps_block = False
+    result_bytes = 0
+
+    def __init__(self, function: Callable[[Block], Any]) -> None:
+        self.update = function
+
+    def consume(self, result: Any, block: Block | None) -> Any:
+        return (result,)
+
+
 class _Fold:
-    """The steps of a fold with their states."""
+    """The steps of a fold with their states; nothing is yielded."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = steps
         self.states: list[State | None] = [step.start() if step.chained else None for step in steps]
         self.keeps_block = any(step.chained for step in steps)
-        self.state_bytes = sum(array.nbytes for step in steps if not step.chained for array in step.start().values())
+        self.result_bytes = sum(array.nbytes for step in steps if not step.chained for array in step.start().values())
 
     def update(self, block: Block) -> list[State | None]:
         """Return a new state of this block for every step that is not chained."""
@@ -97,7 +100,7 @@ class _Fold:
             states.append(state)
         return states
 
-    def merge(self, states: list[State | None], block: Block | None) -> None:
+    def consume(self, states: list[State | None], block: Block | None) -> None:
         """Merge the states of the next block, and show the block to the chained steps."""
         for number, (step, state) in enumerate(zip(self.steps, states, strict=True)):
             into = self.states[number]
@@ -115,18 +118,8 @@ class _Fold:
 class _Pass:
     """One pass: its threads, and what they share under one lock."""
 
-    def __init__(
-        self,
-        chunks: Iterator[Chunk],
-        update: Callable[[Block], Any],
-        consume: Callable[[Any, Block | None], Any],
-        keeps_block: bool,
-        workers: int,
-        ahead: int,
-        work: Work,
-    ) -> None:
-        self.chunks, self.update, self.consume, self.work = chunks, update, consume, work
-        self.keeps_block, self.workers, self.ahead = keeps_block, workers, ahead
+    def __init__(self, chunks: Iterator[Chunk], task: _Fold | _Map, workers: int, ahead: int, work: Work) -> None:
+        self.chunks, self.task, self.workers, self.ahead, self.work = chunks, task, workers, ahead, work
         self.queue: deque[Chunk] = deque()
         self.queued_most = max(2, min(64, work.memory_bytes // 4 // max(1, work.chunk_bytes)))
         self.lock = threading.Lock()
@@ -156,7 +149,7 @@ class _Pass:
         try:
             for chunk in self.queue:
                 block = chunk.encode(Workspace())
-                yield self.consume(self.update(block), block)
+                yield from self.task.consume(self.task.update(block), block) or ()
                 for listener in listeners():
                     listener.rows(chunk.n_rows)
         finally:
@@ -195,7 +188,7 @@ class _Pass:
         """Run a thread; its error ends the pass and is raised where the pass was asked for."""
         try:
             target()
-        except BaseException as error:  # noqa: BLE001 - handed over to the caller, whatever it is
+        except BaseException as error:  # handed over to the caller, whatever it is
             with self.lock:
                 if self.error is None and not self.stopped:
                     self.error = error
@@ -230,7 +223,7 @@ class _Pass:
                 self.to_read.notify()
                 space = self.spaces.pop() if self.spaces else Workspace()
             block = chunk.encode(space)
-            result = self.update(block)
+            result = self.task.update(block)
             self._hand_in(number, result, block, space)
 
     def _may_go_ahead(self) -> bool:
@@ -241,7 +234,7 @@ class _Pass:
         rows = block.n_rows
         with self.lock:
             self.rows += rows
-            if self.keeps_block:
+            if self.task.keeps_block:
                 self.finished[number] = (result, block, space)
             else:
                 self.finished[number] = (result, None, space)
@@ -251,14 +244,14 @@ class _Pass:
             self.consuming = True
             turn = self.finished.pop(number)
         while True:
-            done = self.consume(turn[0], turn[1])
+            done = self.task.consume(turn[0], turn[1])
             with self.lock:
-                if self.keeps_block:
+                if self.task.keeps_block:
                     self.spaces.append(turn[2])
                 self.next += 1
                 self.to_work.notify()
                 if done is not None:
-                    self.results.append(done)
+                    self.results.extend(done)
                     self.to_yield.notify()
                 following = self.finished.pop(self.next, None)
                 if following is None or self.stopped:
