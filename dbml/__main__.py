@@ -1,0 +1,5 @@
+"""`python -m dbml`: the command line."""
+
+from dbml.cli import main
+
+main()

@@ -1,0 +1,199 @@
+"""What to train on a table that nobody has described: the kind of model, and the columns that cannot help.
+
+Every choice carries its reason, so that a person can disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dbml_sql.expressions import identifier, string
+
+from dbml.errors import InvalidData, UnknownName, listing, nearest
+
+_WHOLE = (
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "UHUGEINT",
+)
+_NUMBERS = ("FLOAT", "DOUBLE", "DECIMAL", *_WHOLE)
+_NO_FEATURE = ("BLOB", "BIT", "UUID", "INTERVAL", "TIME", "STRUCT", "UNION", "VARIANT", "GEOMETRY")
+_LOOKED_AT_FOR_LEAKS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column and what one pass over it told: number of values that are not NULL, about how many different ones."""
+
+    name: str
+    type: str
+    count: int
+    distinct: int
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to train, and why.
+
+    Attributes
+    ----------
+    model_type : str
+        ``linear_reg`` or ``logistic_reg``.
+    reason : str
+        Why this type: what the target holds.
+    features : tuple of str
+        Columns to learn from, in the order of the table.
+    excluded : dict of str to str
+        Columns left out, each with its reason.
+    n_rows : int
+        Rows of the table.
+    """
+
+    model_type: str
+    reason: str
+    features: tuple[str, ...]
+    excluded: dict[str, str]
+    n_rows: int
+
+
+def choose(con: Any, source: str, target: str, exclude: tuple[str, ...] = ()) -> Choice:
+    """Look at a table and choose what to train.
+
+    Parameters
+    ----------
+    con : connection
+        Where the table is read; two or three aggregates over it, nothing is kept.
+    source : str
+        What may follow FROM: a quoted table name, a file reader, a query in brackets.
+    target : str
+        The column to predict.
+    exclude : tuple of str
+        Columns the person leaves out.
+
+    Raises
+    ------
+    UnknownName
+        The target or an excluded column is not in the table.
+    InvalidData
+        The table has no rows, or no column is left to learn from.
+    """
+    described = con.sql(f"FROM {source} LIMIT 0")
+    names, types = list(described.columns), [str(t) for t in described.types]
+    for name in (target, *exclude):
+        if name not in names:
+            raise UnknownName(f"no column {name!r}{nearest(name, names)} (columns: {listing(names)})")
+    n_rows, columns = _look(con, source, names, types)
+    if n_rows == 0:
+        raise InvalidData("the table has no rows to learn from")
+    label = columns.pop(target)
+    model_type, reason = _model_type(con, source, label)
+    excluded = dict.fromkeys(exclude, "left out as asked")
+    for name, column in columns.items():
+        why = _useless(column, n_rows)
+        if why and name not in excluded:
+            excluded[name] = why
+    left = [column for name, column in columns.items() if name not in excluded]
+    excluded |= _leaks(con, source, label, left, n_rows)
+    features = tuple(name for name in columns if name not in excluded)
+    if not features:
+        reasons = "; ".join(f"{name}: {why}" for name, why in excluded.items())
+        raise InvalidData(f"no column is left to learn {target!r} from ({reasons})")
+    return Choice(model_type, reason, features, excluded, n_rows)
+
+
+def _base(type_name: str) -> str:
+    return type_name.partition("(")[0].strip()
+
+
+def _look(con: Any, source: str, names: list[str], types: list[str]) -> tuple[int, dict[str, Column]]:
+    """One pass: rows, and per column the values, the different ones, and the range of whole numbers."""
+    parts = ["count(*)"]
+    for name, type_name in zip(names, types, strict=True):
+        quoted = identifier(name)
+        parts += [f"count({quoted})", f"approx_count_distinct({quoted})"]
+        whole = _base(type_name) in _WHOLE
+        parts += [f"{side}({quoted})::DOUBLE" if whole else "NULL::DOUBLE" for side in ("min", "max")]
+    (row,) = con.sql(f"SELECT {', '.join(parts)} FROM {source}").fetchall()
+    groups = zip(names, types, *(row[1 + i :: 4] for i in range(4)), strict=True)
+    return row[0], {group[0]: Column(*group) for group in groups}
+
+
+def _model_type(con: Any, source: str, label: Column) -> tuple[str, str]:
+    """Choose by the target's type; a whole number is a class only if it has no more than two values."""
+    kind = _base(label.type)
+    if kind in _WHOLE:
+        quoted = identifier(label.name)
+        query = f"SELECT DISTINCT {quoted} FROM {source} WHERE {quoted} IS NOT NULL LIMIT 3"
+        values = sorted(value for (value,) in con.sql(query).fetchall())
+        if len(values) <= 2:
+            return "logistic_reg", f"{label.name} has the values {', '.join(map(str, values))}"
+        return "linear_reg", f"{label.name} is a number ({label.type})"
+    if kind in _NUMBERS:
+        return "linear_reg", f"{label.name} is a number ({label.type})"
+    return "logistic_reg", f"{label.name} is a class ({label.type}, about {label.distinct} values)"
+
+
+def _useless(column: Column, n_rows: int) -> str | None:
+    """Return why a column cannot help, or None."""
+    kind = _base(column.type)
+    if kind.endswith("[]") or "[" in column.type:
+        return None
+    if kind in _NO_FEATURE or column.type.startswith(_NO_FEATURE):
+        return f"a {kind} cannot be a feature"
+    if column.count == 0:
+        return "no values, only NULL"
+    if column.distinct == 1 and column.count == n_rows:
+        return "one value in every row"
+    many = column.distinct > 0.85 * column.count and column.count >= 50
+    if kind == "VARCHAR" and many:
+        return "another text in (almost) every row"
+    dense = column.low is not None and column.high is not None and column.high - column.low < 20 * column.count
+    if kind in _WHOLE and many and dense and column.count >= 1000:
+        return "another whole number in (almost) every row: it numbers the rows"
+    return None
+
+
+def _leaks(con: Any, source: str, label: Column, columns: list[Column], n_rows: int) -> dict[str, str]:
+    """Find columns that say the target in other words: each of their (few) values has one value of the target."""
+    few = [c for c in columns if label.distinct <= c.distinct <= 1000 and c.distinct * 10 <= n_rows]
+    if len(few) > _LOOKED_AT_FOR_LEAKS or label.distinct < 2:
+        return {}
+    target, found = identifier(label.name), {}
+    for column in few:
+        quoted = identifier(column.name)
+        counts = f"SELECT count(DISTINCT {target}) AS n FROM {source} WHERE {target} IS NOT NULL GROUP BY {quoted}"
+        ((most,),) = con.sql(f"SELECT max(n) FROM ({counts})").fetchall()
+        if most == 1:
+            found[column.name] = f"settles {label.name} by itself: it says the same in other words"
+    return found
+
+
+def sql_value(value: Any) -> str:
+    """Return a JSON value as SQL."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "NULL"}[value]
+    if isinstance(value, str):
+        return string(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(map(sql_value, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{string(str(k))}: {sql_value(v)}" for k, v in value.items()) + "}"
+    return repr(value)
+
+
+def create_model(name: str, options: dict[str, Any], features: tuple[str, ...], target: str, rows: str) -> str:
+    """Return the CREATE MODEL statement that trains on some columns of `rows` (what may follow FROM)."""
+    given = {"model_type": options["model_type"], "input_label_cols": [target], **options}
+    listed = ", ".join(f"{key} = {sql_value(value)}" for key, value in given.items())
+    columns = ", ".join(map(identifier, (*features, target)))
+    return f"CREATE OR REPLACE MODEL {identifier(name)} OPTIONS ({listed}) AS\nSELECT {columns} FROM {rows}"

@@ -1,0 +1,134 @@
+"""`dbml models`, `dbml show`, `dbml export`: what the registry of a database holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dbml.cli.database import db_option, existing_database, json_option, opened, with_options
+
+_LISTED = ("name", "version", "type", "target", "n_rows", "metrics", "aliases", "created_at")
+_SHOWN_WEIGHTS = 20
+
+
+def find(con: Any, name: str) -> dict[str, Any]:
+    """Return the row of `ml.models` of a model (its current version)."""
+    from dbml.cli.output import records
+    from dbml.errors import UnknownName, listing, nearest
+
+    found = records(con.models())
+    bare = name.partition("@")[0]
+    for model in found:
+        if model["name"].casefold() == bare.casefold():
+            return model
+    names = [model["name"] for model in found]
+    raise UnknownName(f"no model {bare!r}{nearest(bare, names)} (models: {listing(names) or 'none yet'})")
+
+
+def reference(name: str) -> str:
+    """Return MODEL[@version] as a statement writes it, quoted."""
+    from dbml_sql.expressions import identifier
+
+    bare, sign, version = name.partition("@")
+    return identifier(bare) + sign + (version if version.isdigit() or not version else identifier(version))
+
+
+@click.command()
+@with_options(db_option, json_option)
+def models(db: Path | None, as_json: bool) -> None:
+    """List the models of a database.
+
+    \b
+    Examples:
+      dbml models --db flights.duckdb
+      dbml models --json | jq '.[].name'
+    """
+    from dbml.cli.output import echo_json, echo_table, records, shown
+
+    database = existing_database(db)
+    with opened(database, read_only=True) as con:
+        found = records(con.models())
+    if as_json:
+        echo_json(found)
+        return
+    if not found:
+        click.echo(f"no models in {database} yet; next: dbml train DATA --target COLUMN --db {database}")
+        return
+    rows = []
+    for model in found:
+        model["metrics"] = ", ".join(f"{k} {shown(v)}" for k, v in (model["metrics"] or {}).items())
+        model["created_at"] = f"{model['created_at']:%Y-%m-%d %H:%M}"
+        rows.append([model[column] for column in _LISTED])
+    echo_table(_LISTED, rows)
+
+
+@click.command()
+@click.argument("model")
+@with_options(db_option, json_option)
+def show(model: str, db: Path | None, as_json: bool) -> None:
+    """Show MODEL[@version]: what it learned, from what, how well.
+
+    \b
+    Examples:
+      dbml show late
+      dbml show late@3 --db flights.duckdb
+      dbml show late@champion --json
+    """
+    from dbml.cli.output import echo_json, echo_table, records
+
+    with opened(existing_database(db), read_only=True) as con:
+        known = find(con, model)
+        loaded = con.load_model(model)
+        features = records(con.sql(f"FROM ML.FEATURE_INFO(MODEL {reference(model)})"))
+        weights = _weights(con, model) if loaded.form() is not None else []
+    found = {"name": known["name"], "type": type(loaded).__name__, "params": loaded.get_params()}
+    if "@" not in model:
+        found |= {
+            key: known[key] for key in ("version", "target", "n_rows", "metrics", "aliases", "created_at", "query")
+        }
+    if as_json:
+        echo_json({**found, "features": features, "weights": weights})
+        return
+    echo_table(["", ""], [(key, _said(value)) for key, value in found.items() if value not in (None, [], {})])
+    if features:
+        echo_table(list(features[0]), [list(row.values()) for row in features], title="features")
+    if weights:
+        largest = weights[:_SHOWN_WEIGHTS]
+        title = f"weights, the largest {len(largest)} of {len(weights)}"
+        echo_table(list(largest[0]), [list(row.values()) for row in largest], title=title)
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {json.dumps(item, default=str)}" for key, item in value.items())
+    return value
+
+
+def _weights(con: Any, model: str) -> list[dict[str, Any]]:
+    from dbml.cli.output import records
+
+    return records(con.sql(f"FROM ML.WEIGHTS(MODEL {reference(model)}) ORDER BY abs(weight) DESC NULLS LAST"))
+
+
+@click.command()
+@click.argument("model")
+@with_options(
+    click.option(
+        "--dialect", default="duckdb", show_default=True, help="postgres, snowflake, bigquery, mysql, sqlite, …"
+    ),
+    db_option,
+)
+def export(model: str, dialect: str, db: Path | None) -> None:
+    """Print MODEL[@version] as a SQL expression over its columns, for another database.
+
+    \b
+    Examples:
+      dbml export late --dialect postgres
+      dbml export late@2 --dialect bigquery --db flights.duckdb > late.sql
+    """
+    with opened(existing_database(db), read_only=True) as con:
+        find(con, model)
+        click.echo(con.export_model(model, dialect=dialect))

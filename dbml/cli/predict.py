@@ -1,0 +1,59 @@
+"""`dbml predict`: score a file, a table or a query."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from dbml.cli.database import db_option, existing_database, json_option, opened, source, with_options
+
+_SHOWN_ROWS = 20
+
+
+@click.command()
+@click.argument("model")
+@click.argument("data")
+@with_options(
+    click.option(
+        "--output",
+        "-o",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Write .parquet or .csv  [default: a table on a terminal, CSV in a pipe].",
+    ),
+    db_option,
+    json_option,
+)
+def predict(model: str, data: str, output: Path | None, db: Path | None, as_json: bool) -> None:
+    """Score DATA with MODEL[@version]: all columns of DATA, then the predicted ones.
+
+    DATA is a CSV, Parquet or JSON file, or a table or SELECT of the database. Columns are matched by name.
+
+    \b
+    Examples:
+      dbml predict price new.csv
+      dbml predict price new.parquet -o scored.parquet
+      dbml predict late@champion "SELECT * FROM flights WHERE month = 12" --db flights.duckdb > december.csv
+    """
+    from dbml.cli.models import find, reference
+    from dbml.cli.output import echo_json, records
+
+    if output is not None and output.suffix not in (".parquet", ".csv"):
+        raise click.BadParameter(f"must end in .parquet or .csv, got {output.name!r}", param_hint="--output")
+    rows = source(data)
+    with opened(existing_database(db), read_only=True) as con:
+        find(con, model)
+        scored = con.sql(f"FROM ML.PREDICT(MODEL {reference(model)}, (SELECT * FROM {rows}))")
+        if output is not None and output.suffix == ".parquet":
+            scored.write_parquet(str(output), overwrite=True)
+        elif output is not None:
+            scored.write_csv(str(output), overwrite=True)
+        elif as_json:
+            echo_json(records(scored))
+        elif sys.stdout.isatty():
+            scored.show(max_rows=_SHOWN_ROWS)
+        else:
+            scored.write_csv("/dev/stdout")
+    if output is not None:
+        click.echo(f"wrote {output}", err=True)

@@ -1,0 +1,122 @@
+"""`dbml sql`: a shell over a database that understands models."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dbml.cli.database import json_option, opened, with_options
+
+_SHOWN_ROWS = 40
+_HELP = """\
+  Statements end in ; and may span lines. DuckDB's SQL, and
+    CREATE [OR REPLACE] MODEL m OPTIONS (model_type = '…', input_label_cols = ['…']) AS SELECT …;
+    EXPLAIN CREATE MODEL …;   DROP MODEL [IF EXISTS] m;
+    SELECT predict('m', t) FROM t;   FROM ML.PREDICT(MODEL m, TABLE t);   FROM ML.EVALUATE(MODEL m, TABLE t);
+    FROM ML.WEIGHTS(MODEL m);   FROM ML.FEATURE_INFO(MODEL m);   FROM ML.TRAINING_INFO(MODEL m);
+  .models   the models of this database        .tables   its tables
+  .timer    show how long statements take      .read FILE   run the statements of a file
+  .help     this                               .quit     leave (also Ctrl-D)"""
+
+
+class Printer:
+    """Shows the result of a statement: a box, JSON or CSV; and the time, if asked for."""
+
+    def __init__(self, form: str, timer: bool = False) -> None:
+        self.form = form
+        self.timer = timer
+
+    def run(self, con: Any, statement: str) -> None:
+        """Run one statement and print its rows."""
+        from dbml.cli.output import echo_json, records
+
+        started = time.perf_counter()
+        result = con.sql(statement)
+        if result is not None:
+            if self.form == "json":
+                echo_json(records(result))
+            elif self.form == "csv":
+                result.write_csv("/dev/stdout")
+            else:
+                width = click.get_terminal_size()[0] if sys.stdout.isatty() else 120
+                result.show(max_width=width, max_rows=_SHOWN_ROWS)
+        if self.timer:
+            click.echo(f"{time.perf_counter() - started:.3f} s")
+
+
+def run_script(con: Any, printer: Printer, text: str) -> None:
+    """Run the statements of a text one by one; the first error ends it."""
+    for statement in statements(text):
+        printer.run(con, statement)
+
+
+def statements(text: str) -> list[str]:
+    """Return the statements of a text, without those that are empty or comments alone."""
+    from dbml_sql.tokens import significant, split_statements
+
+    return [piece.strip() for piece in split_statements(text) if any(t.text != ";" for t in significant(piece))]
+
+
+def is_complete(text: str) -> bool:
+    """Whether a text ends with a semicolon that is not inside quotes or a comment."""
+    from dbml_sql.tokens import significant
+
+    found = significant(text)
+    return not found or found[-1].is_operator(";")
+
+
+@click.command()
+@click.argument("db", default=":memory:")
+@with_options(
+    click.option("--command", "-c", multiple=True, metavar="SQL", help="Run this and leave (may be repeated)."),
+    click.option("--csv", "as_csv", is_flag=True, help="Print CSV."),
+    json_option,
+    click.option("--read-only", is_flag=True, help="Open the database for reading only."),
+)
+def sql(db: str, command: tuple[str, ...], as_csv: bool, as_json: bool, read_only: bool) -> None:
+    """Open a SQL shell on DB (in memory if none is named); run -c or standard input where given.
+
+    \b
+    Examples:
+      dbml sql flights.duckdb
+      dbml sql flights.duckdb -c "FROM ml.models"
+      dbml sql flights.duckdb --json -c "FROM ML.EVALUATE(MODEL late)"
+      dbml sql flights.duckdb < train.sql
+    """
+    printer = Printer("json" if as_json else "csv" if as_csv else "box")
+    with opened(db, read_only=read_only) as con:
+        if command:
+            for text in command:
+                run_script(con, printer, text)
+        elif not sys.stdin.isatty():
+            run_script(con, printer, sys.stdin.read())
+        else:
+            from dbml.cli.prompt import Prompt
+
+            click.echo(f"dbml on {db}: statements end in ;  .help for help, .quit to leave")
+            Prompt(con, printer).loop()
+
+
+def dot_command(con: Any, printer: Printer, line: str) -> bool:
+    """Run a line that starts with a dot; return False if it was .quit."""
+    name, _, rest = line.strip().partition(" ")
+    if name in (".quit", ".exit", ".q"):
+        return False
+    if name == ".help":
+        click.echo(_HELP)
+    elif name == ".models":
+        printer.run(con, "SELECT name, version, type, target, n_rows, metrics, created_at FROM ml.models")
+    elif name == ".tables":
+        printer.run(con, "SELECT schema, name, estimated_size AS rows FROM (SHOW ALL TABLES) WHERE schema <> 'ml'")
+    elif name == ".timer":
+        printer.timer = not printer.timer
+        click.echo(f"timer {'on' if printer.timer else 'off'}")
+    elif name == ".read":
+        run_script(con, printer, Path(rest.strip()).read_text())
+    else:
+        click.echo(f"unknown command {name}; .help lists them", err=True)
+    return True

@@ -1,0 +1,110 @@
+"""`dbml train`: a model from a file, a table or a query."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbml.cli.database import db_option, file_reader, json_option, opened, source, with_options
+
+if TYPE_CHECKING:
+    from dbml.choice import Choice
+
+
+def parse_option(text: str) -> tuple[str, Any]:
+    """Return name and value of ``name=value``; the value is read as JSON where it is JSON, else as text."""
+    name, sign, value = text.partition("=")
+    if not sign or not re.fullmatch(r"\w+", name):
+        raise click.BadParameter(f"must be name=value, got {text!r}", param_hint="--option")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def default_database(data: str) -> Path:
+    """Return where a model of DATA is kept when --db is not given: beside the file."""
+    if file_reader(data) is None or any(sign in data for sign in "*?[") or "://" in data:
+        raise click.UsageError("a table, a query or several files: say where the model is kept, with --db FILE")
+    return Path(data).with_suffix("").with_suffix(".duckdb")
+
+
+@click.command()
+@click.argument("data")
+@with_options(
+    click.option("--target", "-y", required=True, metavar="COLUMN", help="The column to predict."),
+    click.option(
+        "--model-type", default="auto", show_default=True, help="linear_reg, logistic_reg, an estimator's name, …"
+    ),
+    click.option("--name", metavar="MODEL", help="Name of the model  [default: the target's name]."),
+    click.option("--exclude", "-x", multiple=True, metavar="COLUMN", help="Leave a column out (may be repeated)."),
+    click.option(
+        "--option", "-o", multiple=True, metavar="NAME=VALUE", help="An option of the model (may be repeated)."
+    ),
+    db_option,
+    json_option,
+)
+def train(
+    data: str,
+    target: str,
+    model_type: str,
+    name: str | None,
+    exclude: tuple[str, ...],
+    option: tuple[str, ...],
+    db: Path | None,
+    as_json: bool,
+) -> None:
+    """Train a model on DATA: a CSV, Parquet or JSON file, or a table or SELECT of the database.
+
+    The kind of model follows from the target unless you say it; columns that cannot help are left out, with the
+    reason. The model is saved in --db, else in a .duckdb file beside DATA.
+
+    \b
+    Examples:
+      dbml train houses.csv --target price
+      dbml train flights.parquet -y late --model-type logistic_reg -o l2_reg=0.1
+      dbml train flights -y late --name late --db flights.duckdb
+      dbml train "SELECT * FROM flights WHERE month < 10" -y late --db flights.duckdb
+    """
+    from dbml.choice import choose, create_model
+
+    given = dict(map(parse_option, option))
+    database = db or default_database(data)
+    rows, name = source(data), name or target
+    with opened(database) as con:
+        choice = choose(con, rows, target, exclude)
+        given = {"model_type": choice.model_type if model_type == "auto" else model_type, **given}
+        if not as_json:
+            _announce(choice, name, given["model_type"], automatic=model_type == "auto")
+        started = time.perf_counter()
+        con.execute(create_model(name, given, choice.features, target, rows))
+        seconds = time.perf_counter() - started
+        _report(con, database, name, choice, seconds, as_json)
+
+
+def _announce(choice: Choice, name: str, model_type: str, automatic: bool) -> None:
+    why = f", because {choice.reason}" if automatic else ""
+    click.echo(f"{name}: {model_type}{why}; {choice.n_rows:,} rows, {len(choice.features)} columns", err=True)
+    for column, reason in choice.excluded.items():
+        click.echo(f"  without {column}: {reason}", err=True)
+
+
+def _report(con: Any, database: Path, name: str, choice: Choice, seconds: float, as_json: bool) -> None:
+    from dbml.cli.models import find
+    from dbml.cli.output import echo_json, shown
+
+    model = find(con, name)
+    if as_json:
+        echo_json({**model, "database": str(database), "seconds": seconds, "excluded": choice.excluded})
+        return
+    metrics = ", ".join(f"{key} {shown(value)}" for key, value in (model.get("metrics") or {}).items())
+    click.echo(
+        f"saved {name} version {model['version']} in {database} after {seconds:.1f} s"
+        + (f": {metrics}" * bool(metrics))
+    )
+    click.echo(f"next: dbml predict {name} DATA --db {database}    dbml show {name} --db {database}")
