@@ -25,9 +25,10 @@ def estimators() -> dict[str, type[Estimator]]:
     for module in pkgutil.iter_modules(dbml.estimators.__path__, "dbml.estimators."):
         loaded = importlib.import_module(module.name)
         for name, value in vars(loaded).items():
-            if inspect.isclass(value) and issubclass(value, Estimator) and value.__module__ == module.name:
-                if not name.startswith("_") and "__init__" in vars(value):
-                    found[name] = value
+            if not inspect.isclass(value) or value.__module__ != module.name or name.startswith("_"):
+                continue
+            if issubclass(value, Estimator) and "__init__" in vars(value):
+                found[name] = value
     return dict(sorted(found.items()))
 
 

@@ -1,0 +1,36 @@
+"""Products of a block's design with a vector: dense and sparse terms together."""
+
+from __future__ import annotations
+
+import numpy as np
+from dbml_kernels.linear_predictor import predictor_add, predictor_add_sparse, transposed_add, transposed_add_sparse
+
+from dbml.passes.block import Block, Floats
+
+
+def flat(X: Floats) -> Floats:
+    """Return the memory of a column-major matrix as one vector, without a copy if it is contiguous."""
+    return X.reshape(-1, order="F")
+
+
+def times(block: Block, coef: Floats, intercept: float = 0.0) -> Floats:
+    """Return ``intercept + [X S] coef`` for the rows of a block; coef (n_terms,), result (n,)."""
+    n, d = block.X.shape
+    out = np.full(n, float(intercept))
+    coef = np.ascontiguousarray(coef, dtype=np.float64)
+    if d:
+        predictor_add(flat(block.X), n, d, coef, out)
+    if block.sparse is not None:
+        predictor_add_sparse(*block.sparse, coef, out)
+    return out
+
+
+def transposed(block: Block, r: Floats, n_terms: int) -> Floats:
+    """Return ``[X S]' r`` for the rows of a block; r (n,), result (n_terms,)."""
+    n, d = block.X.shape
+    out = np.zeros(n_terms)
+    if d:
+        transposed_add(flat(block.X), n, d, r, out)
+    if block.sparse is not None:
+        transposed_add_sparse(*block.sparse, r, out)
+    return out
