@@ -186,7 +186,7 @@ def squared_epsilon_insensitive(epsilon, eta, y, w, gradient, curvature):
 
 
 @kernel
-def loss_rows(code, a, b, eta, y, w, gradient, curvature, ratio, slope):  # noqa: PLR0911
+def loss_rows(code, a, b, eta, y, w, gradient, curvature, ratio, slope):
     """Return ``sum w loss(eta, y)``; write ``w loss'`` and ``w loss''`` to gradient and curvature; all (n,).
 
     `ratio` (n,) and `slope` (1,) are written by the Huber loss only, see there.

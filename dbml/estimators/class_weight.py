@@ -1,0 +1,85 @@
+"""Weights of classes: ``class_weight`` as scikit-learn means it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dbml.errors import InvalidData, InvalidParameter, listing, nearest
+from dbml.params import Either, Instance, Options
+from dbml.passes.block import Block, Floats
+from dbml.passes.data import Data
+from dbml.passes.step import State
+
+CLASS_WEIGHT_RULE = Either((Options((None, "balanced")), Instance((dict,), "a dict of class to weight")))
+
+
+class ClassTotals:
+    """Total weight of the rows of each class; state: ``totals`` (n_classes,)."""
+
+    # Sums are added in another order.
+    tolerance = 1e-12
+    chained = False
+
+    def __init__(self, n_classes: int) -> None:
+        self.n_classes = n_classes
+
+    def start(self) -> State:
+        """Return the state of no rows."""
+        return {"totals": np.zeros(self.n_classes)}
+
+    def update(self, state: State, block: Block) -> None:
+        """Add a block."""
+        assert block.y is not None
+        state["totals"] += np.bincount(block.y.astype(np.intp), block.weight, self.n_classes)
+
+    def merge(self, into: State, other: State) -> State:
+        """Add later rows."""
+        into["totals"] += other["totals"]
+        return into
+
+
+def class_weights(owner: str, class_weight: Any, data: Data, weighted: bool) -> Floats | None:
+    """Return the weight of each class, shape (n_classes,), or None where all weigh 1.
+
+    ``"balanced"`` gives a class ``total / (n_classes * its total)``; one more pass where rows are `weighted`.
+
+    Raises
+    ------
+    InvalidParameter
+        A class that the data do not have, or a weight that is not a number >= 0.
+    InvalidData
+        A balanced class whose rows all weigh 0.
+    """
+    if class_weight is None:
+        return None
+    target = data.schema.target
+    assert target is not None and target.classes is not None
+    if class_weight == "balanced":
+        totals = np.array(target.counts, float) if target.counts and not weighted else None
+        if totals is None:
+            (state,) = data.fold(ClassTotals(len(target.classes)), purpose="class weights")
+            totals = state["totals"]
+        if not totals.all():
+            empty = target.classes[int(np.argmin(totals))]
+            raise InvalidData(f"{owner}: class_weight='balanced' needs rows of every class; {empty!r} has weight 0")
+        return totals.sum() / (len(totals) * totals)
+    return _by_class(owner, class_weight, target.classes)
+
+
+def _by_class(owner: str, given: Mapping[Any, Any], classes: tuple[Any, ...]) -> Floats:
+    weights = np.ones(len(classes))
+    for label, weight in given.items():
+        number = next((i for i, c in enumerate(classes) if c == label or str(c) == str(label)), None)
+        if number is None:
+            known = [str(c) for c in classes]
+            raise InvalidParameter(
+                f"{owner}: The classes, [{label!r}], are not in the data{nearest(str(label), known)} "
+                f"(class_weight; classes: {listing(known)})"
+            )
+        if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not weight >= 0:
+            raise InvalidParameter(f"{owner}: class_weight[{label!r}] must be a number >= 0; got {weight!r}")
+        weights[number] = float(weight)
+    return weights

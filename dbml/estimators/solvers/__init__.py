@@ -1,0 +1,1 @@
+"""Solvers: a loss, a penalty and a way to the minimum, over any source of passes."""

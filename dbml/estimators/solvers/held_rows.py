@@ -1,0 +1,53 @@
+"""Rows held in memory as one block, as a source of passes: samples, and data small enough to be one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from dbml.passes.block import Block, SparseRows
+from dbml.passes.step import State, Step
+
+_BYTES = 4 << 20
+
+
+class HeldRows:
+    """Folds steps over one block, cut into column-major pieces that stay in the cache.
+
+    Parameters
+    ----------
+    block : Block
+        Rows that the caller owns.
+    """
+
+    def __init__(self, block: Block) -> None:
+        rows = max(256, _BYTES // (8 * max(1, block.X.shape[1])))
+        self.blocks = list(_pieces(block, rows))
+
+    def fold(self, *steps: Step, purpose: str = "") -> tuple[State, ...]:
+        """Return the final state of each step."""
+        states = []
+        for step in steps:
+            state = step.start()
+            for block in self.blocks:
+                step.update(state, block)
+            states.append(state)
+        return tuple(states)
+
+
+def _pieces(block: Block, rows: int) -> Iterator[Block]:
+    if block.n_rows <= rows:
+        yield block
+        return
+    for start in range(0, block.n_rows, rows):
+        part = slice(start, min(start + rows, block.n_rows))
+        sparse = None
+        if block.sparse is not None:
+            first, last = block.sparse.indptr[part.start], block.sparse.indptr[part.stop]
+            entries = slice(first, last)
+            indptr = block.sparse.indptr[part.start : part.stop + 1] - first
+            sparse = SparseRows(indptr, block.sparse.indices[entries], block.sparse.values[entries])
+        y = None if block.y is None else block.y[part]
+        weight = None if block.weight is None else block.weight[part]
+        yield Block(np.asfortranarray(block.X[part]), sparse, y, weight, block.start)

@@ -1,0 +1,76 @@
+"""L-BFGS on passes, for designs too wide for a Hessian."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from dbml.estimators.solvers.newton import Solution, Solver
+from dbml.estimators.solvers.objective import Request
+from dbml.passes.block import Floats
+
+_MEMORY = 12
+_ROUNDING = 1e-13
+
+
+def lbfgs(theta: Floats, scale: Floats, tol: float, max_iter: int) -> Solver:
+    """Minimise from `theta` (Liu and Nocedal 1989), in the coordinates ``theta * scale``.
+
+    A pass per step, two where a step is too long. Stops where the largest derivative, each times the spread of the
+    linear predictor that its parameter makes, is below `tol`, or the value no longer falls.
+
+    Parameters
+    ----------
+    theta : ndarray of shape (p,)
+        Start.
+    scale : ndarray of shape (p,)
+        Standard deviation of the term of each parameter (1 for intercepts): what makes their units alike.
+    tol : float
+        Bound on the derivatives of the mean loss.
+    max_iter : int
+        Most steps.
+    """
+    best = yield Request(theta, False)
+    if not np.isfinite(best.value):
+        return Solution(best.theta, best.value, np.inf, False, 0)
+    pairs: deque[tuple[Floats, Floats]] = deque(maxlen=_MEMORY)
+    goal = tol * min(1.0, max(abs(best.value), 1e-3))
+    for iteration in range(max_iter):
+        gradient = best.gradient / scale
+        if np.abs(gradient).max(initial=0.0) <= goal:
+            return Solution(best.theta, best.value, 0.0, True, iteration)
+        step = -_inverse_hessian_times(gradient, pairs)
+        slope = float(gradient @ step)
+        if slope >= 0.0:
+            pairs.clear()
+            step, slope = -gradient, -float(gradient @ gradient)
+        length = 1.0 if pairs else min(1.0, 1.0 / np.linalg.norm(gradient))
+        trial = yield Request(best.theta + length * step / scale, False)
+        while trial.value > best.value + 1e-4 * length * slope:
+            change = trial.value - best.value
+            if abs(change) <= _ROUNDING * abs(best.value) or length < 1e-12:
+                return Solution(best.theta, best.value, abs(slope), length >= 1e-12, iteration + 1)
+            finite = np.isfinite(change)
+            length *= float(np.clip(-slope * length / (2.0 * (change - slope * length)), 0.1, 0.5)) if finite else 0.1
+            trial = yield Request(best.theta + length * step / scale, False)
+        moved, turned = (trial.theta - best.theta) * scale, trial.gradient / scale - gradient
+        if moved @ turned > 1e-10 * np.linalg.norm(moved) * np.linalg.norm(turned):
+            pairs.append((moved, turned))
+        best = trial
+    return Solution(best.theta, best.value, np.inf, False, max_iter)
+
+
+def _inverse_hessian_times(gradient: Floats, pairs: deque[tuple[Floats, Floats]]) -> Floats:
+    """Return the product of the approximate inverse Hessian with the gradient (two-loop recursion)."""
+    q, weights = gradient.copy(), []
+    for moved, turned in reversed(pairs):
+        weight = (moved @ q) / (moved @ turned)
+        q -= weight * turned
+        weights.append(weight)
+    if pairs:
+        moved, turned = pairs[-1]
+        q *= (moved @ turned) / (turned @ turned)
+    for (moved, turned), weight in zip(pairs, reversed(weights), strict=True):
+        q += moved * (weight - (turned @ q) / (moved @ turned))
+    return q

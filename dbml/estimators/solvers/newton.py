@@ -1,0 +1,102 @@
+"""Newton's method on passes: each gives value, gradient and Hessian; with l1, its proximal form.
+
+A solver is a generator that yields a `Request` and receives its `Evaluation`, so that many of them can share a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import NamedTuple
+
+import numpy as np
+from dbml_kernels.penalties import quadratic_descent
+
+from dbml.estimators.solvers.objective import Evaluation, Request
+from dbml.passes.block import Floats
+
+_SMALLEST_STEP = 2.0**-30
+_ROUNDING = 1e-13  # of the value: a difference below is noise of the sums
+
+
+class Solution(NamedTuple):
+    """Where a solver ended.
+
+    `gain` is what the model still promises there (the last decrease it predicted times how fast those fell), relative
+    to the value; `converged` says whether it is below the tolerance.
+    """
+
+    theta: Floats
+    value: float
+    gain: float
+    converged: bool
+    iterations: int
+
+
+Solver = Generator[Request, Evaluation, Solution]
+
+
+def newton(theta: Floats, tol: float, max_iter: int) -> Solver:
+    """Minimise from `theta`; stop where the value can fall by at most ``tol ** 2`` of itself.
+
+    The decrease a step will bring is known before the step (half the squared Newton decrement), and how fast those
+    decreases fall is known from the last two: once the *next* one is predicted below the goal, the step is taken and
+    not evaluated, which saves the last pass. A step that does not decrease the value enough is shortened.
+    """
+    best = yield Request(theta, True)
+    previous = np.inf
+    if not np.isfinite(best.value):
+        return Solution(best.theta, best.value, np.inf, False, 0)
+    for iteration in range(max_iter):
+        step, slope, decrease = direction(best, tol)
+        goal = max(tol * tol, _ROUNDING) * abs(best.value)
+        rate = min(1.0, decrease / previous) if np.isfinite(previous) else 1.0
+        if decrease * rate <= goal:
+            return Solution(best.theta + step, best.value - decrease, decrease * rate, True, iteration + 1)
+        length = 1.0
+        while True:
+            trial = yield Request(best.theta + length * step, True)
+            if trial.value <= best.value + 1e-4 * length * slope + _ROUNDING * abs(best.value):
+                break
+            length *= 0.5 if not np.isfinite(trial.value) else _shorter(length, slope, trial.value - best.value)
+            if length < _SMALLEST_STEP:
+                return Solution(best.theta, best.value, decrease, False, iteration + 1)
+        previous = decrease if length == 1.0 else np.inf
+        best = trial
+    return Solution(best.theta, best.value, previous, False, max_iter)
+
+
+def _shorter(length: float, slope: float, change: float) -> float:
+    """Return the factor to the minimum of the parabola through both values, within [0.1, 0.5]."""
+    return float(np.clip(-slope * length / (2.0 * (change - slope * length)), 0.1, 0.5))
+
+
+def direction(at: Evaluation, tol: float) -> tuple[Floats, float, float]:
+    """Return the step to the minimum of the quadratic model, the slope along it and the decrease it promises."""
+    assert at.hessian is not None
+    if not at.l1.any():
+        step = solve_scaled(at.hessian, -at.gradient)
+        slope = float(at.gradient @ step)
+        return step, min(slope, 0.0), max(-0.5 * slope, 0.0)
+    step, model_slope = np.zeros(len(at.theta)), np.empty(len(at.theta))
+    # Far more precise than the step itself must be: the model costs no pass.
+    exact = max(tol * tol, _ROUNDING) * 1e-3 * max(abs(at.value), 1e-300)
+    quadratic_descent(at.hessian, at.gradient, at.theta, at.l1, exact, 10_000, step, model_slope)
+    change = float(at.gradient @ step + at.l1 @ (np.abs(at.theta + step) - np.abs(at.theta)))
+    return step, min(change, 0.0), max(-(change + 0.5 * float(step @ (model_slope - at.gradient))), 0.0)
+
+
+def solve_scaled(hessian: Floats, right: Floats) -> Floats:
+    """Solve ``H s = right`` for a positive semidefinite H of any scaling: the smallest s where H is singular."""
+    diagonal = hessian.diagonal()
+    scale = np.where(diagonal > 0.0, np.sqrt(np.maximum(diagonal, 1e-300)), 1.0)
+    scaled, target = hessian / np.outer(scale, scale), right / scale
+    try:
+        factor = np.linalg.cholesky(scaled)
+    except np.linalg.LinAlgError:
+        factor = None
+    if factor is not None and factor.diagonal().min() > 1e-6:
+        half = np.linalg.solve(factor, target)
+        return np.linalg.solve(factor.T, half) / scale
+    values, vectors = np.linalg.eigh(scaled)
+    kept = values > 1e-11 * values[-1]
+    return vectors[:, kept] @ ((vectors[:, kept].T @ target) / values[kept]) / scale
