@@ -1,0 +1,81 @@
+"""The tables of schema ``ml``: made and brought up to date, side by side with tables of the user's own."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import duckdb
+from dbml_sql.catalogue import Migration, migrations
+
+from dbml.errors import RegistryError, listing
+
+_CREATED = re.compile(r"^CREATE\s+(?:TABLE|VIEW)\s+ml\.(\w+)", re.IGNORECASE | re.MULTILINE)
+_MARK = "Changes of this schema that were applied to this database"
+
+
+def schema_number(con: duckdb.DuckDBPyConnection, database: str) -> int:
+    """Return the number of the last migration applied to schema ``ml`` of a database; 0 where there is no registry.
+
+    Raises
+    ------
+    RegistryError
+        A newer dbml made the schema.
+    """
+    found = con.execute(
+        "SELECT comment FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'ml' AND table_name = 'migrations'",
+        [database],
+    ).fetchone()
+    if found is None or found[0] != _MARK:
+        return 0
+    quoted = '"' + database.replace('"', '""') + '"'
+    number, version = con.execute(
+        f"SELECT coalesce(max(number), 0), arg_max(dbml_version, number) FROM {quoted}.ml.migrations"
+    ).fetchall()[0]
+    known = migrations()[-1].number
+    if number > known:
+        raise RegistryError(
+            f"database {database!r}: the registry (schema ml) was made by dbml {version}, number {number}; this dbml "
+            f"knows up to number {known}: install dbml {version} or newer (pip install --upgrade dbml)"
+        )
+    return int(number)
+
+
+def migrate(con: duckdb.DuckDBPyConnection, database: str) -> None:
+    """Make or update the tables of the registry in the connection's current database, named `database`.
+
+    Runs inside the caller's transaction.
+    """
+    number = schema_number(con, database)
+    missing = [migration for migration in migrations() if migration.number > number]
+    if not missing:
+        return
+    _check_names(con, database, missing)
+    for migration in missing:
+        con.execute(migration.sql)
+        con.execute(
+            "INSERT INTO ml.migrations VALUES (?, ?, ?, ?)",
+            [migration.number, migration.name, _version(), datetime.now(UTC).replace(tzinfo=None)],
+        )
+
+
+def _check_names(con: duckdb.DuckDBPyConnection, database: str, missing: list[Migration]) -> None:
+    """Raise `RegistryError` where the user's own tables in a schema ``ml`` have the names of ours."""
+    wanted = {name.lower() for migration in missing for name in _CREATED.findall(migration.sql)}
+    rows = con.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = $1 AND schema_name = 'ml' UNION ALL "
+        "SELECT view_name FROM duckdb_views() WHERE database_name = $1 AND schema_name = 'ml'",
+        [database],
+    ).fetchall()
+    taken = sorted(name for (name,) in rows if name.lower() in wanted)
+    if taken:
+        raise RegistryError(
+            f"database {database!r}: dbml keeps its models in schema ml, and tables of yours have the names it needs "
+            f"there: {listing(taken)}; move them to another schema (CREATE TABLE other.t AS FROM ml.t; DROP TABLE ml.t)"
+        )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("dbml")

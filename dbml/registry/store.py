@@ -1,0 +1,224 @@
+"""Models as rows: save a version, load it back, drop it. Functions over a plain DuckDB connection."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version as installed_version
+from typing import Any
+
+import duckdb
+from dbml_sql.statements import ModelReference
+
+from dbml.errors import RegistryError, UnknownName, listing
+from dbml.estimators.base import Estimator, ModelState
+from dbml.registry.arrays import StoredArray
+from dbml.registry.content import (
+    CONTENT_COLUMNS,
+    FEATURE_COLUMNS,
+    FORMAT,
+    Content,
+    check_content,
+    from_content,
+    to_content,
+)
+from dbml.registry.database import Place, writable_place
+from dbml.registry.freshness import registry_changed
+from dbml.registry.rows import insert_rows
+from dbml.registry.transaction import transact
+from dbml.registry.versions import Version, check_name, find_version
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How a version came about; everything may be left out.
+
+    Attributes
+    ----------
+    options : dict
+        ``OPTIONS`` of the statement.
+    query : str
+        Query it was trained on.
+    metrics : dict of str to float
+        Metrics by name, those of ``ML.EVALUATE``.
+    n_rows : int
+        Rows it was trained on.
+    run_id : int
+        Its row in ``ml.training_runs``.
+    """
+
+    options: dict[str, Any] | None = None
+    query: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    n_rows: int | None = None
+    run_id: int | None = None
+
+
+def save_model(
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    model: Estimator,
+    *,
+    replace: bool = True,
+    provenance: Provenance = Provenance(),  # noqa: B008
+) -> Version:
+    """Save a fitted model as a new version of `name`, with its SQL functions, in one transaction.
+
+    The new version becomes the current one; older ones are kept. In a transaction that the user opened, the version
+    becomes visible to others when the user commits.
+
+    Parameters
+    ----------
+    con : duckdb.DuckDBPyConnection
+        Its current database takes the model; a read-only one keeps it in memory, with a warning.
+    name : str
+        Name of the model, any text without ``@``.
+    model : Estimator
+        Fitted.
+    replace : bool, default True
+        False: a model of this name is an error.
+    provenance : Provenance
+        How the version came about.
+
+    Raises
+    ------
+    RegistryError
+        The name is taken (`replace=False`), a fitted attribute is not plain data, the user's own tables in schema
+        ``ml`` are in the way, or another connection keeps changing the registry.
+    """
+    check_name(name)
+    state, form = model.get_state(), model.form()
+    content = to_content(f"model {name!r}", state, model.task, None if form is None else form.link)
+
+    def work() -> Version:
+        place = writable_place(con)
+        saved = _next_version(con, place, name, replace)
+        _insert_version(con, saved, content, provenance, model)
+        return saved
+
+    saved = transact(con, f"model {name!r} was not saved", work)
+    registry_changed()
+    return saved
+
+
+def load_model(con: duckdb.DuckDBPyConnection, reference: str | ModelReference) -> Estimator:
+    """Return the fitted estimator of ``late``, ``late@3`` or ``late@champion``. Nothing stored is ever executed.
+
+    Raises
+    ------
+    UnknownName
+        No such model, version or alias.
+    RegistryError
+        Damaged, saved by a newer dbml, or of an estimator that this dbml does not have.
+    """
+    return load_version(con, find_version(con, reference))
+
+
+def load_version(con: duckdb.DuckDBPyConnection, found: Version) -> Estimator:
+    """Return the fitted estimator of a version that `find_version` found."""
+    from dbml.estimators.discovery import estimators
+
+    state = read_state(con, found)
+    known = estimators()
+    if state.kind not in known:
+        raise RegistryError(
+            f"{found} is a {state.kind}, which this dbml ({installed_version('dbml')}) does not have "
+            f"(estimators: {listing(known, 40)}); install the version that saved it"
+        )
+    return known[state.kind].from_state(state)
+
+
+def read_state(con: duckdb.DuckDBPyConnection, found: Version) -> ModelState:
+    """Return the stored state of a version, after checking format and checksums."""
+    schema, keys = found.place.schema, [found.model_id, found.version]
+    columns = ", ".join(CONTENT_COLUMNS)
+    row = con.execute(
+        f"SELECT format, dbml_version, checksum, {columns} FROM {schema}.model_versions "
+        "WHERE model_id = ? AND version = ?",
+        keys,
+    ).fetchone()
+    if row is None:
+        raise UnknownName(f"{found} was dropped by another connection")
+    format, saved_by, checksum, *values = row
+    if format > FORMAT:
+        raise RegistryError(
+            f"{found} was saved by dbml {saved_by} in format {format}; this dbml ({installed_version('dbml')}) reads up to "
+            f"format {FORMAT}: pip install --upgrade dbml"
+        )
+    feature_columns = ", ".join(name for name, _ in FEATURE_COLUMNS)
+    features = con.execute(
+        f"SELECT {feature_columns} FROM {schema}.features WHERE model_id = ? AND version = ? ORDER BY position", keys
+    ).fetchall()
+    arrays = con.execute(
+        f"SELECT name, dtype, shape, data, sha256 FROM {schema}.arrays WHERE model_id = ? AND version = ? ORDER BY name",
+        keys,
+    ).fetchall()
+    content = Content(tuple(values), features, [StoredArray(*array) for array in arrays])
+    check_content(str(found), content, checksum)
+    return from_content(str(found), content)
+
+
+def model_exists(con: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether there is a model of this name."""
+    try:
+        find_version(con, ModelReference(name))
+    except UnknownName:
+        return False
+    return True
+
+
+def _next_version(con: duckdb.DuckDBPyConnection, place: Place, name: str, replace: bool) -> Version:
+    """Return a version that did not exist yet and make it the current one."""
+    row = con.execute(
+        f"SELECT model_id, name, last_version + 1 FROM {place.schema}.registered_models WHERE lower(name) = lower(?)",
+        [name],
+    ).fetchone()
+    if row is None:
+        query = f"SELECT coalesce(max(model_id), 0) + 1 FROM {place.schema}.registered_models"
+        model_id = con.execute(query).fetchall()[0][0]
+        con.execute(f"INSERT INTO {place.schema}.registered_models VALUES (?, ?, 1, 1, ?)", [model_id, name, _now()])
+        return Version(place, model_id, name, 1)
+    if not replace:
+        raise RegistryError(
+            f"there is a model {row[1]!r} already: CREATE OR REPLACE MODEL makes a new version of it, "
+            "IF NOT EXISTS leaves it as it is"
+        )
+    con.execute(
+        f"UPDATE {place.schema}.registered_models SET current_version = $2, last_version = $2 WHERE model_id = $1",
+        [row[0], row[2]],
+    )
+    return Version(place, *row)
+
+
+def _insert_version(
+    con: duckdb.DuckDBPyConnection, saved: Version, content: Content, provenance: Provenance, model: Estimator
+) -> None:
+    schema, keys = saved.place.schema, [saved.model_id, saved.version]
+    metrics = provenance.metrics
+    values = {
+        **dict(zip(CONTENT_COLUMNS, content.values, strict=True)),
+        "options": None if provenance.options is None else json.dumps(provenance.options, default=str),
+        "query": provenance.query,
+        "n_rows": provenance.n_rows,
+        "run_id": provenance.run_id,
+        "plan": json.dumps(model.plan_.to_json(), default=str),
+        "format": FORMAT,
+        "dbml_version": installed_version("dbml"),
+        "checksum": content.checksum,
+        "created_at": _now(),
+    }
+    marks = ", ".join("?" for _ in values)
+    con.execute(
+        f"INSERT INTO {schema}.model_versions (model_id, version, metrics, {', '.join(values)}) "
+        f"VALUES (?, ?, map(?::VARCHAR[], ?::DOUBLE[]), {marks})",
+        [*keys, list(metrics), list(metrics.values()), *values.values()],
+    )
+    columns = (("position", "INTEGER"), *FEATURE_COLUMNS)
+    insert_rows(con, saved, "features", columns, [(i, *row) for i, row in enumerate(content.features)])
+    for array in content.arrays:
+        con.execute(f"INSERT INTO {schema}.arrays VALUES (?, ?, ?, ?, ?::BIGINT[], ?, ?)", [*keys, *array])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

@@ -1,0 +1,82 @@
+"""Transactions of the registry: all or nothing, inside the user's own open transaction where there is one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import duckdb
+
+from dbml.errors import RegistryError
+
+T = TypeVar("T")
+
+_ATTEMPTS = 6
+_CONFLICTS = ("conflict on", "write-write conflict", "primary key or unique constraint", "duplicate key")
+
+
+def in_transaction(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the connection has an open transaction: the number of the transaction then stays the same."""
+    query = "SELECT txid_current()"
+    return con.execute(query).fetchone() == con.execute(query).fetchone()
+
+
+def transact(con: duckdb.DuckDBPyConnection, what: str, work: Callable[[], T]) -> T:
+    """Run `work` in one transaction and return what it returns.
+
+    In a transaction that the user opened, `work` takes part in it, and becomes durable when the user commits. Otherwise
+    a transaction of its own is committed; when another connection changed the same rows meanwhile, `work` runs again.
+
+    Raises
+    ------
+    RegistryError
+        The database is read-only, or another connection keeps changing the same rows; the message says `what`.
+    """
+    if in_transaction(con):
+        try:
+            return work()
+        except duckdb.Error as error:
+            raise _explained(what, error, "the open transaction must be rolled back, then do it again") from error
+    for attempt in range(_ATTEMPTS):
+        con.execute("BEGIN TRANSACTION")
+        try:
+            result = work()
+            con.execute("COMMIT")
+        except duckdb.Error as error:
+            _roll_back(con)
+            if not _is_conflict(error) or attempt == _ATTEMPTS - 1:
+                raise _explained(what, error, f"tried {attempt + 1} times") from error
+            time.sleep(0.01 * 2**attempt)
+        except BaseException:
+            _roll_back(con)
+            raise
+        else:
+            return result
+    raise AssertionError("unreachable")
+
+
+def _roll_back(con: duckdb.DuckDBPyConnection) -> None:
+    # A COMMIT that failed has already closed the transaction.
+    try:
+        con.execute("ROLLBACK")
+    except duckdb.TransactionException as error:
+        if "no transaction is active" not in str(error):
+            raise
+
+
+def _is_conflict(error: duckdb.Error) -> bool:
+    text = str(error).lower()
+    return any(mark in text for mark in _CONFLICTS)
+
+
+def _explained(what: str, error: duckdb.Error, hint: str) -> Exception:
+    """Return the error with words, or the error itself where DuckDB's own words are the best ones."""
+    text = str(error)
+    if _is_conflict(error):
+        return RegistryError(f"{what}: another connection changed the registry at the same time ({text}); {hint}")
+    if "read-only" in text.lower():
+        return RegistryError(f"{what}: the database is open read-only; open it with read_only=False")
+    if "current transaction is aborted" in text.lower():
+        return RegistryError(f"{what}: the open transaction has failed before; roll it back first (ROLLBACK)")
+    return error

@@ -1,0 +1,168 @@
+"""Names, versions and aliases: ``late`` is the current version, ``late@3`` the third, ``late@champion`` an alias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import duckdb
+from dbml_sql.errors import SqlError
+from dbml_sql.statements import ModelReference, parse_reference
+
+from dbml.errors import InvalidParameter, RegistryError, UnknownName, listing, nearest
+from dbml.registry.database import Place, places
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One saved version of a model.
+
+    Attributes
+    ----------
+    place : Place
+        The registry it lies in.
+    model_id, version : int
+        Its key there.
+    name : str
+        The model's name as it was first written.
+    """
+
+    place: Place
+    model_id: int
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"model '{self.name}@{self.version}'"
+
+
+def read_reference(reference: str | ModelReference) -> ModelReference:
+    """Return the parts of ``late``, ``late@3`` or ``late@champion``."""
+    if isinstance(reference, ModelReference):
+        return reference
+    if not isinstance(reference, str):
+        raise InvalidParameter(f"a model's name must be a text such as 'late' or 'late@3'; got {reference!r}")
+    try:
+        return parse_reference(reference)
+    except SqlError as error:
+        raise InvalidParameter(f"model {reference!r}: {error.reason}") from error
+
+
+def check_name(name: str) -> None:
+    """Raise `InvalidParameter` for a name that no model can have."""
+    if not isinstance(name, str) or not name.strip() or "@" in name or "\0" in name:
+        raise InvalidParameter(
+            f"a model's name must be a text that is not empty and has no '@' (it stands before versions); got {name!r}"
+        )
+
+
+def model_names(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the names of all models, in alphabetical order."""
+    found: set[str] = set()
+    for place in places(con):
+        found.update(n for (n,) in con.execute(f"SELECT name FROM {place.schema}.registered_models").fetchall())
+    return sorted(found)
+
+
+def find_version(con: duckdb.DuckDBPyConnection, reference: str | ModelReference) -> Version:
+    """Return the version that a reference means now.
+
+    Raises
+    ------
+    UnknownName
+        No such model, version or alias; the message lists what exists.
+    """
+    wanted = read_reference(reference)
+    for place in places(con):
+        row = con.execute(
+            f"SELECT model_id, name, current_version FROM {place.schema}.registered_models WHERE lower(name) = lower(?)",
+            [wanted.name],
+        ).fetchone()
+        if row is not None:
+            current = Version(place, *row)
+            if wanted.version is not None:
+                return _numbered(con, current, wanted.version)
+            return current if wanted.alias is None else _aliased(con, current, wanted.alias)
+    names = model_names(con)
+    exist = f"models: {listing(names)}" if names else "there are no models yet"
+    raise UnknownName(f"no model {wanted.name!r}{nearest(wanted.name, names)} ({exist})")
+
+
+def _numbered(con: duckdb.DuckDBPyConnection, current: Version, number: int) -> Version:
+    versions = kept_versions(con, current)
+    if number in versions:
+        return replace(current, version=number)
+    exist = listing(map(str, versions))
+    raise UnknownName(f"model {current.name!r} has no version {number} (versions: {exist})")
+
+
+def _aliased(con: duckdb.DuckDBPyConnection, current: Version, alias: str) -> Version:
+    query = f"SELECT lower(alias), version FROM {current.place.schema}.aliases WHERE model_id = ? ORDER BY 1"
+    aliases = dict(con.execute(query, [current.model_id]).fetchall())
+    if alias.lower() in aliases:
+        return replace(current, version=aliases[alias.lower()])
+    exist = f"aliases: {listing(aliases)}" if aliases else "it has no aliases"
+    raise UnknownName(f"model {current.name!r} has no alias {alias!r}{nearest(alias, aliases)} ({exist})")
+
+
+def kept_versions(con: duckdb.DuckDBPyConnection, of: Version) -> list[int]:
+    """Return the version numbers of a model that are kept, ascending."""
+    query = f"SELECT version FROM {of.place.schema}.model_versions WHERE model_id = ? ORDER BY version"
+    return [version for (version,) in con.execute(query, [of.model_id]).fetchall()]
+
+
+def set_alias(con: duckdb.DuckDBPyConnection, reference: str | ModelReference, alias: str) -> Version:
+    """Let an alias mean a version; it leaves the version it meant before. Runs in the caller's transaction."""
+    if not isinstance(alias, str) or not alias.strip() or alias.isdigit() or "@" in alias:
+        raise InvalidParameter(f"an alias must be a word that is not a number and has no '@'; got {alias!r}")
+    found = find_version(con, reference)
+    _delete_alias(con, found, alias)
+    con.execute(
+        f"INSERT INTO {found.place.schema}.aliases VALUES (?, ?, ?, ?)",
+        [found.model_id, alias, found.version, datetime.now(UTC).replace(tzinfo=None)],
+    )
+    return found
+
+
+def remove_alias(con: duckdb.DuckDBPyConnection, name: str, alias: str) -> Version:
+    """Remove an alias of a model. Runs in the caller's transaction."""
+    found = find_version(con, ModelReference(name, alias=alias))
+    _delete_alias(con, found, alias)
+    return found
+
+
+def _delete_alias(con: duckdb.DuckDBPyConnection, of: Version, alias: str) -> None:
+    query = f"DELETE FROM {of.place.schema}.aliases WHERE model_id = ? AND lower(alias) = lower(?)"
+    con.execute(query, [of.model_id, alias])
+
+
+def rename_row(con: duckdb.DuckDBPyConnection, found: Version, name: str) -> Version:
+    """Give a model another name. Runs in the caller's transaction."""
+    check_name(name)
+    taken = con.execute(
+        f"SELECT name FROM {found.place.schema}.registered_models WHERE lower(name) = lower(?) AND model_id <> ?",
+        [name, found.model_id],
+    ).fetchone()
+    if taken is not None:
+        raise RegistryError(f"model {found.name!r} cannot be renamed: there is a model {taken[0]!r} already")
+    con.execute(
+        f"UPDATE {found.place.schema}.registered_models SET name = ? WHERE model_id = ?", [name, found.model_id]
+    )
+    return Version(found.place, found.model_id, name, found.version)
+
+
+def set_current(con: duckdb.DuckDBPyConnection, found: Version) -> None:
+    """Let the bare name mean a version. Runs in the caller's transaction."""
+    con.execute(
+        f"UPDATE {found.place.schema}.registered_models SET current_version = ? WHERE model_id = ?",
+        [found.version, found.model_id],
+    )
+
+
+def delete_rows(con: duckdb.DuckDBPyConnection, found: Version, whole: bool) -> None:
+    """Delete a version, or all of a model. Runs in the caller's transaction."""
+    tables = ["model_versions", "aliases", "features", "weights", "arrays"] + ["registered_models"] * whole
+    for table in tables:
+        condition = "model_id = ?" if whole else "model_id = ? AND version = ?"
+        keys = [found.model_id] if whole else [found.model_id, found.version]
+        con.execute(f"DELETE FROM {found.place.schema}.{table} WHERE {condition}", keys)

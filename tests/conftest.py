@@ -1,0 +1,17 @@
+"""The database as a fixture."""
+
+import duckdb
+import pytest
+
+
+@pytest.fixture
+def database(tmp_path):
+    """Path of a database file that does not exist yet."""
+    return str(tmp_path / "test.duckdb")
+
+
+@pytest.fixture
+def raw():
+    """A plain DuckDB connection in memory, that dbml has not touched."""
+    with duckdb.connect(":memory:") as con:
+        yield con
