@@ -17,8 +17,8 @@ from dbml.estimators.linear_classifier import LinearClassifier
 from dbml.estimators.losses import LOGISTIC
 from dbml.estimators.penalties import Penalty, elastic_net
 from dbml.estimators.solvers.loss_step import RowReading
-from dbml.estimators.solvers.minimise import Settings, minimise
-from dbml.estimators.solvers.objective import Evaluation, Objective, SoftmaxObjective
+from dbml.estimators.solvers.objective import Objective, SoftmaxObjective
+from dbml.estimators.solvers.training import Problem, train
 from dbml.params import Boolean, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
@@ -164,13 +164,15 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
             LOGISTIC, self._penalty(), n_terms, centre, self.fit_intercept, reading, owner=name, n_outputs=outputs
         )
 
-        def report(number: int, best: list[Evaluation]) -> None:
-            self._iteration(number, loss=best[0].value, gradient=np.abs(best[0].gradient).max(initial=0.0))
-            self._keep(**self._fitted(data, objective, best[0].theta), n_iter_=np.array([number]))
-
-        settings = Settings(self.solver, self.tol, self.max_iter, name, report)
-        (solution,) = minimise(data, [objective], lambda sample: [self._start(objective, sample)], settings)
-        vars(self).update(self._fitted(data, objective, solution.theta), n_iter_=np.array([solution.iterations]))
+        problem = Problem(
+            [[objective]],
+            lambda sample: [self._start(objective, sample)],
+            lambda thetas: self._fitted(data, objective, thetas[0]),
+            self.solver,
+            self.tol,
+            self.max_iter,
+        )
+        train(self, data, problem, lambda steps: np.array([steps]))
 
     def _start(self, objective: Objective, sample: Block) -> Floats:
         """Return the parameters of the last fit where they are wanted, else log odds of the classes and no terms."""
@@ -189,9 +191,9 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
     def _fitted(self, data: Data, objective: Objective, theta: Floats) -> dict[str, object]:
         coef, centred, _ = objective.split(theta)
         if objective.n_outputs > 1:  # what is common to all classes changes no probability: it is fixed at 0
-            centred = centred - centred.mean() * self.fit_intercept
             if not objective.penalty.l1 and not objective.penalty.l2:
                 coef = coef - coef.mean(axis=0)
+            centred = centred - centred.mean() if self.fit_intercept else coef @ objective.centre
         return self._linear(data.schema, coef, centred, self.fit_intercept)
 
     def _proba_block(self, block: Block) -> Floats:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
-from dbml.estimators.solvers.newton import Solution, Solver
+from dbml.estimators.solvers.newton import Solution, Solver, first_finite
 from dbml.estimators.solvers.objective import Request
 from dbml.passes.block import Floats
 
@@ -14,16 +15,16 @@ _MEMORY = 12
 _ROUNDING = 1e-13
 
 
-def lbfgs(theta: Floats, scale: Floats, tol: float, max_iter: int) -> Solver:
-    """Minimise from `theta` (Liu and Nocedal 1989), in the coordinates ``theta * scale``.
+def lbfgs(starts: Sequence[Floats], scale: Floats, tol: float, max_iter: int) -> Solver:
+    """Minimise from `starts` (Liu and Nocedal 1989), in the coordinates ``theta * scale``.
 
     A pass per step, two where a step is too long. Stops where the largest derivative, each times the spread of the
     linear predictor that its parameter makes, is below `tol`, or the value no longer falls.
 
     Parameters
     ----------
-    theta : ndarray of shape (p,)
-        Start.
+    starts : sequence of ndarray of shape (p,)
+        The first with a finite value is the start.
     scale : ndarray of shape (p,)
         Standard deviation of the term of each parameter (1 for intercepts): what makes their units alike.
     tol : float
@@ -31,7 +32,7 @@ def lbfgs(theta: Floats, scale: Floats, tol: float, max_iter: int) -> Solver:
     max_iter : int
         Most steps.
     """
-    best = yield Request(theta, False)
+    best = yield from first_finite(starts, False)
     if not np.isfinite(best.value):
         return Solution(best.theta, best.value, np.inf, False, 0)
     pairs: deque[tuple[Floats, Floats]] = deque(maxlen=_MEMORY)

@@ -20,6 +20,7 @@ from dbml.passes.step import State, Step
 
 _SAMPLE_ROWS = 131_072
 _SAMPLE_BYTES = 128 << 20
+_LAST_STAGES = 3  # run over all rows; the smoother ones before them only over the sample
 _WIDEST_NEWTON = 1_000  # parameters: beyond, a Hessian costs more than the passes it saves
 
 
@@ -56,21 +57,24 @@ class Settings:
 
 
 def minimise(
-    data: Data, objectives: Sequence[Objective], starts: Callable[[Block], list[Floats]], settings: Settings
+    data: Data,
+    stages: Sequence[Sequence[Objective]],
+    starts: Callable[[Block], list[Floats]],
+    settings: Settings,
 ) -> list[Solution]:
-    """Minimise objectives that read the same rows, each pass serving all of them.
+    """Minimise the objectives of the last stage; all outputs of a stage share every pass.
 
-    A sample is solved first, in memory. If it is all there is, that is the solution; else passes over all rows start
-    from it, and Newton needs two or three.
+    A sample is solved first, in memory, stage after stage. If it is all there is, that is the solution; else passes
+    over all rows start from it, and Newton needs two or three.
 
     Parameters
     ----------
     data : Data
         The rows.
-    objectives : sequence of Objective
-        One per output that is solved on its own.
+    stages : sequence of sequences of Objective
+        One objective per output; earlier stages are smoother and lead to the next.
     starts : callable
-        Returns the first parameters of each objective from a sample of the rows.
+        Returns the first parameters of each output from a sample of the rows.
     settings : Settings
 
     Warns
@@ -82,25 +86,75 @@ def minimise(
     rows = max(1_000, min(_SAMPLE_ROWS, _SAMPLE_BYTES // (8 * (encoding.n_dense + 16))))
     sample = data.sample(rows, seed=0)
     statistics = data.statistics
-    whole = statistics.exact_rows and statistics.n_rows == sample.n_rows
-    solver = _choose(data, objectives, settings.solver)
-    scale = np.maximum(statistics.scale, 1e-300)
-    thetas = starts(sample)
-    if not whole:
-        thetas = _from_sample(sample, statistics.n_rows, objectives, thetas, solver, settings, scale)
-    solvers = [
-        _solver(solver, o, t, scale, settings.tol, settings.max_iter) for o, t in zip(objectives, thetas, strict=True)
-    ]
-    if whole:
-        solutions = run(HeldRows(sample), objectives, solvers, f"{solver}", settings.report)
-    elif solver == "lbfgs":
-        with data.materialise() as kept:
-            solutions = run(kept, objectives, solvers, "lbfgs", settings.report)
-            data.plan = kept.plan
+    solver = _choose(data, stages[-1], settings.solver)
+    work = _Work(solver, settings, np.maximum(statistics.scale, 1e-300))
+    first = starts(sample)
+    if statistics.exact_rows and statistics.n_rows == sample.n_rows:
+        solutions = work.run_stages(HeldRows(sample), stages, [[theta] for theta in first], solver, settings.report)
     else:
-        solutions = run(data, objectives, solvers, solver, settings.report)
+        guesses = work.from_sample(sample, statistics.n_rows, stages, first)
+        if solver == "lbfgs" or len(stages) > 1:
+            with data.materialise() as kept:
+                solutions = work.run_stages(kept, stages[-_LAST_STAGES:], guesses, solver, settings.report)
+                data.plan = kept.plan
+        else:
+            solutions = work.run_stages(data, stages, guesses, solver, settings.report)
     _warn(solutions, settings)
     return solutions
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A solver with its settings, and the scale of the terms."""
+
+    solver: str
+    settings: Settings
+    scale: Floats
+
+    def started(self, objective: Objective, starts: Sequence[Floats], tol: float, max_iter: int) -> Solver:
+        """Return the solver of one output, at its start."""
+        if self.solver != "lbfgs":
+            return newton(starts, tol, max_iter)
+        row = np.append(self.scale, [1.0] * objective.fit_intercept)
+        scale = np.append(np.tile(row, objective.n_outputs), [1.0] * objective.has_scale)
+        return lbfgs(starts, scale, tol, max_iter)
+
+    def run_stages(
+        self,
+        source: Source,
+        stages: Sequence[Sequence[Objective]],
+        starts: list[list[Floats]],
+        purpose: str,
+        report: Report,
+        tol: float | None = None,
+    ) -> list[Solution]:
+        """Run the stages one after the other, each from the solutions of the one before."""
+        solutions: list[Solution] = []
+        for number, objectives in enumerate(stages):
+            last = number == len(stages) - 1
+            goal = (tol or self.settings.tol) if last else 0.1
+            limit = self.settings.max_iter if last else 15
+            solvers = [self.started(o, s, goal, limit) for o, s in zip(objectives, starts, strict=True)]
+            solutions = run(source, objectives, solvers, purpose, report)
+            starts = [[solution.theta] for solution in solutions]
+        return solutions
+
+    def from_sample(
+        self, sample: Block, n_rows: int, stages: Sequence[Sequence[Objective]], first: list[Floats]
+    ) -> list[list[Floats]]:
+        """Return for each output the minimum over a sample (penalties as strong as over all rows), and its start."""
+        weights = [float(objective.reading.weight(sample).sum()) for objective in stages[-1]]
+        if sample.n_rows == 0 or min(weights) == 0.0:
+            return [[theta] for theta in first]
+        share = max(1.0, n_rows / sample.n_rows)
+        scaled = [
+            [replace(o, total_weight=weight * share) for o, weight in zip(stage, weights, strict=True)]
+            for stage in stages
+        ]
+        tol = max(self.settings.tol, 1e-4)
+        starts = [[theta] for theta in first]
+        found = self.run_stages(HeldRows(sample), scaled, starts, "sample", lambda number, best: None, tol)
+        return [[s.theta, theta] if s.converged else [theta] for s, theta in zip(found, first, strict=True)]
 
 
 def _choose(data: Data, objectives: Sequence[Objective], asked: str) -> str:
@@ -117,37 +171,6 @@ def _choose(data: Data, objectives: Sequence[Objective], asked: str) -> str:
         choice, reason = "lbfgs", f"{size:,} parameters: a Hessian would cost more than the passes it saves"
     data.plan = data.plan.decide("solver", choice, reason)
     return choice
-
-
-def _solver(name: str, objective: Objective, theta: Floats, scale: Floats, tol: float, max_iter: int) -> Solver:
-    if name != "lbfgs":
-        return newton(theta, tol, max_iter)
-    row = np.append(scale, [1.0] * objective.fit_intercept)
-    return lbfgs(theta, np.append(np.tile(row, objective.n_outputs), [1.0] * objective.has_scale), tol, max_iter)
-
-
-def _from_sample(
-    sample: Block,
-    n_rows: int,
-    objectives: Sequence[Objective],
-    thetas: list[Floats],
-    solver: str,
-    settings: Settings,
-    scale: Floats,
-) -> list[Floats]:
-    """Return the minima over a sample, with penalties as strong as over all rows; where one fails, its start."""
-    share = max(1.0, n_rows / max(1, sample.n_rows))
-    held = HeldRows(sample)
-    scaled = []
-    for objective in objectives:
-        weight = float(objective.reading.weight(sample).sum())
-        if weight == 0.0:
-            return thetas
-        scaled.append(replace(objective, total_weight=weight * share))
-    tol = max(settings.tol, 1e-4)
-    solvers = [_solver(solver, o, t, scale, tol, 50) for o, t in zip(scaled, thetas, strict=True)]
-    found = run(held, scaled, solvers, "sample", lambda number, best: None)
-    return [s.theta if s.converged else t for s, t in zip(found, thetas, strict=True)]
 
 
 def run(

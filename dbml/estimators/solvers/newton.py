@@ -5,7 +5,7 @@ A solver is a generator that yields a `Request` and receives its `Evaluation`, s
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,14 +35,23 @@ class Solution(NamedTuple):
 Solver = Generator[Request, Evaluation, Solution]
 
 
-def newton(theta: Floats, tol: float, max_iter: int) -> Solver:
-    """Minimise from `theta`; stop where the value can fall by at most ``tol ** 2`` of itself.
+def first_finite(starts: Sequence[Floats], hessian: bool) -> Generator[Request, Evaluation, Evaluation]:
+    """Evaluate starts in order until one has a finite value; return its evaluation, or that of the last."""
+    for theta in starts:
+        at = yield Request(theta, hessian)
+        if np.isfinite(at.value):
+            break
+    return at
 
-    The decrease a step will bring is known before the step (half the squared Newton decrement), and how fast those
+
+def newton(starts: Sequence[Floats], tol: float, max_iter: int) -> Solver:
+    """Minimise from the first of `starts` with a finite value.
+
+    Stops where the value can fall by at most ``tol ** 2`` of itself. The decrease a step will bring is known before the step (half the squared Newton decrement), and how fast those
     decreases fall is known from the last two: once the *next* one is predicted below the goal, the step is taken and
     not evaluated, which saves the last pass. A step that does not decrease the value enough is shortened.
     """
-    best = yield Request(theta, True)
+    best = yield from first_finite(starts, True)
     previous = np.inf
     if not np.isfinite(best.value):
         return Solution(best.theta, best.value, np.inf, False, 0)
