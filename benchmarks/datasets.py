@@ -1,0 +1,175 @@
+"""The tables the rows read: generated in SQL, a pure function of the row number, or made from `../shared/data`.
+
+Every database holds the tables of one `Dataset`. The generated ones have `t` (training rows), `holdout` (rows that are
+never trained on, the same ones for every size) and `warm` (the first rows of `t`, to warm a process up with).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+FOLDER = Path(__file__).parent / "data"
+REAL = Path(__file__).parents[2] / "shared" / "data"
+HOLDOUT_ROWS = 200_000
+WARM_ROWS = 150_000
+HOLDOUT_START = 1_000_000_000
+LATENT = 6
+
+# Irwin-Hall: the sum of four 16-bit pieces of a 64-bit hash, scaled to mean 0 and variance 1.
+NORMAL = """
+CREATE OR REPLACE TEMP MACRO normal(row_number, stream) AS (
+    ((hash(row_number * 64 + stream) & 65535) + ((hash(row_number * 64 + stream) >> 16) & 65535)
+     + ((hash(row_number * 64 + stream) >> 32) & 65535) + (hash(row_number * 64 + stream) >> 48))::DOUBLE
+    / 65536e0 - 2e0) * 1.7320508075688772e0
+"""
+
+
+class Unavailable(Exception):
+    """A dataset cannot be made here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A database that rows read.
+
+    Attributes
+    ----------
+    name : str
+        First part of the file's name.
+    rows : int
+        Rows of the full size.
+    build : callable
+        ``build(con, rows)`` makes the tables.
+    features : int
+        Columns ``x0 … x{features - 1}``; 0 for the real tables, which keep their own names.
+    """
+
+    name: str
+    rows: int
+    build: Callable[[duckdb.DuckDBPyConnection, int], None]
+    features: int = 28
+
+
+def features_sql(features: int, start: int, rows: int) -> str:
+    """Return CTEs ending in ``z``: row number `i` and standard normal, correlated ``z0 …``."""
+    latent = ", ".join(f"normal(i, {63 - k}) AS f{k}" for k in range(LATENT))
+    mixed = ", ".join(
+        f"0.6e0 * f{k % LATENT} + 0.35e0 * f{(5 * k + 1) % LATENT} + 0.719e0 * normal(i, {k}) AS z{k}"
+        for k in range(features)
+    )
+    return (
+        f"WITH latent AS (SELECT range AS i, {latent} FROM range({start}, {start + rows})), "
+        f"z AS (SELECT i, {mixed} FROM latent)"
+    )
+
+
+def columns_sql(features: int) -> str:
+    """Return the feature columns: `z` with its own scale (0.5 to 4.4) and offset (0 to 5.6) for each."""
+    return ", ".join(f"z{k} * {5 + k}e-1 + {k / 7:.17e} AS x{k}" for k in range(features))
+
+
+def signal_sql(features: int) -> str:
+    """Return the mildly nonlinear signal: three of four features count, less and less; a product and a square."""
+    used = [k for k in range(features) if k % 4 != 3]
+    linear = " + ".join(f"{(-1) ** k / (1 + k / 4):.17e} * z{k}" for k in used)
+    return f"({linear} + 0.5e0 * z0 * z1 + 0.5e0 * (z2 * z2 - 1e0) + 0.3e0 * abs(z4))"
+
+
+def _select(target: str, features: int, start: int, rows: int) -> str:
+    return f"{features_sql(features, start, rows)} SELECT {columns_sql(features)}, {target} FROM z"
+
+
+def _generated(target: Callable[[int], str], features: int) -> Callable[[duckdb.DuckDBPyConnection, int], None]:
+    def build(con: duckdb.DuckDBPyConnection, rows: int) -> None:
+        con.execute(NORMAL)
+        con.execute(f"CREATE TABLE t AS {_select(target(features), features, 0, rows)}")
+        con.execute(f"CREATE TABLE warm AS FROM t LIMIT {WARM_ROWS}")
+        holdout = min(HOLDOUT_ROWS, rows)
+        con.execute(f"CREATE TABLE holdout AS {_select(target(features), features, HOLDOUT_START, holdout)}")
+
+    return build
+
+
+def regression_target(features: int) -> str:
+    """Return a target of which least squares on 28 features explains about 0.37."""
+    return f"{signal_sql(features)} + 2.1e0 * normal(i, 50) AS y"
+
+
+def class_target(features: int) -> str:
+    """Return a 0/1 target that a linear model on 28 features ranks with an area of about 0.74."""
+    return f"({signal_sql(features)} + 2.7e0 * normal(i, 50) > 0.24e0)::INTEGER AS label"
+
+
+def _ordered(con: duckdb.DuckDBPyConnection, rows: int) -> None:
+    _generated(class_target, 28)(con, rows)
+    con.execute("CREATE TABLE clustered AS FROM t ORDER BY label")
+    con.execute("CREATE TABLE warm_clustered AS FROM warm ORDER BY label")
+
+
+def _real(name: str) -> str:
+    path = REAL / f"{name}.parquet"
+    if not path.exists():
+        raise Unavailable(f"{name}.parquet is not in ../shared/data")
+    return str(path)
+
+
+def _grants(con: duckdb.DuckDBPyConnection, rows: int) -> None:
+    described = con.execute("DESCRIBE SELECT * FROM read_parquet($1)", [_real("grants_wide")]).fetchall()
+    numbers = [name for name, kind, *_ in described if kind == "INTEGER" and name != "rownames"]
+    columns = ", ".join('"' + name.replace('"', '""') + '"' for name in numbers)
+    query = f"SELECT {columns}, (class = 'successful')::DOUBLE AS y FROM read_parquet($1) LIMIT {rows}"
+    con.execute(f"CREATE TABLE t AS {query}", [_real("grants_wide")])
+    con.execute("CREATE TABLE warm AS FROM t")
+
+
+def _a9a(con: duckdb.DuckDBPyConnection, rows: int) -> None:
+    query = "SELECT idx, val::DOUBLE[] AS val, label::DOUBLE AS y FROM read_parquet($1) ORDER BY row_id"
+    con.execute(f"CREATE TABLE t AS {query} LIMIT {rows}", [_real("a9a")])
+    con.execute("CREATE TABLE warm AS FROM t")
+
+
+REGRESSION = Dataset("regression", 2_000_000, _generated(regression_target, 28))
+REGRESSION_20M = Dataset("regression", 20_000_000, _generated(regression_target, 28))
+CLASSES = Dataset("classes", 2_000_000, _generated(class_target, 28))
+CLASSES_1M = Dataset("classes", 1_000_000, _generated(class_target, 28))
+ORDERED = Dataset("ordered", 1_000_000, _ordered)
+WIDE = Dataset("wide", 10_000_000, _generated(regression_target, 40), features=40)
+GRANTS = Dataset("grants", 8_190, _grants, features=0)
+A9A = Dataset("a9a", 48_842, _a9a, features=0)
+
+
+def database(dataset: Dataset, limit: int | None = None) -> Path:
+    """Return the path of a dataset with at most `limit` rows; nothing is made."""
+    return FOLDER / f"{dataset.name}_{min(dataset.rows, limit or dataset.rows)}.duckdb"
+
+
+def ensure(dataset: Dataset, limit: int | None = None) -> Path:
+    """Return the path of a dataset with at most `limit` rows, made first if it is not there."""
+    path = database(dataset, limit)
+    if path.exists():
+        return path
+    FOLDER.mkdir(exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)
+    con = duckdb.connect(str(unfinished))
+    try:
+        con.execute("SET enable_progress_bar = false")
+        dataset.build(con, min(dataset.rows, limit or dataset.rows))
+        con.execute("CHECKPOINT")
+    finally:
+        con.close()
+    unfinished.rename(path)
+    return path
+
+
+def clean() -> int:
+    """Delete what was generated; return the bytes freed."""
+    paths = [path for path in FOLDER.glob("*") if path.is_file()]
+    freed = sum(path.stat().st_size for path in paths)
+    for path in paths:
+        path.unlink()
+    return freed

@@ -1,0 +1,85 @@
+"""How good a fitted model is, on rows it never saw or by its objective; computed after the clock has stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.fetching import batches, sparse, stream
+from benchmarks.floors import connection
+from benchmarks.jobs import Job, Outcome, quoted
+
+Quality = dict[str, float]
+
+
+def _held_out(job: Job, outcome: Outcome) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if outcome.coef is None or len(outcome.coef) != len(job.features):
+        raise ValueError(f"{len(job.features)} coefficients are needed, {np.shape(outcome.coef)} came")
+    X, y = stream(replace(job, table="holdout"), "F")
+    return X @ outcome.coef + outcome.intercept, y
+
+
+def r2(job: Job, outcome: Outcome) -> Quality:
+    """Return the share of the variance explained on the held-out rows."""
+    predicted, y = _held_out(job, outcome)
+    return {"r2": 1 - float(np.sum((y - predicted) ** 2) / np.sum((y - y.mean()) ** 2))}
+
+
+def area(decision: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """Return the area under the ROC curve by exact ranks, ties counted half."""
+    _, inverse, counts = np.unique(decision, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks = (last - (counts - 1) / 2)[inverse]
+    n_pos = int(positive.sum())
+    return float((ranks[positive].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * (len(positive) - n_pos)))
+
+
+def auc(job: Job, outcome: Outcome) -> Quality:
+    """Return the area under the ROC curve, the accuracy and the mean logistic loss on the held-out rows."""
+    decision, y = _held_out(job, outcome)
+    positive = y > 0.5
+    loss = np.logaddexp(0, np.where(positive, -decision, decision)).mean()
+    accuracy = float(((decision > 0) == positive).mean())
+    return {"auc": area(decision, positive), "accuracy": accuracy, "log_loss": float(loss)}
+
+
+def lasso(job: Job, outcome: Outcome) -> Quality:
+    """Return r2 on the held-out rows and the objective on the training rows."""
+    return {**r2(job, outcome), **objective(job, outcome)}
+
+
+def svm(job: Job, outcome: Outcome) -> Quality:
+    """Return the area on the held-out rows and the mean squared hinge loss plus penalty on the training rows."""
+    total, n = 0.0, 0
+    for columns, y in batches(job, 65_536):
+        margin = np.where(y > 0.5, 1.0, -1.0) * (np.column_stack(columns) @ outcome.coef + outcome.intercept)
+        total += float(np.sum(np.maximum(0, 1 - margin) ** 2))
+        n += len(y)
+    penalty = 0.5 * float(outcome.coef @ outcome.coef) / n
+    decision, y = _held_out(job, outcome)
+    return {"auc": area(decision, y > 0.5), "objective": total / n + penalty}
+
+
+def objective(job: Job, outcome: Outcome) -> Quality:
+    """Return the objective of the lasso on the training rows, |y - Xw|^2 / 2n + alpha |w|_1, and how many w it uses."""
+    if outcome.predict is not None:
+        y = connection(job).sql(f"SELECT {quoted(job.target)} AS y FROM {quoted(job.table)}").fetchnumpy()["y"]
+        squares, n = float(np.sum((y - outcome.predict()) ** 2)), len(y)
+    else:
+        squares, n = _squares(job, outcome)
+    used = int(np.count_nonzero(outcome.coef))
+    value = squares / (2 * n) + job.params["alpha"] * float(np.abs(outcome.coef).sum())
+    return {"objective": value, "features_used": used}
+
+
+def _squares(job: Job, outcome: Outcome) -> tuple[float, int]:
+    if job.features == ("idx", "val"):
+        X, y = sparse(job)
+        return float(np.sum((y - X @ outcome.coef - outcome.intercept) ** 2)), len(y)
+    total, n = 0.0, 0
+    for columns, y in batches(job, 65_536):
+        total += float(np.sum((y - np.column_stack(columns) @ outcome.coef - outcome.intercept) ** 2))
+        n += len(y)
+    return total, n
