@@ -7,6 +7,7 @@ is accepted everywhere: a value that cannot be what the model needs becomes NULL
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from dbml_sql.features import Feature, Part
 
@@ -29,6 +30,15 @@ def double(number: float) -> str:
         return f"CAST('{number}' AS DOUBLE)"
     text = repr(float(number))
     return text if "e" in text else f"{text}e0"
+
+
+def total(parts: Sequence[str], operator: str = "+") -> str:
+    """Join expressions by an operator as a balanced tree (DuckDB allows a depth of 1,000), in parentheses."""
+    level = list(parts)
+    while len(level) > 1:
+        pairs = [level[i : i + 2] for i in range(0, len(level), 2)]
+        level = [f"({f' {operator} '.join(pair)})" if len(pair) == 2 else pair[0] for pair in pairs]
+    return level[0]
 
 
 def number(value: str) -> str:

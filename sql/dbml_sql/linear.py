@@ -1,0 +1,140 @@
+"""Linear predictors as DuckDB expressions: one expression an output, missing values and unseen levels included.
+
+The numbers of a row are summed plainly first. Only where that sum is NULL, NaN or infinite does DuckDB evaluate the
+careful sum, in which each missing value takes its mean: a CASE evaluates ELSE for the rows that need it. 10M rows of 20
+numbers: the plain sum takes 1.3 times a sum of the columns, both together 1.4, the careful sum alone 1.65.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dbml_sql.expressions import double, feature_value, identifier, string, text_map, total, vector
+from dbml_sql.features import Encoding
+from dbml_sql.forms import LinearForm
+from dbml_sql.terms import FeatureWeights, Output, outputs
+
+Column = Callable[[str], str]
+
+# Centres go into the intercept (one operation less a term) where the link makes an absolute error of the predictor a
+# relative error of the prediction, and rounding of the folded products stays below 1e-11.
+_FOLD_LINKS = ("logistic", "softmax", "one_vs_rest", "log")
+_FOLD_LIMIT = 1e4
+
+# Lists of levels are searched one by one, but once per distinct value where the column is a dictionary. Longer ones are
+# joined: a correlated subquery over VALUES becomes a hash join. The names of its columns cannot be a user's.
+_LIST_LEVELS = 20
+_MAP_LEVELS = 16
+
+
+def linear_predictors(form: LinearForm, encoding: Encoding, column: Column = identifier) -> list[str]:
+    """Return one DOUBLE expression an output of the form, never NULL.
+
+    Parameters
+    ----------
+    form, encoding
+        The model.
+    column : callable
+        From the name of an input column to its expression.
+    """
+    fold = form.link in _FOLD_LINKS
+    return [_predictor(output, column, fold) for output in outputs(form, encoding)]
+
+
+def _predictor(output: Output, column: Column, fold: bool) -> str:
+    numbers = [f for f in output.features if f.feature.kind == "number"]
+    others = [f for f in output.features if f.feature.kind != "number"]
+    products = [weights.values[0] * weights.feature.fill[0] for weights in numbers]
+    fold = fold and sum(map(abs, products)) <= _FOLD_LIMIT
+    parts = [_numbers(numbers, output.intercept, column, fold)]
+    writers = {"category": _category, "vector": _vector, "lists": _lists, "map": _map}
+    parts += [writers[weights.feature.kind](weights, column) for weights in others]
+    return total(parts)
+
+
+def _numbers(numbers: Sequence[FeatureWeights], intercept: float, column: Column, fold: bool) -> str:
+    if not numbers:
+        return double(intercept)
+    values = [feature_value(weights.feature, column(weights.feature.column)) for weights in numbers]
+    plain, careful, shift = [], [double(intercept)], 0.0
+    for weights, value in zip(numbers, values, strict=True):
+        weight, centre = weights.values[0], weights.feature.fill[0]
+        centred = _times(weight, _minus(value, centre))
+        careful.append(f"CASE WHEN isfinite({value}) THEN {centred} ELSE {double(weights.missing)} END")
+        if weight == 0.0:  # only the flag counts: a sum with the value would be no cheaper
+            plain.append(careful[-1])
+        elif fold:
+            plain.append(_times(weight, value))
+            shift += weight * centre
+        else:
+            plain.append(centred)
+    plain_sum = total([double(intercept - shift), *plain])
+    return f"CASE WHEN isfinite({plain_sum}) THEN {plain_sum} ELSE {total(careful)} END"
+
+
+def _times(weight: float, value: str) -> str:
+    return value if weight == 1.0 else f"{double(weight)} * {value}"
+
+
+def _minus(value: str, centre: float) -> str:
+    return value if centre == 0.0 else f"({value} - {double(centre)})"
+
+
+def _vector(weights: FeatureWeights, column: Column) -> str:
+    value = vector(column(weights.feature.column))
+    elements = [f"{value}[{i + 1}]" for i in range(weights.feature.width)]
+    used = list(zip(elements, weights.values, weights.feature.fill, strict=True))
+    centred = [(element, _times(weight, _minus(element, centre))) for element, weight, centre in used if weight]
+    careful = [f"CASE WHEN isfinite({element}) THEN {term} ELSE 0e0 END" for element, term in centred]
+    if weights.missing:
+        finite = total([f"isfinite({element})" for element in elements], "AND")
+        careful.append(f"CASE WHEN coalesce({finite}, false) THEN 0e0 ELSE {double(weights.missing)} END")
+        return total(careful)
+    plain = total([term for _, term in centred])
+    return f"CASE WHEN isfinite({plain}) THEN {plain} ELSE {total(careful)} END"
+
+
+def _category(weights: FeatureWeights, column: Column) -> str:
+    text = feature_value(weights.feature, column(weights.feature.column))
+    pairs = list(zip(weights.feature.levels, weights.values, strict=True))
+    if not weights.other:  # then a level without a weight is as good as unseen
+        pairs = [(level, weight) for level, weight in pairs if weight]
+    found = look_up(text, pairs)
+    if weights.missing == weights.other:
+        return f"coalesce({found}, {double(weights.other)})"
+    unknown = f"CASE WHEN {text} IS NULL THEN {double(weights.missing)} ELSE {double(weights.other)} END"
+    return f"coalesce({found}, {unknown})"
+
+
+def look_up(text: str, pairs: Sequence[tuple[str, float]]) -> str:
+    """Return the number that goes with a text, NULL for NULL and for a text that is not in `pairs`."""
+    if not pairs:
+        return "CAST(NULL AS DOUBLE)"
+    levels, values = zip(*pairs, strict=True)
+    if len(pairs) <= _LIST_LEVELS:
+        listed = ", ".join(map(string, levels))
+        return f"[{', '.join(map(double, values))}][list_position([{listed}], {text})]"
+    rows = ", ".join(f"({string(level)}, {double(value)})" for level, value in pairs)
+    return f'(SELECT w."dbml weight" FROM (VALUES {rows}) w("dbml level", "dbml weight") WHERE w."dbml level" = {text})'
+
+
+def _lists(weights: FeatureWeights, column: Column) -> str:
+    feature = weights.feature
+    assert feature.values is not None
+    pairs = f"list_zip({feature_value(feature, column(feature.column))}, {vector(column(feature.values))})"
+    table = f"[{', '.join(map(double, weights.values))}]"
+    place = "z[1] + 1" if feature.first_index == 0 else "z[1]"
+    known = f"z[1] >= {feature.first_index} AND isfinite(z[2])"
+    product = f"CASE WHEN {known} THEN {table}[{place}] * z[2] END"
+    return f"coalesce(list_sum(list_transform({pairs}, lambda z: {product})), 0e0)"
+
+
+def _map(weights: FeatureWeights, column: Column) -> str:
+    value = text_map(column(weights.feature.column))
+    pairs = [(level, weight) for level, weight in zip(weights.feature.levels, weights.values, strict=True) if weight]
+    if len(pairs) <= _MAP_LEVELS:
+        entries = [(f"{value}[{string(level)}]", weight) for level, weight in pairs]
+        return total([f"CASE WHEN isfinite({v}) THEN {_times(w, v)} ELSE 0e0 END" for v, w in entries])
+    table = f"MAP {{{', '.join(f'{string(level)}: {double(weight)}' for level, weight in pairs)}}}"
+    product = f"CASE WHEN isfinite(z.value) THEN {table}[z.key] * z.value END"
+    return f"coalesce(list_sum(list_transform(map_entries({value}), lambda z: {product})), 0e0)"

@@ -1,0 +1,120 @@
+"""The macros of a model: persisted in the database file, they score it in any DuckDB client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dbml_sql.errors import SqlError
+from dbml_sql.expressions import identifier
+from dbml_sql.features import Encoding
+from dbml_sql.forms import LinearForm
+from dbml_sql.linear import linear_predictors
+from dbml_sql.score import Scores, Target, linear_scores
+
+DEFAULT_THRESHOLD = "5e-1"
+
+
+def check_name(name: str) -> str:
+    """Return the name of a model, or raise `SqlError` for one that no model can have."""
+    if not name or "@" in name:
+        raise SqlError(f"a model's name must not be empty or hold @ (it separates a version); got {name!r}")
+    if name.casefold().startswith("proba_"):
+        raise SqlError(f"a model's name must not start with proba_: its macro would be another model's; got {name!r}")
+    return name
+
+
+def predict_macro(name: str) -> str:
+    """Return the quoted name of a model's scalar and table macro: ``ml."predict_late"``."""
+    return f"ml.{identifier(f'predict_{name}')}"
+
+
+def proba_macro(name: str) -> str:
+    """Return the quoted name of a classifier's macro of probabilities: ``ml."predict_proba_late"``."""
+    return f"ml.{identifier(f'predict_proba_{name}')}"
+
+
+def parameters(columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the parameter of each input column: its name, with a number where another differs in case only."""
+    taken: set[str] = set()
+    found = []
+    for column in columns:
+        name, count = column, 1
+        while name.casefold() in taken:
+            count += 1
+            name = f"{column}_{count}"
+        taken.add(name.casefold())
+        found.append(name)
+    return tuple(found)
+
+
+def threshold_parameter(columns: Sequence[str]) -> str:
+    """Return the name of the macro's optional threshold: ``threshold``, with ``_`` after it if a column has that name."""
+    taken = {name.casefold() for name in parameters(columns)}
+    name = "threshold"
+    while name in taken:
+        name += "_"
+    return name
+
+
+def has_threshold(target: Target, form: LinearForm) -> bool:
+    """Whether predictions take a threshold: two classes with probabilities."""
+    return target.classes is not None and len(form.coef) == 1 and form.link != "margin"
+
+
+def create_macros(name: str, form: LinearForm, encoding: Encoding, target: Target) -> tuple[str, ...]:
+    """Return the statements that create (or replace) the macros of a model.
+
+    ``ml.predict_<name>(columns…)``, for two classes with ``threshold := 0.5`` after them;
+    ``ml.predict_proba_<name>(columns…)`` for classifiers with probabilities; and the table macro
+    ``FROM ml.predict_<name>(table)``: the table's columns, ``predicted_<target>`` and, for classifiers with
+    probabilities, ``predicted_<target>_probs``.
+    """
+    columns = encoding.columns
+    names = parameters(columns)
+    by_column = dict(zip(columns, names, strict=True))
+    scores = linear_scores(form, encoding, target, lambda column: identifier(by_column[column]))
+    listed = ", ".join(map(identifier, names))
+    threshold, optional = DEFAULT_THRESHOLD, ""
+    if has_threshold(target, form):
+        threshold = identifier(threshold_parameter(columns))
+        optional = f", {threshold} := {DEFAULT_THRESHOLD}"
+    statements = [
+        f"CREATE OR REPLACE MACRO {predict_macro(name)}({listed}{optional}) AS {scores.prediction(threshold)}"
+    ]
+    probabilities = scores.probability_struct()
+    if probabilities is not None:
+        statements.append(f"CREATE OR REPLACE MACRO {proba_macro(name)}({listed}) AS {probabilities}")
+    statements.append(_table_macro(name, form, encoding, target))
+    return tuple(statements)
+
+
+def _table_macro(name: str, form: LinearForm, encoding: Encoding, target: Target) -> str:
+    optional = f", threshold := {DEFAULT_THRESHOLD}" if has_threshold(target, form) else ""
+    threshold = "threshold" if optional else DEFAULT_THRESHOLD
+    query = scored_query("query_table(tbl)", form, encoding, target, threshold)
+    return f"CREATE OR REPLACE MACRO {predict_macro(name)}(tbl{optional}) AS TABLE {query}"
+
+
+def scored_query(source: str, form: LinearForm, encoding: Encoding, target: Target, threshold: str) -> str:
+    """Return the query of a table's columns and its predictions.
+
+    The linear predictors are columns of an inner query, so that each is computed once a row.
+    """
+    predictors = linear_predictors(form, encoding, lambda column: f"t.{identifier(column)}")
+    inner = [identifier(f"dbml eta {k}") for k in range(len(predictors))]
+    scores = Scores(tuple(f"s.{eta}" for eta in inner), target.classes, target.type, form.link)
+    made = [f"{scores.prediction(threshold)} AS {identifier(f'predicted_{target.name}')}"]
+    probabilities = scores.probability_list()
+    if probabilities is not None:
+        made.append(f"{probabilities} AS {identifier(f'predicted_{target.name}_probs')}")
+    etas = ", ".join(f"{predictor} AS {eta}" for predictor, eta in zip(predictors, inner, strict=True))
+    return f"SELECT s.* EXCLUDE ({', '.join(inner)}), {', '.join(made)} FROM (SELECT t.*, {etas} FROM {source} t) s"
+
+
+def drop_macros(name: str) -> tuple[str, ...]:
+    """Return the statements that drop the macros of a model, those it may not have included."""
+    return (
+        f"DROP MACRO IF EXISTS {predict_macro(name)}",
+        f"DROP MACRO TABLE IF EXISTS {predict_macro(name)}",
+        f"DROP MACRO IF EXISTS {proba_macro(name)}",
+    )

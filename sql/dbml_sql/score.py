@@ -1,0 +1,164 @@
+"""Predictions of a model as DuckDB expressions over its input columns: the link, the labels, the probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dbml_sql.expressions import double, identifier, string, total
+from dbml_sql.features import Encoding
+from dbml_sql.forms import LinearForm
+from dbml_sql.linear import Column, linear_predictors
+from dbml_sql.terms import outputs
+
+# A scalar expression has no place to keep a value, so probabilities of K classes name each predictor K times.
+_MOST_WEIGHTS = 50_000
+_MOST_LIST_WIDTH = 20_000
+
+
+class Target(Protocol):
+    """The label column of a model: name, DuckDB type, class labels in order (None in regression)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[Any, ...] | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a form computes of one row, as expressions.
+
+    Attributes
+    ----------
+    predictors : tuple of str
+        Linear predictors, one an output.
+    classes : tuple or None
+        Class labels, None in regression.
+    type : str
+        DuckDB type of the target.
+    link : str
+        Link of the form.
+    """
+
+    predictors: tuple[str, ...]
+    classes: tuple[Any, ...] | None
+    type: str
+    link: str
+
+    def prediction(self, threshold: str = "5e-1") -> str:
+        """Return the predicted value or label.
+
+        With two classes the second is predicted where its probability is above `threshold` (its predictor above the
+        logit); the predictor itself above 0 for ``margin``. With more, the class of the largest predictor, the first
+        one of equals.
+        """
+        if self.classes is None:
+            eta = self.predictors[0]
+            return f"exp({eta})" if self.link == "log" else eta
+        labels = [label_literal(label, self.type) for label in self.classes]
+        if len(self.predictors) == 1:
+            logit = f"ln({threshold} / (1e0 - {threshold}))"
+            limit = "0e0" if self.link == "margin" or threshold in ("5e-1", "0.5") else logit
+            return f"CASE WHEN {self.predictors[0]} > {limit} THEN {labels[1]} ELSE {labels[0]} END"
+        listed = f"[{', '.join(self.predictors)}]"
+        return f"[{', '.join(labels)}][list_position({listed}, list_max({listed}))]"
+
+    def probabilities(self) -> tuple[str, ...] | None:
+        """Return the probability of each class, or None where the form has none.
+
+        Safe at any size of the predictors: ``1 / (1 + exp(-eta))`` and ``1 / sum_j exp(eta_j - eta_k)``; an overflow of
+        exp is infinite and its inverse 0. The first of two classes is ``1 / (1 + exp(eta))``, exact near 0.
+        """
+        if self.classes is None or self.link == "margin":
+            return None
+        if len(self.predictors) == 1:
+            eta = self.predictors[0]
+            return f"1e0 / (1e0 + exp({eta}))", f"1e0 / (1e0 + exp(-({eta})))"
+        if self.link == "softmax":
+            return tuple(self._softmax(k) for k in range(len(self.predictors)))
+        odds = [f"1e0 / (1e0 + exp(-({eta})))" for eta in self.predictors]
+        return tuple(f"({one} / {total(odds)})" for one in odds)
+
+    def _softmax(self, k: int) -> str:
+        others = [f"exp(({eta}) - ({self.predictors[k]}))" for j, eta in enumerate(self.predictors) if j != k]
+        return f"1e0 / {total(['1e0', *others])}"
+
+    def probability_struct(self) -> str | None:
+        """Return ``{'label': probability, …}``: a STRUCT, or a MAP where the labels cannot name its fields.
+
+        Fields of a STRUCT are read for free and a wrong label is an error; a MAP costs 10 times as much. A STRUCT
+        cannot hold an empty name, nor names that differ in case only.
+        """
+        probabilities = self.probabilities()
+        if probabilities is None or self.classes is None:
+            return None
+        texts = [label_text(label) for label in self.classes]
+        if names_a_struct(texts):
+            fields = ", ".join(f"{identifier(t)} := {p}" for t, p in zip(texts, probabilities, strict=True))
+            return f"struct_pack({fields})"
+        return f"MAP {{{', '.join(f'{string(t)}: {p}' for t, p in zip(texts, probabilities, strict=True))}}}"
+
+    def probability_list(self) -> str | None:
+        """Return BigQuery's list of ``{label, prob}``, the most probable class not first but in class order."""
+        probabilities = self.probabilities()
+        if probabilities is None or self.classes is None:
+            return None
+        labels = [label_literal(label, self.type) for label in self.classes]
+        items = (f"{{'label': {label}, 'prob': {p}}}" for label, p in zip(labels, probabilities, strict=True))
+        return f"[{', '.join(items)}]"
+
+
+def linear_scores(form: LinearForm, encoding: Encoding, target: Target, column: Column = identifier) -> Scores:
+    """Return the expressions of a linear model."""
+    return Scores(tuple(linear_predictors(form, encoding, column)), target.classes, target.type, form.link)
+
+
+def too_large(form: LinearForm, encoding: Encoding) -> str | None:
+    """Return why a form is too large to be an expression, or None: the UDF and streaming score such a model."""
+    found = outputs(form, encoding)
+    widest = max((f.width for f in encoding.features if f.kind == "lists"), default=0)
+    if widest > _MOST_LIST_WIDTH:
+        return f"a sparse feature of {widest:,} terms; native SQL holds {_MOST_LIST_WIDTH:,}"
+    repeats = len(found) if form.link in ("softmax", "one_vs_rest") else 1
+    weights = repeats * sum(output.n_weights for output in found)
+    if weights > _MOST_WEIGHTS:
+        return f"{weights:,} weights; native SQL holds {_MOST_WEIGHTS:,}"
+    return None
+
+
+def label_text(label: Any) -> str:
+    """Return the text of a class label as DuckDB writes it: the key of its probability."""
+    if isinstance(label, bool):
+        return "true" if label else "false"
+    return str(label)
+
+
+def label_literal(label: Any, type_: str) -> str:
+    """Return a class label as a literal of the target's type (of its Python type where that is none of DuckDB's)."""
+    if isinstance(label, bool):
+        literal = "true" if label else "false"
+        own = "BOOLEAN"
+    elif isinstance(label, int):
+        literal, own = str(label), "BIGINT" if -(2**63) <= label < 2**63 else "HUGEINT"
+    elif isinstance(label, float):
+        literal, own = double(label), "DOUBLE"
+    else:
+        literal, own = string(str(label)), "VARCHAR"
+    written = type_ if _is_duckdb_type(type_) else own
+    return literal if written in ("BOOLEAN", "VARCHAR") and written == own else f"CAST({literal} AS {written})"
+
+
+def _is_duckdb_type(type_: str) -> bool:
+    """Whether a type is DuckDB's: they are spelled in capitals (NumPy's are not), ENUMs with their values."""
+    return type_.split("(", 1)[0].replace(" ", "").isalpha() and type_.split("(", 1)[0].isupper()
+
+
+def names_a_struct(texts: Sequence[str]) -> bool:
+    """Whether some texts can name the fields of a STRUCT: not empty, and different in more than case."""
+    return all(texts) and len({text.casefold() for text in texts}) == len(texts)
