@@ -13,7 +13,7 @@ provide(lambda: importlib.import_module("dbml.data"))
 provide(lambda: importlib.import_module("dbml.engine"))
 provide(lambda: importlib.import_module("dbml.registry"))
 
-_SURFACE = {"connect": "dbml.connection", "attach": "dbml.connection"}
+_SURFACE = {"connect": "dbml.connection", "attach": "dbml.connection", "show_progress": "dbml.engine"}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ from dbml.errors import UnknownName, listing, nearest
 from dbml.passes.block import Block
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data, register_reader
-from dbml.passes.plan import Partition, Plan
+from dbml.passes.plan import Partition
 from dbml.passes.schema import Schema, Task
 
 
@@ -58,7 +58,7 @@ class ArrayData(MatrixData):
         self.X = X
         self.design = DenseDesign(schema.encoding.features)
         source = f"array of {X.shape[0]:,} x {X.shape[1]:,} ({X.dtype})"
-        self.plan = Plan(source, schema.encoding.columns, partitions=self.partitions, block_rows=self.block_rows)
+        self.plan = self._first_plan(source)
 
     def chunk(self, index: Index, start: int, n_rows: int) -> Chunk:
         return ArrayChunk(self, self.design, index, start, n_rows)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from dbml.data.chunked import ROW_GROUP, Chunk, ChunkedData
 from dbml.data.shuffle import shuffled_runs
-from dbml.passes.plan import Partition
+from dbml.passes.memory import memory_budget
+from dbml.passes.plan import Partition, Plan
 from dbml.passes.schema import Schema
 from dbml.passes.step import Shuffled
 
@@ -42,6 +43,10 @@ class MatrixData(ChunkedData):
     @abstractmethod
     def chunk(self, index: Index, start: int, n_rows: int) -> Chunk:
         """Return the chunk of the rows `index`: a slice, or row numbers in any order."""
+
+    def _first_plan(self, source: str) -> Plan:
+        columns, memory = self.schema.encoding.columns, memory_budget().blocks
+        return Plan(source, columns, partitions=self.partitions, block_rows=self.block_rows, memory_bytes=memory)
 
     @property
     def n_rows(self) -> int:

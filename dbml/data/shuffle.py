@@ -179,7 +179,8 @@ class Shuffle:
         self.read, self.block_rows, self.generator = read, block_rows, generator
         self.groups = group_pieces(pieces, rows, generator)
         most = max((sum(piece.n_rows for piece in group) for group in self.groups), default=0)
-        self._buffers = [RowBuffer(most, n_dense) for _ in self.groups[:2]]
+        # The engine takes three chunks before it encodes one: buffers of a single block must be more than two.
+        self._buffers = [RowBuffer(most, n_dense) for _ in self.groups[: 2 if most > block_rows else 4]]
         self._changed = threading.Condition()
         self._interrupted = False
 
@@ -187,7 +188,7 @@ class Shuffle:
         """Yield shuffled chunks; runs on the reading thread, which fills a buffer while the other is gathered."""
         space = Workspace()
         for number, group in enumerate(self.groups):
-            buffer = self._buffers[number % 2]
+            buffer = self._buffers[number % len(self._buffers)]
             self._wait_for(buffer)
             buffer.clear()
             for chunk in self.read(group):

@@ -23,7 +23,7 @@ from dbml.passes.block import Block, SparseRows
 from dbml.passes.data import Data
 from dbml.passes.dispatch import register_reader
 from dbml.passes.memory import memory_budget
-from dbml.passes.plan import Partition, Plan
+from dbml.passes.plan import Partition
 from dbml.passes.schema import Schema, Statistics, Target, Task
 
 _NARROW = 32  # columns up to which a matrix is read as dense
@@ -70,8 +70,7 @@ class SparseData(MatrixData):
         features = schema.encoding.features
         self.design = DenseDesign(features) if features[0].kind == "number" else None
         source = f"sparse matrix of {X.shape[0]:,} x {X.shape[1]:,} ({X.nnz:,} stored, {X.dtype})"
-        columns = schema.encoding.columns
-        self.plan = Plan(source, columns, partitions=self.partitions, block_rows=self.block_rows)
+        self.plan = self._first_plan(source)
 
     @property
     def n_dense(self) -> int:

@@ -24,6 +24,8 @@ from dbml.passes.step import State, Step
 
 T = TypeVar("T")
 _TICK = 0.1  # seconds between reports of progress
+_SHORT = 2  # chunks of a pass that is run without threads: starting them takes about as long
+_KEPT_SPACES, _KEPT_BYTES = 4, 32 << 20  # workspaces kept for the next pass, and the most that one may hold
 
 
 def thread_count(threads: int | None = None) -> int:
@@ -47,6 +49,7 @@ class LocalEngine:
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads
+        self._spaces: deque[Workspace] = deque(maxlen=_KEPT_SPACES)
 
     def run(self, chunks: Iterator[Chunk], steps: Sequence[Step], work: Work) -> tuple[State, ...]:
         """Fold the chunks; see `dbml.passes.engine.Engine`."""
@@ -64,7 +67,12 @@ class LocalEngine:
         room = max(2, (work.memory_bytes - 4 * work.chunk_bytes) // max(1, work.block_bytes + task.result_bytes))
         workers = min(thread_count(self.threads), room - 1)
         running = _Pass(chunks, task, workers, min(4 * workers, room), work)
-        return running.serially() if running.is_single() else running.in_threads()
+        running.spaces.extend(self._spaces)
+        self._spaces.clear()
+        try:
+            yield from running.serially() if running.is_short() else running.in_threads()
+        finally:
+            self._spaces.extend(space for space in running.spaces if space.nbytes <= _KEPT_BYTES)
 
 
 class _Map:
@@ -136,19 +144,21 @@ class _Pass:
         self.error: BaseException | None = None
         self.rows = 0
 
-    def is_single(self) -> bool:
-        """Whether the pass has at most one chunk: threads would cost more than they bring."""
+    def is_short(self) -> bool:
+        """Whether the pass has so few chunks that threads would cost more than they bring."""
         for chunk in self.chunks:
             self.queue.append(chunk)
-            if len(self.queue) > 1:
+            if len(self.queue) > _SHORT:
                 return False
         return True
 
     def serially(self) -> Iterator[Any]:
         """Run in this thread."""
+        space = self.spaces[-1] if self.spaces else Workspace()
+        self.spaces[-1:] = [space]
         try:
             for chunk in self.queue:
-                block = chunk.encode(Workspace())
+                block = chunk.encode(space)
                 yield from self.task.consume(self.task.update(block), block) or ()
                 for listener in listeners():
                     listener.rows(chunk.n_rows)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dbml.passes.plan_text import plan_html, plan_text
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:
@@ -97,6 +99,12 @@ class Plan:
     def ran(self, done: Pass) -> Plan:
         """Return the plan with one more pass."""
         return replace(self, passes=(*self.passes, done))
+
+    def __str__(self) -> str:
+        return plan_text(self)
+
+    def _repr_html_(self) -> str:
+        return plan_html(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""

@@ -5,7 +5,7 @@ Events are plain calls on every active `Listener`; no listener means silence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -38,9 +38,18 @@ class Listener:
 _listeners: ContextVar[tuple[Listener, ...]] = ContextVar("dbml_listeners", default=())
 
 
+_displays: list[Callable[[], Listener | None]] = []
+
+
+def register_display(active: Callable[[], Listener | None]) -> None:
+    """Name what returns the display of this process while it is to be shown; replaces an earlier one."""
+    _displays[:] = [active]
+
+
 def listeners() -> tuple[Listener, ...]:
-    """Return the active listeners."""
-    return _listeners.get()
+    """Return the active listeners: the display of the process, then those of `listening`."""
+    display = _displays[0]() if _displays else None
+    return _listeners.get() if display is None else (display, *_listeners.get())
 
 
 @contextmanager
