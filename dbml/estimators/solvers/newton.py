@@ -47,9 +47,10 @@ def first_finite(starts: Sequence[Floats], hessian: bool) -> Generator[Request, 
 def newton(starts: Sequence[Floats], tol: float, max_iter: int) -> Solver:
     """Minimise from the first of `starts` with a finite value.
 
-    Stops where the value can fall by at most ``tol ** 2`` of itself. The decrease a step will bring is known before the step (half the squared Newton decrement), and how fast those
-    decreases fall is known from the last two: once the *next* one is predicted below the goal, the step is taken and
-    not evaluated, which saves the last pass. A step that does not decrease the value enough is shortened.
+    Stops where the value can fall by at most ``tol ** 2`` of itself. The decrease a step will bring is known before
+    the step (half the squared Newton decrement), and how fast those decreases fall is known from the last two: once the
+    *next* one is predicted below the goal, the step is taken and not evaluated, which saves the last pass. A step that
+    does not decrease the value enough is shortened.
     """
     best = yield from first_finite(starts, True)
     previous = np.inf
