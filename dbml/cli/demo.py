@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dbml.cli.database import with_options
+from dbml.cli.database import source, with_options
 
 
 @click.command()
@@ -37,6 +37,7 @@ def demo(file: str | None, target: str | None, rows: int, keep: Path | None) -> 
         raise click.UsageError("FILE and --target go together: dbml demo FILE --target COLUMN")
     if keep is not None and keep.exists():
         raise click.UsageError(f"{keep} exists: name a new file, or remove it")
+    reader = None if file is None else source(file)
     from dbml.demo import run
 
-    run(file, target, rows, keep)
+    run(reader, file, target, rows, keep)

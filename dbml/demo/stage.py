@@ -1,0 +1,98 @@
+"""How the demo speaks: headings, statements with colours, results as tables, the time of each step."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+_WIDTH = 100
+_INDENT = 2
+
+
+class Stage:
+    """Prints the demo and remembers how long each step took."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self.console.width = min(self.console.width, _WIDTH)
+        self.steps: list[tuple[str, float]] = []
+
+    def heading(self, text: str) -> None:
+        """Start a part."""
+        self.console.print()
+        self.console.print(Rule(Text(text, "bold cyan"), align="left", style="cyan"))
+
+    def say(self, text: str) -> None:
+        """Print a sentence or two."""
+        self.console.print(Padding(Text.from_markup(text), (0, 0, 0, _INDENT)))
+
+    def show(self, statement: str) -> None:
+        """Print a statement as it is typed."""
+        code = Syntax(
+            textwrap.dedent(statement).strip(), "sql", theme="ansi_dark", background_color="default", word_wrap=True
+        )
+        self.console.print()
+        self.console.print(Padding(code, (0, 0, 0, _INDENT)))
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Measure a step and print its time."""
+        started = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - started
+        self.steps.append((step, seconds))
+        self.console.print(Padding(Text(f"{seconds:.2f} s", "green"), (0, 0, 0, _INDENT)))
+
+    def run(self, con: Any, step: str, statement: str, rows: int = 12) -> list[tuple[Any, ...]]:
+        """Show a statement, run it, print its result and its time; return the rows."""
+        self.show(statement)
+        with self.timed(step):
+            result = con.sql(statement.strip().rstrip(";"))
+            columns, found = (result.columns, result.fetchall()) if result is not None else ([], [])
+            if columns:
+                self.table(columns, found[:rows], left_out=len(found) - rows)
+        return found
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], left_out: int = 0) -> None:
+        """Print rows."""
+        shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+        for i, name in enumerate(columns):
+            right = bool(rows) and all(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in rows)
+            shown.add_column(name, justify="right" if right else "left", overflow="fold")
+        for row in rows:
+            shown.add_row(*map(cell, row))
+        self.console.print(Padding(shown, (0, 0, 0, _INDENT)))
+        if left_out > 0:
+            self.say(f"[dim]… {left_out} more[/dim]")
+
+    def plan(self, text: str) -> None:
+        """Print a plan as it is."""
+        self.console.print(Padding(Text(text.rstrip()), (0, 0, 0, _INDENT)))
+
+    def steps_table(self) -> None:
+        """Print how long each step took."""
+        self.table(["step", "seconds"], [(step, f"{seconds:.2f}") for step, seconds in self.steps])
+
+
+def cell(value: Any) -> str:
+    """Return a value as a person reads it."""
+    formats: dict[type, Callable[[Any], str]] = {
+        type(None): lambda _: "NULL",
+        bool: lambda v: str(v).lower(),
+        float: lambda v: f"{v:.3f}" if abs(v) < 1000 else f"{v:,.0f}",
+        int: lambda v: f"{v:,}",
+        list: lambda v: ", ".join(map(cell, v)),
+        dict: lambda v: ", ".join(f"{key} {cell(item)}" for key, item in v.items()),
+    }
+    return formats.get(type(value), str)(value)

@@ -1,0 +1,84 @@
+"""The demo without a file of one's own: a real table, then a million flights, then plain DuckDB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dbml
+from dbml.demo.plain_client import score_with_plain_duckdb
+from dbml.demo.stage import Stage
+from dbml.demo.tables import load_tumours, make_flights
+
+_TRAIN_TUMOURS = """
+CREATE MODEL diagnosis
+  OPTIONS (model_type = 'logistic_reg', input_label_cols = ['diagnosis']) AS
+SELECT * FROM tumours WHERE rowid % 4 <> 0"""
+_EVALUATE_TUMOURS = "FROM ML.EVALUATE(MODEL diagnosis, (SELECT * FROM tumours WHERE rowid % 4 = 0))"
+_CONFUSION = """
+SELECT diagnosis, predict('diagnosis', t) AS predicted, count(*) AS tumours
+FROM tumours t WHERE rowid % 4 = 0 GROUP BY ALL ORDER BY ALL"""
+
+_TRAIN_FLIGHTS = """
+CREATE MODEL late
+  OPTIONS (model_type = 'logistic_reg', input_label_cols = ['late']) AS
+SELECT * EXCLUDE (flight_id) FROM flights"""
+_RISK = """
+SELECT carrier, count(*) AS flights, avg(late::INTEGER) AS happened,
+       avg(predict_proba('late', f)['true']) AS predicted
+FROM new_flights f GROUP BY ALL ORDER BY predicted DESC"""
+_EVALUATE_FLIGHTS = "FROM ML.EVALUATE(MODEL late, TABLE new_flights)"
+_FEATURES = "FROM ML.FEATURE_INFO(MODEL late)"
+_WEIGHTS = "FROM ML.WEIGHTS(MODEL late) ORDER BY abs(weight) DESC LIMIT 8"
+_PLAIN = "SELECT late, ml.predict_late(COLUMNS(*)) FROM new_flights"
+
+
+def tour(stage: Stage, database: Path, n_rows: int) -> None:
+    """Train, score and evaluate on both tables in `database`, then score it from another process."""
+    con = dbml.connect(str(database))
+    try:
+        _tumours(stage, con)
+        _flights(stage, con, n_rows)
+    finally:
+        con.close()
+    _plain_client(stage, database)
+
+
+def _tumours(stage: Stage, con: dbml.Connection) -> None:
+    stage.heading("1  A real table: tumours, 30 measurements each, and what they turned out to be")
+    with stage.timed("load the tumours"):
+        n_rows = load_tumours(con)
+        stage.say(f"{n_rows} tumours are a table now. Three of four train a model, the fourth is held back.")
+    stage.run(con, "train on tumours", _TRAIN_TUMOURS)
+    stage.run(con, "evaluate on those held back", _EVALUATE_TUMOURS)
+    stage.run(con, "score and count in SQL", _CONFUSION)
+
+
+def _flights(stage: Stage, con: dbml.Connection, n_rows: int) -> None:
+    stage.heading(f"2  {n_rows:,} flights: text, dates, time stamps, booleans, DECIMAL, and NULL")
+    with stage.timed("make the flights"):
+        make_flights(con, n_rows)
+        stage.say("Made in SQL from a known risk; a fifth as many others are kept to score.")
+    stage.run(con, "look at the table", "FROM flights LIMIT 4")
+    stage.say("What training will read, and how:")
+    stage.show("EXPLAIN " + _TRAIN_FLIGHTS.strip())
+    with stage.timed("plan the training"):
+        stage.plan("\n".join(row[-1] for row in con.execute("EXPLAIN " + _TRAIN_FLIGHTS.strip()).fetchall()))
+    stage.run(con, "train on the flights", _TRAIN_FLIGHTS)
+    stage.say("What each column became, NULLs and rare values included:")
+    stage.run(con, "show the features", _FEATURES, rows=16)
+    stage.run(con, "show the largest weights", _WEIGHTS)
+    stage.say("The risk of each carrier, on flights the model has not seen:")
+    stage.run(con, "score in SQL, by carrier", _RISK)
+    stage.run(con, "evaluate on new flights", _EVALUATE_FLIGHTS)
+
+
+def _plain_client(stage: Stage, database: Path) -> None:
+    stage.heading("3  The model is in the file: another process, DuckDB alone, no dbml")
+    query = (
+        "SELECT origin, count(*) AS flights, avg(late::INTEGER) AS happened, avg((predicted_late)::INTEGER) AS predicted\n"
+        "FROM ml.predict_late(new_flights) GROUP BY ALL ORDER BY happened DESC LIMIT 5"
+    )
+    stage.show(query)
+    with stage.timed("score with plain DuckDB"):
+        answer = score_with_plain_duckdb(database, query)
+        stage.table(answer["columns"], answer["rows"])
