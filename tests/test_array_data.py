@@ -37,7 +37,9 @@ def targets(data):
 # what blocks hold ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int8, np.uint64, np.int64, bool, np.longdouble])
+@pytest.mark.parametrize(
+    "dtype", [np.float64, np.float32, np.float16, np.int8, np.uint64, np.int64, bool, np.longdouble]
+)
 @pytest.mark.parametrize("layout", ["C", "F", "strided", "read-only"])
 def test_every_dtype_and_layout(dtype, layout):
     X = RNG.integers(0, 2, size=(700, 5)).astype(dtype)

@@ -39,6 +39,24 @@ def _parts(block: Block) -> dict[str, NDArray | None]:
     return {"X": block.X.ravel(order="F"), "y": block.y, "weight": block.weight, **sparse}
 
 
+class _WholeWrites:
+    """A raw file for Arrow, that writes all of what it is given or fails: nothing stays in a buffer after a failure."""
+
+    closed = False
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        while len(rest):
+            rest = rest[self.raw.write(rest) :]
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+
 class SpilledBlocks:
     """Blocks written one after the other and read in any order, from any thread.
 
@@ -54,9 +72,9 @@ class SpilledBlocks:
         while directory and not os.path.isdir(directory):
             directory = os.path.dirname(os.path.abspath(directory))
         self.directory = directory or tempfile.gettempdir()
-        self._file: Any = tempfile.TemporaryFile(dir=self.directory)  # noqa: SIM115 - closed by `close`
+        self._file: Any = tempfile.TemporaryFile(buffering=0, dir=self.directory)  # noqa: SIM115 - closed by `close`
         self._schema = _schema()
-        self._writer = pa.ipc.new_file(pa.PythonFile(self._file, "w"), self._schema)
+        self._writer = pa.ipc.new_file(pa.PythonFile(_WholeWrites(self._file), "w"), self._schema)
         empty = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in self._schema], schema=self._schema)
         self._writer.write_batch(empty)  # magic and schema are written with the first batch
         self._places: list[tuple[int, int]] = []
@@ -88,7 +106,6 @@ class SpilledBlocks:
         begin = self._file.tell()
         try:
             self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
-            self._file.flush()
         except OSError as error:
             self.close()
             if error.errno not in _FULL:
