@@ -14,6 +14,7 @@ from dbml.estimators.design import times
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.estimators.losses import GAMMA, POISSON, Loss, tweedie
 from dbml.estimators.penalties import Penalty
+from dbml.estimators.solvers.minimise import training_sample
 from dbml.estimators.solvers.objective import Objective
 from dbml.estimators.solvers.training import Problem, train
 from dbml.params import Boolean, Either, Integer, Options, Real, Rule
@@ -59,7 +60,7 @@ class GeneralizedLinearRegressor(LinearRegressor):
         return True
 
     def _fit(self, data: Data) -> None:
-        encoding = data.schema.encoding
+        encoding, sample = data.schema.encoding, training_sample(data)
         objective = Objective(
             self._loss(),
             Penalty(l2=self.alpha),
@@ -75,13 +76,13 @@ class GeneralizedLinearRegressor(LinearRegressor):
 
         problem = Problem(
             [[objective]],
-            lambda sample: [self._start(objective, sample)],
+            [self._start(objective, sample)],
             fitted,
             self.solver,
             self.tol,
             self.max_iter,
         )
-        train(self, data, problem)
+        train(self, data, sample, problem)
 
     def _start(self, objective: Objective, sample: Block) -> Floats:
         """Return the parameters of the last fit where they are wanted, else the mean of the target and no terms."""

@@ -10,6 +10,7 @@ import numpy as np
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.estimators.losses import huber
 from dbml.estimators.penalties import Penalty
+from dbml.estimators.solvers.minimise import training_sample
 from dbml.estimators.solvers.objective import Objective
 from dbml.estimators.solvers.training import Problem, train
 from dbml.params import Boolean, Integer, Real, Rule
@@ -99,7 +100,7 @@ class HuberRegressor(LinearRegressor):
         self.tol = tol
 
     def _fit(self, data: Data) -> None:
-        encoding = data.schema.encoding
+        encoding, sample = data.schema.encoding, training_sample(data)
         objective = Objective(
             huber(self.epsilon),
             Penalty(l2=2.0 * self.alpha, per_sum=True),
@@ -115,13 +116,13 @@ class HuberRegressor(LinearRegressor):
 
         problem = Problem(
             [[objective]],
-            lambda sample: [self._start(objective, sample)],
+            [self._start(objective, sample)],
             fitted,
             "auto",
             self.tol,
             self.max_iter,
         )
-        train(self, data, problem)
+        train(self, data, sample, problem)
 
     def _start(self, objective: Objective, sample: Block) -> Floats:
         """Return the result of the last fit where it is wanted, else median and median absolute deviation of y."""

@@ -17,6 +17,7 @@ from dbml.estimators.linear_classifier import LinearClassifier
 from dbml.estimators.losses import LOGISTIC
 from dbml.estimators.penalties import Penalty, elastic_net
 from dbml.estimators.solvers.loss_step import RowReading
+from dbml.estimators.solvers.minimise import training_sample
 from dbml.estimators.solvers.objective import Objective, SoftmaxObjective
 from dbml.estimators.solvers.training import Problem, train
 from dbml.params import Boolean, Integer, Options, Real, Rule
@@ -156,7 +157,8 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
     def _fit(self, data: Data) -> None:
         name, n_terms = type(self).__name__, data.schema.encoding.n_terms
         n_classes = len(data.schema.target.classes)
-        weights = class_weights(name, self.class_weight, data, data.sample(1, 0).weight is not None)
+        sample = training_sample(data)
+        weights = class_weights(name, self.class_weight, data, sample.weight is not None)
         centre = np.array(data.schema.encoding.centre())
         reading = RowReading(1 if n_classes == 2 else None, weights)
         kind, outputs = (Objective, 1) if n_classes == 2 else (SoftmaxObjective, n_classes)
@@ -166,13 +168,13 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
 
         problem = Problem(
             [[objective]],
-            lambda sample: [self._start(objective, sample)],
+            [self._start(objective, sample)],
             lambda thetas: self._fitted(data, objective, thetas[0]),
             self.solver,
             self.tol,
             self.max_iter,
         )
-        train(self, data, problem, lambda steps: np.array([steps]))
+        train(self, data, sample, problem, lambda steps: np.array([steps]))
 
     def _start(self, objective: Objective, sample: Block) -> Floats:
         """Return the parameters of the last fit where they are wanted, else log odds of the classes and no terms."""

@@ -56,10 +56,17 @@ class Settings:
     report: Report
 
 
+def training_sample(data: Data) -> Block:
+    """Return the rows that are solved first: all of them where they are few."""
+    rows = max(1_000, min(_SAMPLE_ROWS, _SAMPLE_BYTES // (8 * (data.schema.encoding.n_dense + 16))))
+    return data.sample(rows, seed=0)
+
+
 def minimise(
     data: Data,
+    sample: Block,
     stages: Sequence[Sequence[Objective]],
-    starts: Callable[[Block], list[Floats]],
+    starts: Sequence[Floats],
     settings: Settings,
 ) -> list[Solution]:
     """Minimise the objectives of the last stage; all outputs of a stage share every pass.
@@ -71,10 +78,12 @@ def minimise(
     ----------
     data : Data
         The rows.
+    sample : Block
+        Some of them, from `training_sample`.
     stages : sequence of sequences of Objective
         One objective per output; earlier stages are smoother and lead to the next.
-    starts : callable
-        Returns the first parameters of each output from a sample of the rows.
+    starts : sequence of ndarray
+        First parameters of each output.
     settings : Settings
 
     Warns
@@ -82,17 +91,13 @@ def minimise(
     ConvergenceWarning
         `max_iter` steps did not reach the tolerance.
     """
-    encoding = data.schema.encoding
-    rows = max(1_000, min(_SAMPLE_ROWS, _SAMPLE_BYTES // (8 * (encoding.n_dense + 16))))
-    sample = data.sample(rows, seed=0)
     statistics = data.statistics
     solver = _choose(data, stages[-1], settings.solver)
     work = _Work(solver, settings, np.maximum(statistics.scale, 1e-300))
-    first = starts(sample)
     if statistics.exact_rows and statistics.n_rows == sample.n_rows:
-        solutions = work.run_stages(HeldRows(sample), stages, [[theta] for theta in first], solver, settings.report)
+        solutions = work.run_stages(HeldRows(sample), stages, [[theta] for theta in starts], solver, settings.report)
     else:
-        guesses = work.from_sample(sample, statistics.n_rows, stages, first)
+        guesses = work.from_sample(sample, statistics.n_rows, stages, starts)
         if solver == "lbfgs" or len(stages) > 1:
             with data.materialise() as kept:
                 solutions = work.run_stages(kept, stages[-_LAST_STAGES:], guesses, solver, settings.report)
@@ -140,7 +145,7 @@ class _Work:
         return solutions
 
     def from_sample(
-        self, sample: Block, n_rows: int, stages: Sequence[Sequence[Objective]], first: list[Floats]
+        self, sample: Block, n_rows: int, stages: Sequence[Sequence[Objective]], first: Sequence[Floats]
     ) -> list[list[Floats]]:
         """Return for each output the minimum over a sample (penalties as strong as over all rows), and its start."""
         weights = [float(objective.reading.weight(sample).sum()) for objective in stages[-1]]

@@ -22,8 +22,8 @@ class Problem(NamedTuple):
     stages : sequence of sequences of Objective
         One objective per output; more than one stage where a loss is approached by smoother ones, the last stage is
         what is wanted.
-    starts : callable
-        From a sample of the rows to the first parameters of each output.
+    starts : sequence of ndarray
+        First parameters of each output.
     fitted : callable
         From the parameters of each output to the fitted attributes.
     solver : str
@@ -32,15 +32,20 @@ class Problem(NamedTuple):
     """
 
     stages: Sequence[Sequence[Objective]]
-    starts: Callable[[Block], list[Floats]]
+    starts: Sequence[Floats]
     fitted: Callable[[list[Floats]], dict[str, Any]]
     solver: str
     tol: float
     max_iter: int
 
 
-def train(estimator: Estimator, data: Data, problem: Problem, n_iter: Callable[[int], Any] = int) -> None:
-    """Fit `estimator`: set its fitted attributes and `n_iter_`, the steps of the solver over all rows."""
+def train(
+    estimator: Estimator, data: Data, sample: Block, problem: Problem, n_iter: Callable[[int], Any] = int
+) -> None:
+    """Fit `estimator`: set its fitted attributes and `n_iter_`, the steps of the solver over all rows.
+
+    `sample` is that of `training_sample`.
+    """
 
     def report(number: int, best: list[Evaluation]) -> None:
         largest = max(float(np.abs(e.gradient).max(initial=0.0)) for e in best)
@@ -48,6 +53,6 @@ def train(estimator: Estimator, data: Data, problem: Problem, n_iter: Callable[[
         estimator._keep(**problem.fitted([e.theta for e in best]), n_iter_=n_iter(number))
 
     settings = Settings(problem.solver, problem.tol, problem.max_iter, type(estimator).__name__, report)
-    solutions = minimise(data, problem.stages, problem.starts, settings)
+    solutions = minimise(data, sample, problem.stages, problem.starts, settings)
     steps = max(1, *(s.iterations for s in solutions))
     vars(estimator).update(problem.fitted([s.theta for s in solutions]), n_iter_=n_iter(steps))
