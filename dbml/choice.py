@@ -25,7 +25,7 @@ _WHOLE = (
     "UHUGEINT",
 )
 _NUMBERS = ("FLOAT", "DOUBLE", "DECIMAL", *_WHOLE)
-_NO_FEATURE = ("BLOB", "BIT", "UUID", "INTERVAL", "TIME", "STRUCT", "UNION", "VARIANT", "GEOMETRY")
+_NO_FEATURE = ("BLOB", "BIT", "UUID", "INTERVAL", "TIME", "TIME WITH TIME ZONE", "STRUCT", "UNION", "VARIANT", "GEOMETRY")
 _LOOKED_AT_FOR_LEAKS = 200
 
 
@@ -148,7 +148,7 @@ def _useless(column: Column, n_rows: int) -> str | None:
     kind = _base(column.type)
     if kind.endswith("[]") or "[" in column.type:
         return None
-    if kind in _NO_FEATURE or column.type.startswith(_NO_FEATURE):
+    if kind in _NO_FEATURE:
         return f"a {kind} cannot be a feature"
     if column.count == 0:
         return "no values, only NULL"
@@ -157,7 +157,7 @@ def _useless(column: Column, n_rows: int) -> str | None:
     many = column.distinct > 0.85 * column.count and column.count >= 50
     if kind == "VARCHAR" and many:
         return "another text in (almost) every row"
-    dense = column.low is not None and column.high is not None and column.high - column.low < 20 * column.count
+    dense = column.low is not None and column.high is not None and column.high - column.low < 4 * column.count
     if kind in _WHOLE and many and dense and column.count >= 1000:
         return "another whole number in (almost) every row: it numbers the rows"
     return None

@@ -24,6 +24,7 @@ from typing import Any
 
 import dbml
 from dbml.cli.shell import statements
+from dbml.connection import Connection
 
 _BLOCK = re.compile(r"(?P<skip><!-- not run: [^>]+ -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
 _NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d+(?![\w.])")
@@ -113,7 +114,7 @@ class Reader:
     def _console(self, text: str) -> str:
         self._close()
         for value in self.namespace.values():
-            if isinstance(value, dbml.Connection):
+            if isinstance(value, Connection):
                 value.close()
         printed = ""
         for line in text.splitlines():

@@ -9,6 +9,7 @@ from dbml_sql.expressions import identifier
 
 import dbml
 from dbml.choice import Choice, choose, create_model
+from dbml.connection import Connection
 from dbml.demo.plain_client import score_with_plain_duckdb
 from dbml.demo.stage import Stage
 
@@ -61,7 +62,7 @@ def _explain(stage: Stage, choice: Choice, target: str) -> None:
         stage.table(["column", "why it is left out"], list(choice.excluded.items()))
 
 
-def _train(stage: Stage, con: dbml.Connection, choice: Choice, table: str, target: str) -> None:
+def _train(stage: Stage, con: Connection, choice: Choice, table: str, target: str) -> None:
     quoted, label = identifier(table), identifier(target)
     training = f"(SELECT * FROM {quoted} WHERE {label} IS NOT NULL AND hash(rowid) % 5 <> 0)"
     held_back = f"(SELECT * FROM {quoted} WHERE {label} IS NOT NULL AND hash(rowid) % 5 = 0)"

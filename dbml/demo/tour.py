@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import dbml
+from dbml.connection import Connection
 from dbml.demo.plain_client import score_with_plain_duckdb
 from dbml.demo.stage import Stage
 from dbml.demo.tables import load_tumours, make_flights
@@ -43,7 +44,7 @@ def tour(stage: Stage, database: Path, n_rows: int) -> None:
     _plain_client(stage, database)
 
 
-def _tumours(stage: Stage, con: dbml.Connection) -> None:
+def _tumours(stage: Stage, con: Connection) -> None:
     stage.heading("1  A real table: tumours, 30 measurements each, and what they turned out to be")
     with stage.timed("load the tumours"):
         n_rows = load_tumours(con)
@@ -53,7 +54,7 @@ def _tumours(stage: Stage, con: dbml.Connection) -> None:
     stage.run(con, "score and count in SQL", _CONFUSION)
 
 
-def _flights(stage: Stage, con: dbml.Connection, n_rows: int) -> None:
+def _flights(stage: Stage, con: Connection, n_rows: int) -> None:
     stage.heading(f"2  {n_rows:,} flights: text, dates, time stamps, booleans, DECIMAL, and NULL")
     with stage.timed("make the flights"):
         make_flights(con, n_rows)
