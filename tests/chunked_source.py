@@ -1,12 +1,12 @@
 """A small source in pieces, for tests of what every source shares."""
 
 import numpy as np
+from dbml_sql.features import Encoding, Feature
 
 from dbml.data.chunked import ChunkedData
 from dbml.passes.block import Block, SparseRows
 from dbml.passes.plan import Partition, Plan
 from dbml.passes.schema import Schema
-from dbml_sql.features import Encoding, Feature
 
 
 class PiecesChunk:
