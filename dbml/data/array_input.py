@@ -65,7 +65,7 @@ def check_width(n_columns: int, schema: Schema, options: dict[str, Any]) -> None
     """Raise `InvalidData` where X has another number of columns than the model was trained on."""
     expected = schema.n_features
     if n_columns != expected:
-        owner = options.get("owner", "the model")
+        owner = options.get("owner", "model")
         raise InvalidData(f"X has {n_columns} features, but {owner} is expecting {expected} features as input")
 
 
@@ -244,5 +244,5 @@ def check_weight(weight: Any, n_rows: int) -> NDArray[np.float64] | None:
     if not np.isfinite(weight).all() or (weight < 0).any():
         raise InvalidData("sample_weight must be finite and not negative; got NaN, infinity or a negative weight")
     if not weight.any():
-        raise InvalidData("sample_weight must have at least one positive weight; all are 0")
+        raise InvalidData("sample_weight must have at least one positive weight; all weights are zero")
     return weight
