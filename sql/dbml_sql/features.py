@@ -70,6 +70,7 @@ class Feature:
     @property
     def dense_terms(self) -> tuple[str, ...]:
         """Names of the dense terms, in order: values, then the missing flag."""
+        names: tuple[str, ...]
         if self.kind == "number":
             names = (self.name,)
         elif self.kind == "vector":

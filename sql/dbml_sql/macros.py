@@ -48,7 +48,7 @@ def parameters(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def threshold_parameter(columns: Sequence[str]) -> str:
-    """Return the name of the macro's optional threshold: ``threshold``, with ``_`` after it if a column has that name."""
+    """Return the name of the macro's optional threshold: ``threshold``, with ``_`` where a column has that name."""
     taken = {name.casefold() for name in parameters(columns)}
     name = "threshold"
     while name in taken:

@@ -143,15 +143,27 @@ def label_literal(label: Any, type_: str) -> str:
     """Return a class label as a literal of the target's type (of its Python type where that is none of DuckDB's)."""
     if isinstance(label, bool):
         literal = "true" if label else "false"
-        own = "BOOLEAN"
     elif isinstance(label, int):
-        literal, own = str(label), "BIGINT" if -(2**63) <= label < 2**63 else "HUGEINT"
-    elif isinstance(label, float):
-        literal, own = double(label), "DOUBLE"
+        literal = str(label)
     else:
-        literal, own = string(str(label)), "VARCHAR"
-    written = type_ if _is_duckdb_type(type_) else own
-    return literal if written in ("BOOLEAN", "VARCHAR") and written == own else f"CAST({literal} AS {written})"
+        literal = double(label) if isinstance(label, float) else string(str(label))
+    own, written = _own_type(label), label_type((label,), type_)
+    return literal if written == own and own in ("BOOLEAN", "VARCHAR") else f"CAST({literal} AS {written})"
+
+
+def label_type(classes: Sequence[Any] | None, type_: str) -> str:
+    """Return the DuckDB type of predicted labels; DOUBLE in regression."""
+    if classes is None:
+        return "DOUBLE"
+    return type_ if _is_duckdb_type(type_) else _own_type(classes[0])
+
+
+def _own_type(label: Any) -> str:
+    if isinstance(label, bool):
+        return "BOOLEAN"
+    if isinstance(label, int):
+        return "BIGINT" if -(2**63) <= label < 2**63 else "HUGEINT"
+    return "DOUBLE" if isinstance(label, float) else "VARCHAR"
 
 
 def _is_duckdb_type(type_: str) -> bool:

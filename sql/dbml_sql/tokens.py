@@ -115,7 +115,8 @@ def split_statements(script: str) -> list[str]:
 
     White space and comments before a statement belong to it; what follows the last statement belongs to the last.
     """
-    pieces, start, filled = [], 0, False
+    pieces: list[str] = []
+    start, filled = 0, False
     for token in tokens(script):
         if token.is_operator(";"):
             if filled or not pieces:

@@ -1,0 +1,360 @@
+"""Rewriting of calls about models inside any statement: only their spans change, the rest stays byte for byte.
+
+predict('late', f)                   a row by its alias (or a STRUCT)
+predict('late', a, b, {'threshold': 0.3})   columns in feature order
+predict_proba('late', f)['true']
+ML.PREDICT(MODEL late, TABLE t | (query) [, STRUCT(0.3 AS threshold)]) and the other functions of `dbml_sql.functions`
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dbml_sql.errors import SqlError
+from dbml_sql.expressions import identifier
+from dbml_sql.functions import FUNCTIONS, make_call
+from dbml_sql.macros import predict_macro, proba_macro, threshold_parameter
+from dbml_sql.statements import ModelReference, parse_reference, read_reference
+from dbml_sql.tokens import Cursor, Token, significant
+
+_OURS = re.compile(r"\bpredict(?:_proba)?\s*\(|\bml\s*\.", re.IGNORECASE)
+_DEFINES = ("MACRO", "FUNCTION", "VIEW")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSignature:
+    """What a call must know of the version of a model that it names.
+
+    Attributes
+    ----------
+    name : str
+        Name of the model as the registry spells it.
+    model_id, version, run_id : int
+        Keys of its rows in schema ``ml``; `run_id` None where no training run was recorded.
+    columns : tuple of str
+        Input columns in feature order.
+    target : str or None
+        Label column.
+    target_type : str
+        DuckDB type of the label.
+    task : str
+        regression, classification or none.
+    classes : tuple or None
+        Class labels in order.
+    native : str or None
+        The name after ``predict_`` and ``predict_proba_`` of the model's macros (its own name; a version that is not
+        the current one may have macros under another), None where it has none: then calls stay calls of the UDFs
+        ``predict`` and ``predict_proba``.
+    probabilities : bool
+        Whether it gives probabilities.
+    threshold : bool
+        Whether predictions take a threshold (two classes, with probabilities).
+    """
+
+    name: str
+    model_id: int
+    version: int
+    columns: tuple[str, ...]
+    target: str | None = None
+    target_type: str = "DOUBLE"
+    task: str = "regression"
+    classes: tuple[Any, ...] | None = None
+    native: str | None = None
+    probabilities: bool = False
+    threshold: bool = False
+    run_id: int | None = None
+
+
+class Resolver(Protocol):
+    """Finds models; the connection implements it over the registry."""
+
+    def resolve(self, reference: ModelReference) -> ModelSignature:
+        """Return the signature of a model; raise an error that says which models exist for an unknown one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A statement with its calls replaced.
+
+    Attributes
+    ----------
+    sql : str
+        The statement for DuckDB; the very text that came in where nothing in it is ours.
+    models : tuple of ModelSignature
+        Models that its calls name, in order of appearance.
+    """
+
+    sql: str
+    models: tuple[ModelSignature, ...] = ()
+
+
+def rewrite_calls(text: str, resolver: Resolver) -> Rewritten:
+    """Replace the calls about models in one statement.
+
+    Raises
+    ------
+    SqlError
+        A call is not well formed, with its place; or a view or macro, which outlives the session, would hold a call of
+        a Python function.
+    """
+    if _OURS.search(text) is None:
+        return Rewritten(text)
+    rewriter = _Rewriter(text, significant(text), resolver)
+    sql = rewriter.emit(0, len(rewriter.found))
+    rewriter.check_persistent()
+    return Rewritten(sql, tuple(rewriter.models))
+
+
+@dataclass(slots=True)
+class _Rewriter:
+    text: str
+    found: list[Token]
+    resolver: Resolver
+    models: list[ModelSignature] = field(default_factory=list)
+
+    def emit(self, start: int, end: int) -> str:
+        """Return tokens ``start`` to ``end`` (exclusive) with their calls replaced, and all text between them as it is.
+
+        From the beginning of the first token to the end of the last; of the whole statement, everything.
+        """
+        whole = start == 0 and end == len(self.found)
+        position = 0 if whole else self.found[start].start
+        last = len(self.text) if whole else self.found[end - 1].end
+        pieces, index = [], start
+        while index < end:
+            replaced = self._call(index, end)
+            if replaced is None:
+                index += 1
+                continue
+            text, after = replaced
+            pieces += [self.text[position : self.found[index].start], text]
+            position, index = self.found[after - 1].end, after
+        return "".join([*pieces, self.text[position:last]])
+
+    def _call(self, index: int, end: int) -> tuple[str, int] | None:
+        token = self.found[index]
+        if token.kind not in ("word", "quoted"):
+            return None
+        word = token.name.upper()
+        if word in ("PREDICT", "PREDICT_PROBA") and self._is(index + 1, "("):
+            return self._predict(index, end)
+        if word == "ML" and self._is(index + 1, ".") and self._is(index + 3, "(") and index + 4 < end:
+            return self._function(index, end)
+        return None
+
+    def _is(self, index: int, sign: str) -> bool:
+        return index < len(self.found) and self.found[index].is_operator(sign)
+
+    def arguments(self, opening: int, end: int) -> tuple[list[tuple[int, int]], int]:
+        """Return the token ranges between the commas of a parenthesis, and the index after its end."""
+        ranges: list[tuple[int, int]] = []
+        depth, start = 0, opening + 1
+        for index in range(opening, end):
+            token = self.found[index]
+            if token.kind == "operator" and token.text in "([{":
+                depth += 1
+            elif token.kind == "operator" and token.text in ")]}":
+                depth -= 1
+                if depth == 0:
+                    if index > start or ranges:
+                        ranges.append((start, index))
+                    return ranges, index + 1
+            elif depth == 1 and token.is_operator(","):
+                ranges.append((start, index))
+                start = index + 1
+        return self.fail("this parenthesis has no end", opening)
+
+    def fail(self, reason: str, index: int) -> Any:
+        """Raise `SqlError` at a token."""
+        return Cursor(self.text, self.found).fail(reason, self.found[min(index, len(self.found) - 1)])
+
+    def resolve(self, reference: ModelReference) -> ModelSignature:
+        """Find a model and remember that the statement uses it."""
+        signature = self.resolver.resolve(reference)
+        self.models.append(signature)
+        return signature
+
+    # predict and predict_proba ---------------------------------------------------------------------------------
+
+    def _predict(self, index: int, end: int) -> tuple[str, int] | None:
+        qualified = index > 0 and self.found[index - 1].is_operator(".")
+        defined = index > 0 and self.found[index - 1].is_word("MACRO", "FUNCTION", "EXISTS")
+        ranges, after = ([], index) if qualified or defined else self.arguments(index + 1, end)
+        if not ranges or ranges[0][1] - ranges[0][0] != 1 or self.found[ranges[0][0]].kind != "string":
+            return None
+        reference = parse_reference(self.found[ranges[0][0]].string)
+        model = self.resolve(reference)
+        proba = self.found[index].name.upper() == "PREDICT_PROBA"
+        if proba and not model.probabilities:
+            self.fail(f"{model.name} is a model without probabilities: use predict", index)
+        arguments, options = ranges[1:], ""
+        if arguments and self._is(arguments[-1][0], "{"):
+            threshold = self.options(arguments.pop(), model, ("threshold",) if not proba else ()).get("threshold")
+            options = "" if threshold is None else threshold
+        columns = self._columns(arguments, model, index)
+        if model.native is None:
+            given = f", {{'threshold': {options}}}" if options else ""
+            name = "predict_proba" if proba else "predict"
+            return f"{name}({self.found[ranges[0][0]].text}, {', '.join(columns)}{given})", after
+        macro = proba_macro(model.native) if proba else predict_macro(model.native)
+        named = f", {identifier(threshold_parameter(model.columns))} := {options}" if options else ""
+        return f"{macro}({', '.join(columns)}{named})", after
+
+    def _columns(self, arguments: list[tuple[int, int]], model: ModelSignature, index: int) -> list[str]:
+        row = self._row(arguments, model)
+        if row is not None:
+            return [f"{row}.{identifier(column)}" for column in model.columns]
+        if len(arguments) != len(model.columns):
+            wanted = ", ".join(model.columns)
+            self.fail(
+                f"{model.name} takes a row by its alias or {len(model.columns)} columns ({wanted}); "
+                f"{len(arguments)} given",
+                index,
+            )
+        return [self.emit(start, end) for start, end in arguments]
+
+    def _row(self, arguments: list[tuple[int, int]], model: ModelSignature) -> str | None:
+        """Return the row that a single argument names: an alias, ``schema.table``, ``alias.*``, or a STRUCT."""
+        if len(arguments) != 1:
+            return None
+        start, end = arguments[0]
+        tokens = self.found[start:end]
+        if len(tokens) > 2 and tokens[-1].is_operator("*") and tokens[-2].is_operator("."):
+            tokens = tokens[:-2]
+            end -= 2
+        elif len(model.columns) == 1 and not self._names_a_table(tokens, model.columns[0]):
+            return None
+        names = all(
+            token.is_operator(".") if i % 2 else token.kind in ("word", "quoted") for i, token in enumerate(tokens)
+        )
+        if names and len(tokens) % 2:
+            return self.text[tokens[0].start : tokens[-1].end]
+        return f"({self.emit(start, end)})" if len(model.columns) != 1 else None
+
+    def _names_a_table(self, tokens: list[Token], column: str) -> bool:
+        """Whether one name stands for a row where it could be the model's only column: some FROM or AS made it."""
+        if len(tokens) != 1 or tokens[0].kind not in ("word", "quoted"):
+            return False
+        name = tokens[0].name.casefold()
+        if name == column.casefold():
+            return False
+        for before, token in zip(self.found, self.found[1:], strict=False):
+            if token.kind in ("word", "quoted") and token.name.casefold() == name:
+                makes = before.is_word("FROM", "JOIN", "UPDATE") or before.kind in ("word", "quoted")
+                if (makes and not before.is_word(*_BEFORE_A_COLUMN)) or before.is_operator(")"):
+                    return True
+        return False
+
+    def options(self, span: tuple[int, int], model: ModelSignature, known: tuple[str, ...]) -> dict[str, str]:
+        """Read ``{'name': expression}`` or ``STRUCT(expression AS name)``: the expressions by name, as SQL."""
+        start, _ = span
+        braces = self._is(start, "{")
+        ranges, _ = self.arguments(start if braces else start + 1, span[1])
+        found: dict[str, str] = {}
+        for first, last in ranges:
+            at = first if braces else last - 1
+            token = self.found[at]
+            mark = self._is(first + 1, ":") if braces else self.found[last - 2].is_word("AS")
+            if not mark or token.kind not in ("word", "quoted", "string"):
+                self.fail("expected {'name': value}" if braces else "expected STRUCT(value AS name)", first)
+            name = (token.string if token.kind == "string" else token.name).lower()
+            if name not in known:
+                takes = f"options: {', '.join(known)}" if known else "it takes no options"
+                self.fail(f"no option {name} here ({takes})", at)
+            if name == "threshold":
+                self._check_threshold(model, first + 2 if braces else first, at)
+            found[name] = self.emit(first + 2, last) if braces else self.emit(first, last - 2)
+        return found
+
+    def _check_threshold(self, model: ModelSignature, value: int, at: int) -> None:
+        if not model.threshold:
+            self.fail(f"{model.name} takes no threshold: that is for two classes with probabilities", at)
+        token = self.found[value]
+        outside = token.kind == "number" and float(token.text.replace("_", "")) > 1
+        if outside or token.is_operator("-"):
+            self.fail("threshold must be between 0 and 1", value)
+
+    # ML functions ----------------------------------------------------------------------------------------------
+
+    def _function(self, index: int, end: int) -> tuple[str, int] | None:
+        name = self.found[index + 2].name.upper()
+        ranges, after = self.arguments(index + 3, end)
+        by_model = bool(ranges) and self.found[ranges[0][0]].is_word("MODEL")
+        if name not in FUNCTIONS:
+            if by_model:
+                known = ", ".join(f"ML.{function}" for function in FUNCTIONS)
+                self.fail(f"no function ML.{name} (functions: {known})", index + 2)
+            return None
+        if not by_model:
+            self.fail(f"expected ML.{name}(MODEL name, …)", index + 4)
+        first, last = ranges[0]
+        cursor = Cursor(self.text, self.found[first + 1 : last] + self.found[last : last + 1])
+        model = self.resolve(read_reference(cursor))
+        if cursor.index < last - first - 1:
+            cursor.fail("expected , or ) after the name of the model")
+        return make_call(name, Call(self, model, ranges, index + 2)), after
+
+    def check_persistent(self) -> None:
+        """Refuse a view or macro that would call a Python function: other clients could not run it."""
+        head = [token for token in self.found[:6] if token.kind == "word"]
+        if not head or not head[0].is_word("CREATE") or any(token.is_word("TEMP", "TEMPORARY") for token in head):
+            return
+        kind = next((token for token in head[1:4] if token.is_word(*_DEFINES)), None)
+        plain = next((model for model in self.models if model.native is None), None)
+        if kind is not None and plain is not None:
+            raise SqlError(
+                f"a {kind.text.lower()} is kept in the database, where other clients use it; {plain.name} has no "
+                f"native SQL form, only a Python function. Use CREATE TEMP {kind.text.upper()}, or CREATE TABLE AS",
+                self.text,
+                kind.start,
+            )
+
+
+_BEFORE_A_COLUMN = ("SELECT", "WHERE", "AND", "OR", "NOT", "BY", "ON", "WHEN", "THEN", "ELSE", "CASE", "HAVING", "IN")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The call of an ML function: its model and its arguments, numbered from 0 (the model)."""
+
+    rewriter: _Rewriter
+    model: ModelSignature
+    ranges: list[tuple[int, int]]
+    place: int
+
+    @property
+    def n_arguments(self) -> int:
+        """Number of arguments, the model included."""
+        return len(self.ranges)
+
+    def error(self, reason: str) -> SqlError:
+        """Return an error that points at the function."""
+        return SqlError(reason, self.rewriter.text, self.rewriter.found[self.place].start)
+
+    def text(self, number: int) -> str | None:
+        """Return an argument as it is, with calls in it replaced; None where it is not given."""
+        return self.rewriter.emit(*self.ranges[number]) if number < self.n_arguments else None
+
+    def source(self) -> str:
+        """Return the query of the second argument: ``TABLE t`` or ``(query)``."""
+        if self.n_arguments < 2:
+            raise self.error("expected rows after the model: TABLE name or (query)")
+        start, end = self.ranges[1]
+        found = self.rewriter.found
+        if found[start].is_word("TABLE") and end > start + 1:
+            return f"FROM {self.rewriter.emit(start + 1, end)}"
+        if found[start].is_operator("(") and found[end - 1].is_operator(")"):
+            return self.rewriter.emit(start + 1, end - 1)
+        return str(self.rewriter.fail("expected TABLE name or (query)", start))
+
+    def options(self, number: int, known: tuple[str, ...]) -> dict[str, str]:
+        """Return the options of an argument ``STRUCT(value AS name)`` or ``{'name': value}``, as SQL by name."""
+        if number >= self.n_arguments:
+            return {}
+        start, _ = self.ranges[number]
+        found = self.rewriter.found
+        if not found[start].is_operator("{") and not found[start].is_word("STRUCT"):
+            self.rewriter.fail("expected STRUCT(value AS name)", start)
+        return self.rewriter.options(self.ranges[number], self.model, known)

@@ -1,0 +1,169 @@
+"""``ML.PREDICT`` and the other functions of a model, each as the query that takes its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from dbml_sql.evaluate import confusion_matrix, evaluate_binary, evaluate_classes, evaluate_regression, roc_curve
+from dbml_sql.expressions import identifier, string
+from dbml_sql.macros import predict_macro
+from dbml_sql.score import label_text, label_type
+
+if TYPE_CHECKING:
+    from dbml_sql.calls import Call, ModelSignature
+
+
+def scored_source(call: Call, source: str, threshold: str | None) -> str:
+    """Return the rows of a source with their predictions, in parentheses."""
+    model = call.model
+    if model.native is not None:
+        option = "" if threshold is None else f", threshold := {threshold}"
+        return f"(WITH dbml_input AS ({source}) SELECT * FROM {predict_macro(model.native)}(dbml_input{option}))"
+    arguments = ", ".join(f"t.{identifier(column)}" for column in model.columns)
+    name = string(f"{model.name}@{model.version}")
+    option = "" if threshold is None else f", {{'threshold': {threshold}}}"
+    type_ = label_type(model.classes, model.target_type)
+    made = [f"CAST(predict({name}, {arguments}{option}) AS {type_}) AS {identifier(f'predicted_{model.target}')}"]
+    if model.probabilities:
+        pairs = f"map_entries(predict_proba({name}, {arguments}))"
+        made.append(
+            f"list_transform({pairs}, lambda e: {{'label': CAST(e.key AS {type_}), 'prob': e.value}}) "
+            f"AS {identifier(f'predicted_{model.target}_probs')}"
+        )
+    return f"(SELECT t.*, {', '.join(made)} FROM ({source}) t)"
+
+
+def _predict(call: Call) -> str:
+    threshold = call.options(2, ("threshold",)).get("threshold")
+    return scored_source(call, call.source(), threshold)
+
+
+def _evaluate(call: Call) -> str:
+    model = call.model
+    if call.n_arguments == 1:
+        return _stored_metrics(call)
+    scored = scored_source(call, call.source(), call.options(2, ("threshold",)).get("threshold"))
+    target = _target(model, call)
+    if model.classes is None:
+        return f"({evaluate_regression(scored, target)})"
+    write = evaluate_binary if len(model.classes) == 2 else evaluate_classes
+    return f"({write(scored, target, model.target_type, model.classes, model.probabilities)})"
+
+
+def _stored_metrics(call: Call) -> str:
+    """Return the metrics that were stored with the model, in BigQuery's columns."""
+    names = _CLASSIFICATION if call.model.classes is not None else _REGRESSION
+    columns = ", ".join(f"metrics['{name}'] AS {name}" for name in names)
+    return f"(SELECT {columns} FROM ml.model_versions WHERE {_key(call.model)} AND metrics IS NOT NULL)"
+
+
+_CLASSIFICATION = ("precision", "recall", "accuracy", "f1_score", "log_loss", "roc_auc")
+_REGRESSION = (
+    "mean_absolute_error",
+    "mean_squared_error",
+    "mean_squared_log_error",
+    "median_absolute_error",
+    "r2_score",
+    "explained_variance",
+)
+
+
+def _confusion_matrix(call: Call) -> str:
+    model = call.model
+    if model.classes is None:
+        raise call.error(f"{model.name} is not a classifier")
+    scored = scored_source(call, call.source(), call.options(2, ("threshold",)).get("threshold"))
+    return f"({confusion_matrix(scored, _target(model, call), model.target_type, model.classes)})"
+
+
+def _roc_curve(call: Call) -> str:
+    model = call.model
+    if model.classes is None or len(model.classes) != 2 or not model.probabilities:
+        raise call.error(f"{model.name} is not a classifier of two classes with probabilities")
+    thresholds = call.text(2)
+    scored = scored_source(call, call.source(), None)
+    return f"({roc_curve(scored, _target(model, call), model.target_type, model.classes, thresholds)})"
+
+
+def _weights(call: Call) -> str:
+    """Return BigQuery's columns: numbers with a weight, categories with a list, the intercept of uncentred numbers."""
+    model = call.model
+    label = ""
+    if model.classes is not None and len(model.classes) > 2:
+        texts = ", ".join(string(label_text(c)) for c in model.classes)
+        label = f"[{texts}][output + 1] AS class_label, "
+    return f"""(WITH w AS (
+  SELECT w.output, w.term, w.kind, w.level, w.weight, w.feature, f.kind AS becomes, f.fill, f.first_index,
+    f.column_name || CASE WHEN f.part IS NULL THEN '' ELSE '.' || f.part END AS input
+  FROM ml.weights w LEFT JOIN ml.features f
+    ON f.model_id = w.model_id AND f.version = w.version AND f.position = w.feature
+  WHERE {_key(model, "w.")}
+)
+SELECT processed_input, {label}weight, category_weights FROM (
+  SELECT output, term AS place, weight, NULL AS category_weights,
+    input || CASE WHEN kind = 'missing' THEN ' IS NULL' WHEN becomes = 'vector' THEN '[' || level || ']' ELSE '' END
+      AS processed_input
+  FROM w WHERE kind IN ('value', 'missing')
+  UNION ALL BY NAME
+  SELECT output, min(term) AS place, CAST(NULL AS DOUBLE) AS weight, input AS processed_input,
+    list({{'category': CASE kind WHEN 'other' THEN '(other)' ELSE level END, 'weight': weight}} ORDER BY term)
+      AS category_weights
+  FROM w WHERE kind IN ('level', 'null', 'other') GROUP BY output, feature, input
+  UNION ALL BY NAME
+  SELECT output, NULL AS place, '__INTERCEPT__' AS processed_input, NULL AS category_weights,
+    sum(CASE WHEN kind = 'intercept' THEN weight WHEN becomes = 'vector' THEN -weight * fill[CAST(level AS INTEGER)]
+      ELSE -weight * fill[1] END) AS weight
+  FROM w WHERE kind IN ('intercept', 'value') GROUP BY output
+) ORDER BY output, place NULLS LAST)"""
+
+
+def _feature_info(call: Call) -> str:
+    return f"""(SELECT column_name AS input, part, type, kind,
+  CASE WHEN kind = 'number' THEN fill[1] END AS mean,
+  CASE WHEN kind IN ('category', 'map') THEN len(levels) END AS category_count,
+  CASE WHEN kind IN ('number', 'vector') THEN CASE WHEN flag THEN 'mean, flagged' ELSE 'mean' END
+    WHEN kind = 'category' THEN CASE WHEN null_level THEN 'own term' ELSE 'no term' END
+    ELSE 'zero' END AS missing,
+  CASE WHEN kind = 'category' THEN CASE WHEN other_level THEN 'shared term' ELSE 'no term' END END AS unseen,
+  CASE WHEN kind = 'category' THEN len(levels) + CAST(null_level AS INTEGER) + CAST(other_level AS INTEGER)
+    WHEN kind = 'map' THEN len(levels) ELSE width + CAST(flag AS INTEGER) END AS dimension
+FROM ml.features WHERE {_key(call.model)} ORDER BY position)"""
+
+
+def _training_info(call: Call) -> str:
+    run = "NULL" if call.model.run_id is None else str(call.model.run_id)
+    return (
+        "(SELECT run_id AS training_run, iteration, loss, eval_loss, learning_rate, duration_ms "
+        f"FROM ml.training_iterations WHERE run_id = {run} ORDER BY iteration)"
+    )
+
+
+def _key(model: ModelSignature, table: str = "") -> str:
+    return f"{table}model_id = {model.model_id} AND {table}version = {model.version}"
+
+
+def _target(model: ModelSignature, call: Call) -> str:
+    if model.target is None:
+        raise call.error(f"{model.name} has no label to evaluate against")
+    return model.target
+
+
+def make_call(name: str, call: Call) -> str:
+    """Return the query for the call of function `name`."""
+    write, most = FUNCTIONS[name]
+    if call.n_arguments > most:
+        raise call.error(f"ML.{name} takes at most {most} arguments; {call.n_arguments} given")
+    return write(call)
+
+
+# function: writer, most arguments
+FUNCTIONS: dict[str, tuple[Callable[[Call], str], int]] = {
+    "PREDICT": (_predict, 3),
+    "EVALUATE": (_evaluate, 3),
+    "CONFUSION_MATRIX": (_confusion_matrix, 3),
+    "ROC_CURVE": (_roc_curve, 3),
+    "WEIGHTS": (_weights, 1),
+    "FEATURE_INFO": (_feature_info, 1),
+    "TRAINING_INFO": (_training_info, 1),
+}
