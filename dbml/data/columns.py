@@ -1,0 +1,188 @@
+"""The rule for each column type: what it becomes, and which columns are refused, with what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dbml_sql.features import Kind, Part
+
+from dbml.data.source import Source, find_column
+from dbml.errors import InvalidParameter, UnsupportedColumn, listing, nearest
+
+MAX_LEVELS = 1_000
+MOST_LEVELS = 65_536
+MIN_LEVEL_ROWS = 10  # below that a level's weight is mostly noise: its standard error is sigma / sqrt(rows)
+
+INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+INTEGERS += ("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
+FLOATS = ("FLOAT", "DOUBLE")
+_DAYS = ("DATE",)
+_TIMES = ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")
+_VECTOR = re.compile(r"(?P<element>.*)\[(?P<width>\d+)\]")
+
+_REFUSALS = {
+    "BLOB": "bytes have no meaning as a number or a category",
+    "UUID": "a UUID is an identifier",
+    "BIT": "bits have no meaning as a number: select bit_count or get_bit of it",
+    "TIME": "select a part of it: hour(…) or epoch(…)",
+    "TIME WITH TIME ZONE": "select a part of it: hour(…)",
+    "INTERVAL": "select its length in seconds: epoch(…)",
+    "JSON": "select its fields: …->>'field'",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a column is going to be, before anything was learned from its rows; see `Feature`."""
+
+    column: str
+    type: str
+    kind: Kind
+    part: Part | None = None
+    width: int = 1
+    values: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingOptions:
+    """Options of the encoding.
+
+    Attributes
+    ----------
+    max_levels : int
+        Most levels of a category that have a term of their own, the most frequent; the others share one.
+    min_level_rows : int or None
+        Fewest rows of such a level; None: 10, or a hundredth of the rows where that is less.
+    sparse : (str, str) or None
+        Columns that hold the lists of indices and values of sparse rows.
+    exclude : tuple of str
+        Columns that are no features.
+    """
+
+    max_levels: int = MAX_LEVELS
+    min_level_rows: int | None = None
+    sparse: tuple[str, str] | None = None
+    exclude: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> EncodingOptions:
+        """Return the checked options; ``owner`` (the estimator's name, for messages) is not one of them."""
+        known = cls.__slots__
+        for name in options:
+            if name not in known and name != "owner":
+                raise InvalidParameter(
+                    f"no encoding option {name!r}{nearest(name, known)} (options: {', '.join(known)})"
+                )
+        given = {name: value for name, value in options.items() if name in known}
+        for name, low, high in (("max_levels", 1, MOST_LEVELS), ("min_level_rows", 1, None)):
+            value = given.get(name)
+            if value is not None and (not isinstance(value, int) or value < low or (high and value > high)):
+                limit = f"between {low} and {high}" if high else f">= {low}"
+                raise InvalidParameter(f"encoding option {name} must be an integer {limit}; got {value!r}")
+        return cls(**_names(given))
+
+
+def _names(given: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(given.get("exclude"), str):
+        given["exclude"] = [given["exclude"]]
+    for name in ("exclude", "sparse"):
+        if given.get(name) is None:
+            given.pop(name, None)
+            continue
+        given[name] = tuple(given[name])
+        if not all(isinstance(column, str) for column in given[name]):
+            raise InvalidParameter(f"encoding option {name} must hold column names; got {given[name]!r}")
+    if len(given.get("sparse", ("", ""))) != 2:
+        raise InvalidParameter("encoding option sparse must be two columns: of indices, of values")
+    return given
+
+
+def assign_roles(source: Source, taken: tuple[str, ...], options: EncodingOptions) -> list[Role]:
+    """Return the roles of all columns but the `taken` ones (target, weights) and the excluded ones.
+
+    Raises
+    ------
+    UnsupportedColumn
+        Columns that cannot be features; all of them are named.
+    """
+    excluded = {source.find(name, "excluded column") for name in options.exclude}
+    columns = {name: t for name, t in source.columns.items() if name not in taken and name not in excluded}
+    lists = _find_lists(columns, options)
+    roles, refused = [], []
+    for name, column_type in columns.items():
+        if lists is not None and name in lists:
+            if name == lists[0]:
+                roles.append(Role(name, column_type, "lists", values=lists[1]))
+            continue
+        found = _roles_of(name, column_type)
+        if isinstance(found, str):
+            refused.append(f"{name} {column_type} ({found})")
+        else:
+            roles.extend(found)
+    if refused:
+        raise UnsupportedColumn(
+            f"{source.name}: not usable as a feature: {listing(refused)}. Leave columns out with "
+            "options={'exclude': [...]} or SELECT * EXCLUDE (...)"
+        )
+    return roles
+
+
+def _roles_of(name: str, column_type: str) -> list[Role] | str:
+    """Return the roles of a column, or why it is refused."""
+    if (
+        column_type in INTEGERS
+        or column_type in FLOATS
+        or column_type == "BOOLEAN"
+        or column_type.startswith("DECIMAL")
+    ):
+        return [Role(name, column_type, "number")]
+    if column_type == "VARCHAR" or column_type.startswith("ENUM("):
+        return [Role(name, column_type, "category")]
+    if column_type in _DAYS or column_type in _TIMES:
+        parts: tuple[Part, ...] = ("month", "weekday") if column_type in _DAYS else ("month", "weekday", "hour")
+        epoch = Role(name, column_type, "number", "epoch")
+        return [epoch, *(Role(name, column_type, "category", part) for part in parts)]
+    vector = _VECTOR.fullmatch(column_type)
+    if vector is not None and is_number(vector["element"]):
+        return [Role(name, column_type, "vector", width=int(vector["width"]))]
+    if column_type.startswith("MAP("):
+        return [Role(name, column_type, "map")]
+    return refusal(column_type)
+
+
+def is_number(column_type: str) -> bool:
+    """Return whether a type is a number."""
+    return column_type in INTEGERS or column_type in FLOATS or column_type.startswith("DECIMAL")
+
+
+def refusal(column_type: str) -> str:
+    """Return why a type cannot be a feature and what to do."""
+    if column_type in _REFUSALS:
+        return _REFUSALS[column_type]
+    if column_type.endswith("[]"):
+        return (
+            "cast lists of one length to an array, ::FLOAT[d], or name sparse rows: options={'sparse': ('idx', 'val')}"
+        )
+    if column_type.startswith("STRUCT"):
+        return "select its fields: column.*"
+    return "no rule for this type: cast it in SQL"
+
+
+def _find_lists(columns: dict[str, str], options: EncodingOptions) -> tuple[str, str] | None:
+    """Return the columns of sparse indices and values: as the options say, or the only pair of lists that fits."""
+    if options.sparse is not None:
+        pair = tuple(find_column(name, columns, f"sparse column {name!r}") for name in options.sparse)
+        for name in pair:
+            element = columns[name].removesuffix("[]")
+            if element == columns[name] or not is_number(element):
+                raise UnsupportedColumn(f"sparse column {name} must be a list of numbers; it is {columns[name]}")
+        return pair[0], pair[1]
+    lists = [name for name, t in columns.items() if t.endswith("[]") and is_number(t.removesuffix("[]"))]
+    indices = [name for name in lists if columns[name].removesuffix("[]") in INTEGERS]
+    if len(lists) == 2 and len(indices) == 1:
+        values = next(name for name in lists if name not in indices)
+        return indices[0], values
+    return None

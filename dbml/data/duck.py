@@ -1,0 +1,84 @@
+"""The few calls of DuckDB's client API that reading data needs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dbml.errors import InvalidData
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+VIEW = "dbml_source"  # how our queries call the relation that a person passed
+
+
+def is_relation(X: Any) -> bool:
+    """Return whether X is a DuckDB relation, without importing DuckDB."""
+    module = sys.modules.get("duckdb")
+    return module is not None and isinstance(X, module.DuckDBPyRelation)
+
+
+def unwrap(con: Any) -> duckdb.DuckDBPyConnection:
+    """Return the DuckDB connection inside a dbml connection (its attribute `duckdb`), or the connection itself."""
+    return getattr(con, "duckdb", con)
+
+
+def private_connection() -> duckdb.DuckDBPyConnection:
+    """Return a connection to a database in memory of our own, that prints no progress."""
+    import duckdb
+
+    con = duckdb.connect(":memory:")
+    con.execute("SET enable_progress_bar = false")
+    return con
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Turn DuckDB's refusal to share a busy connection into words; other errors pass as they are."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        if "unfinished result" in str(error):
+            raise InvalidData(
+                f"{name}: its connection has an unfinished result, which reading the rows would break. Fetch that "
+                "result to the end first, or pass a relation of another connection: con.cursor().table(…)"
+            ) from error
+        raise
+
+
+def query(relation: duckdb.DuckDBPyRelation, sql: str) -> duckdb.DuckDBPyRelation:
+    """Return a query in the connection of a relation, which the query may call `VIEW`. Nothing runs yet.
+
+    Temporary tables, registered frames and the open transaction of that connection are seen.
+    """
+    made = relation.query(VIEW, sql)
+    assert made is not None
+    return made
+
+
+def fetch(relation: duckdb.DuckDBPyRelation, sql: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a small query, types that Arrow turns into Python values."""
+    with explained(relation.alias):
+        table = query(relation, sql).to_arrow_table()
+    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def stream(relation: duckdb.DuckDBPyRelation, sql: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a query as record batches, in order. Closing the iterator ends the query."""
+    with explained(relation.alias):
+        reader = query(relation, sql).to_arrow_reader(batch_rows)
+    try:
+        yield from reader
+    finally:
+        reader.close()
+
+
+def columns_of(relation: duckdb.DuckDBPyRelation) -> dict[str, str]:
+    """Return the DuckDB type of each column of a relation."""
+    return dict(zip(relation.columns, map(str, relation.types), strict=True))

@@ -1,0 +1,212 @@
+"""What X is: the rows of a relation, whatever a person passed, with the base table under them where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dbml_sql.encode import both
+from dbml_sql.expressions import identifier, string
+
+from dbml.data import duck
+from dbml.data.base_table import BaseTable, find_base
+from dbml.errors import InvalidData, UnknownName, listing, nearest
+
+if TYPE_CHECKING:
+    import duckdb
+
+_FILES = (".parquet", ".csv", ".tsv", ".json", ".csv.gz", ".parq")
+_FRAMES = ("pandas.", "polars.", "pyarrow.")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows to read.
+
+    Attributes
+    ----------
+    name : str
+        What a person calls it: table, file, query, kind of frame.
+    relation : DuckDBPyRelation
+        The rows; runs again for every read, in its own connection.
+    columns : dict of str to str
+        DuckDB type of each column, in order.
+    base : BaseTable or None
+        The table whose rows these are one by one, if there is one: it has statistics, and is read by row groups.
+    filters : tuple of str
+        Conditions of ours, as SQL over `columns`.
+    """
+
+    name: str
+    relation: duckdb.DuckDBPyRelation
+    columns: dict[str, str]
+    base: BaseTable | None = None
+    filters: tuple[str, ...] = ()
+
+    def select(self, expressions: Sequence[str], ranges: Sequence[tuple[int, int]] | None = None) -> str:
+        """Return SQL that reads expressions of the rows, in order; of some ranges of row numbers of `base`."""
+        where = f" WHERE {both(self.filters)}" if self.filters else ""
+        listed = ", ".join(f"{sql} AS c{number}" for number, sql in enumerate(expressions)) or "1 AS c0"
+        if ranges is None:
+            return f"SELECT {listed} FROM {self.rows()}{where}"
+        assert self.base is not None
+        parts = [f"(SELECT {listed} FROM {self.base.rows(bounds)}{where})" for bounds in ranges]
+        return " UNION ALL ".join(parts)
+
+    def rows(self) -> str:
+        """Return what stands after FROM to read all rows, before `filters`."""
+        return duck.VIEW if self.base is None else self.base.rows()
+
+    def fetch(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a small query over `rows`."""
+        return duck.fetch(self.relation, sql)
+
+    def filtered(self, condition: str) -> Source:
+        """Return the source with one more condition."""
+        return replace(self, filters=(*self.filters, condition))
+
+    def find(self, column: str, what: str = "column") -> str:
+        """Return the column as the source spells it: names match as in DuckDB, whatever their case.
+
+        Raises
+        ------
+        UnknownName
+            There is none.
+        """
+        return find_column(column, self.columns, f"{what} {column!r} in {self.name}")
+
+
+def find_column(column: str, names: Mapping[str, object] | Sequence[str], described: str) -> str:
+    """Return the name among `names` that equals `column`, case aside (the same case first)."""
+    if column in names:
+        return column
+    for name in names:
+        if name.casefold() == column.casefold():
+            return name
+    raise UnknownName(f"no {described}{nearest(column, names)} (columns: {listing(names)})")
+
+
+def accepts(X: Any) -> bool:
+    """Return whether X is something that DuckDB reads; packages of frames are not imported to find out."""
+    if duck.is_relation(X) or isinstance(X, (str, Mapping)):
+        return True
+    return any(f"{kind.__module__}.".startswith(_FRAMES) and _is_frame(kind) for kind in type(X).__mro__)
+
+
+def _is_frame(kind: type) -> bool:
+    return kind.__name__ in ("DataFrame", "LazyFrame", "Table", "RecordBatch", "RecordBatchReader", "Dataset")
+
+
+def open_source(X: Any, con: Any = None) -> Source:
+    """Return the source of what a person passed.
+
+    Raises
+    ------
+    UnknownName
+        No such table or file.
+    InvalidData
+        A table name without a connection, or columns whose names differ in nothing but case.
+    """
+    if isinstance(X, str):
+        relation, name = _named(X, con)
+    elif duck.is_relation(X):
+        relation, name = X, ""
+    else:
+        relation, name = _frame(X)
+    columns = duck.columns_of(relation)
+    base = find_base(relation) if not name or isinstance(X, str) else None
+    if not name:
+        name = base.name if base is not None else "the query"
+    return Source(name, relation, columns, base)
+
+
+def _named(text: str, con: Any) -> tuple[duckdb.DuckDBPyRelation, str]:
+    """Return the relation of a table name, SQL or a file path."""
+    import duckdb
+
+    is_file = text.lower().endswith(_FILES)
+    is_query = text.lstrip(" (\n\t").lower().startswith(("select", "from", "with", "values", "pivot", "unpivot"))
+    is_query = is_query and any(sign in text.strip() for sign in " \n\t")
+    if con is None and not is_file:
+        raise InvalidData(
+            f"X is the text {text!r}: a table name or SQL needs the connection to look it up, con=…; without one, X "
+            "must be the path of a .parquet or .csv file"
+        )
+    connection = duck.private_connection() if con is None else duck.unwrap(con)
+    try:
+        if is_query:
+            return connection.sql(text), "the query"
+        if is_file and not _is_table(connection, text):
+            return connection.sql(f"SELECT * FROM {string(text)}"), text
+        return connection.table(_qualified(connection, text)), text
+    except (duckdb.CatalogException, duckdb.IOException) as error:
+        if is_query:
+            raise
+        raise UnknownName(_no_table(connection, text, is_file)) from error
+
+
+def _is_table(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+    found = connection.sql(f"SELECT 1 FROM duckdb_tables() WHERE table_name = {string(name)}").fetchall()
+    return bool(found)
+
+
+def _qualified(connection: duckdb.DuckDBPyConnection, name: str) -> str:
+    """Return a table name quoted, unless it is written as schema.table or quoted already."""
+    known = f"SELECT 1 FROM duckdb_tables() WHERE table_name = {string(name)} UNION ALL "
+    known += f"SELECT 1 FROM duckdb_views() WHERE view_name = {string(name)}"
+    return identifier(name) if connection.sql(known).fetchall() else name
+
+
+def _no_table(connection: duckdb.DuckDBPyConnection, name: str, is_file: bool) -> str:
+    if is_file:
+        return f"no file {name!r} that DuckDB can read"
+    rows = connection.sql("SELECT table_name FROM duckdb_tables() UNION ALL SELECT view_name FROM duckdb_views() "
+                          "WHERE NOT internal").fetchall()  # fmt: skip
+    names = sorted({row[0] for row in rows})
+    return f"no table {name!r}{nearest(name, names)} (tables: {listing(names)})"
+
+
+def _frame(X: Any) -> tuple[duckdb.DuckDBPyRelation, str]:
+    """Return the relation over a frame, an Arrow object or a dict of arrays, in a connection of our own."""
+    import pyarrow as pa
+
+    kind = f"{type(X).__module__.partition('.')[0]} {type(X).__name__}"
+    connection = duck.private_connection()
+    if isinstance(X, Mapping):
+        kind = "dict of arrays"
+        X = _table_of(X)
+    if kind.startswith("polars"):
+        X = (X.collect() if type(X).__name__ == "LazyFrame" else X).to_arrow()
+    if kind.startswith("pandas"):
+        names = [str(name) for name in X.columns]
+        _refuse_duplicates(names, kind)
+        return connection.from_df(X.set_axis(names, axis=1).reset_index(drop=True)), kind
+    if isinstance(X, pa.RecordBatch):
+        X = pa.Table.from_batches([X])
+    _refuse_duplicates(X.schema.names, kind)
+    if isinstance(X, pa.RecordBatchReader):
+        # A reader gives its rows once, and training reads them several times.
+        connection.register("stream", X)
+        connection.execute("CREATE TABLE rows AS FROM stream")
+        connection.unregister("stream")
+        return connection.table("rows"), kind
+    return connection.from_arrow(X), kind
+
+
+def _table_of(columns: Mapping[Any, Any]) -> Any:
+    import pyarrow as pa
+
+    try:
+        return pa.table({str(name): pa.array(values) for name, values in columns.items()})
+    except (pa.ArrowException, TypeError) as error:
+        raise InvalidData(f"X, a dict, must hold one array per column, all of one length: {error}") from error
+
+
+def _refuse_duplicates(names: Sequence[str], kind: str) -> None:
+    folded = [name.casefold() for name in names]
+    twice = (
+        sorted({name for name in names if folded.count(name.casefold()) > 1}) if len(set(folded)) < len(names) else []
+    )
+    if twice:
+        raise InvalidData(f"{kind}: column names must differ in more than case; these do not: {listing(twice)}")

@@ -1,0 +1,282 @@
+"""Data over a relation: a table, a query, files, frames, Arrow, streamed from DuckDB in Arrow batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from dbml_sql.encode import ScanColumn, scan_column, scan_columns
+from dbml_sql.expressions import identifier, string
+from dbml_sql.features import Encoding, Feature
+from numpy.typing import NDArray
+
+from dbml.data import duck
+from dbml.data.array_input import check_target, check_weight, encode_target
+from dbml.data.chunked import Chunk, ChunkedData, Workspace, rows_per_block
+from dbml.data.columns import EncodingOptions, assign_roles, is_number
+from dbml.data.gather import ExportedBatch, Gather, GatherValues, Rows, cut
+from dbml.data.learning import learn_encoding
+from dbml.data.sampling import copy_rows, join_blocks
+from dbml.data.selection import Selection
+from dbml.data.source import Source, accepts, open_source
+from dbml.data.target import TargetColumn, known_target, learn_target
+from dbml.errors import InvalidData, UnsupportedColumn
+from dbml.passes.block import Block
+from dbml.passes.dispatch import register_reader
+from dbml.passes.plan import Partition, Plan
+from dbml.passes.schema import Schema, Target, Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class RowValues:
+    """Target and weights: a column of the scan each, or an array in the order of the rows, or None."""
+
+    y: ScanColumn | NDArray[np.float64] | None = None
+    weight: ScanColumn | NDArray[np.float64] | None = None
+
+
+class Scan:
+    """A training scan: SQL columns, and how its batches become blocks.
+
+    Parameters
+    ----------
+    source : Source
+        Rows.
+    gather : Gather
+        Design columns.
+    values : RowValues
+        Target and weights.
+    """
+
+    def __init__(self, source: Source, gather: Gather, values: RowValues) -> None:
+        self.source, self.gather, self.values = source, gather, values
+        scanned = [column for column in (values.y, values.weight) if isinstance(column, ScanColumn)]
+        first = len(gather.expressions)
+        self.expressions = [*gather.expressions, *(column.sql for column in scanned)]
+        self._values = GatherValues([(first + number, column.layout) for number, column in enumerate(scanned)])
+
+    def batches(self, ranges: Sequence[tuple[int, int]] | None, size: int) -> Iterator[pa.RecordBatch]:
+        """Yield the batches of all rows, or of ranges of row numbers of the base table."""
+        return duck.stream(self.source.relation, self.source.select(self.expressions, ranges), size)
+
+    def encode(self, parts: Sequence[Rows], start: int, n: int, workspace: Workspace) -> Block:
+        """Return runs of rows of batches as a block."""
+        exported = [ExportedBatch(rows.batch) for rows in parts]
+        X, sparse = self.gather.design(parts, exported, n, workspace)
+        read = self._values.read(parts, exported, n, workspace)
+        y, weight = self.values.y, self.values.weight
+        column = 0
+        if isinstance(y, ScanColumn):
+            y = self._checked(read, 0, "the target")
+            column = 1
+        elif y is not None:
+            y = y[start : start + n]
+        if isinstance(weight, ScanColumn):
+            weight = self._checked(read, column, "the weight")
+        elif weight is not None:
+            weight = weight[start : start + n]
+        return Block(X, sparse, y, weight, start)
+
+    def _checked(self, read: NDArray[np.float64], column: int, what: str) -> NDArray[np.float64]:
+        values, missing = read[:, 2 * column], read[:, 2 * column + 1]
+        if missing.any():
+            raise InvalidData(
+                f"{what} must be finite in every row of {self.source.name}; {int(missing.sum()):,} of these "
+                f"{missing.size:,} rows hold NULL, NaN or infinity"
+            )
+        if values.size and values.min() < 0 and (what == "the weight" or self._codes):
+            wrong = int((values < 0).sum())
+            why = "must not be negative" if what == "the weight" else "must be a class that the model knows"
+            raise InvalidData(
+                f"{what} {why}; in {wrong:,} of these {values.size:,} rows of {self.source.name} it is not"
+            )
+        return values
+
+    _codes = False
+
+
+@dataclass(frozen=True, slots=True)
+class TableChunk:
+    """Rows of a scan."""
+
+    scan: Scan
+    parts: list[Rows]
+    start: int
+    n_rows: int
+
+    def encode(self, workspace: Workspace) -> Block:
+        """Copy the rows into the buffers of the workspace, centred."""
+        return self.scan.encode(self.parts, self.start, self.n_rows, workspace)
+
+
+class TableData(ChunkedData):
+    """Rows of a source.
+
+    Parameters
+    ----------
+    source : Source
+        Rows, with the filters of the training.
+    schema : Schema
+        Encoding and target.
+    values : RowValues
+        Target and weights.
+    n_rows : int
+        Rows of a full pass, -1 where unknown.
+    """
+
+    def __init__(self, source: Source, schema: Schema, values: RowValues, n_rows: int = -1) -> None:
+        self.source, self.schema, self._row_values, self._n_rows = source, schema, values, n_rows
+        encoding = schema.encoding
+        # The columns of the source under the names that the model knows.
+        self._types, self._names = matched_types(source, encoding)
+        self._scan_columns = scan_columns_of(encoding, self._types, self._names)
+        self._scan = self._make_scan(None)
+        columns = tuple(dict.fromkeys(self._names[name] for name in encoding.columns))
+        self.plan = Plan(source.name, columns, source.filters, self.partitions, 0, self.block_rows)
+
+    def _make_scan(self, selection: Selection | None) -> Scan:
+        scan = Scan(self.source, Gather(self.schema.encoding, self._scan_columns, selection), self._row_values)
+        target = self.schema.target
+        scan._codes = target is not None and target.classes is not None
+        return scan
+
+    @property
+    def n_rows(self) -> int:
+        return self._n_rows
+
+    def chunks(self, partitions: Sequence[Partition] | None = None) -> Iterator[Chunk]:
+        """Yield runs of rows; see `ChunkedData.chunks`."""
+        return self._read(self._scan, self.block_rows, partitions)
+
+    def reader(self, selection: Selection) -> Callable[[Sequence[Partition] | None], Iterator[Chunk]]:
+        """Return `chunks` for some terms: only the columns that they need are scanned."""
+        scan, size = self._make_scan(selection), rows_per_block(selection.dense.size)
+        return lambda partitions: self._read(scan, size, partitions)
+
+    def _read(self, scan: Scan, size: int, partitions: Sequence[Partition] | None) -> Iterator[Chunk]:
+        start = 0
+        batches = scan.batches(None, size)
+        try:
+            for parts in cut(batches, size):
+                n = sum(rows.n for rows in parts)
+                yield TableChunk(scan, parts, start, n)
+                start += n
+        finally:
+            batches.close()
+
+    def clustering(self) -> tuple[bool, str]:
+        return True, "nothing is known about the order of the rows of a query"
+
+    def lookup(self, keys: NDArray, column: str) -> Block:
+        """Return the rows whose `column` is one of `keys`."""
+        column = self.source.find(column)
+        listed = ", ".join(string(str(key)) for key in np.asarray(keys).tolist()) or "NULL"
+        # Cast to the column's type, so that an index and zone maps can be used.
+        values = f"SELECT CAST(k AS {self.source.columns[column]}) FROM (SELECT unnest([{listed}]) AS k)"
+        found = self.source.filtered(f"{identifier(column)} IN ({values})")
+        scan = Scan(found, self._scan.gather, self._row_values)
+        space = Workspace()
+        blocks = [copy_rows(chunk.encode(space)) for chunk in self._read(scan, self.block_rows, None)]
+        return join_blocks(blocks, self.n_dense)
+
+
+def matched_types(source: Source, encoding: Encoding) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the type now and the name in the source of each input column of an encoding."""
+    names = {name: source.find(name) for name in encoding.columns}
+    return {name: source.columns[found] for name, found in names.items()}, names
+
+
+def scan_columns_of(encoding: Encoding, types: dict[str, str], names: dict[str, str]) -> list[ScanColumn]:
+    """Return the scan columns of an encoding over columns that may be spelled in another case."""
+    if all(name == found for name, found in names.items()):
+        return scan_columns(encoding, types)
+    spelled = [
+        replace(f, column=names[f.column], values=None if f.values is None else names[f.values])
+        for f in encoding.features
+    ]
+    return [scan_column(feature, types[f.column]) for feature, f in zip(spelled, encoding.features, strict=True)]
+
+
+def read_table(
+    X: Any, y: Any = None, *, sample_weight: Any, task: Task, schema: Schema | None, con: Any, options: dict[str, Any]
+) -> ChunkedData:
+    """Return the `Data` over anything that DuckDB reads; see `dbml.passes.dispatch.as_data`."""
+    source = open_source(X, con)
+    if schema is not None:
+        return _read_as_trained(source, y, sample_weight, schema)
+    checked = EncodingOptions.of(options)
+    if y is None and task != "none":
+        y = "label"
+    target: Target | None = None
+    values = RowValues()
+    taken: tuple[str, ...] = ()
+    n_rows = n_null = -1
+    if isinstance(y, str):
+        learned = learn_target(source, y, task)
+        target, n_rows, n_null = learned.target, learned.n_rows, learned.n_missing
+        values, taken = RowValues(learned.scan), (target.name,)
+        if n_null:
+            source = source.filtered(f"{identifier(target.name)} IS NOT NULL")
+    else:
+        n_rows = _count(source)
+        if y is not None:
+            array, target = check_target(y, n_rows, task)
+            values = RowValues(array)
+    values, taken = _weigh(source, sample_weight, values, taken, n_rows, n_null)
+    roles = assign_roles(source, taken, checked)
+    encoding, decisions = learn_encoding(source, roles, n_rows, checked)
+    data = TableData(source, Schema(encoding, target), values, n_rows)
+    for decision in decisions:
+        data.plan = data.plan.decide(decision.subject, decision.choice, decision.reason)
+    if n_null > 0:
+        data.plan = data.plan.decide("rows left out", f"{n_null:,}", "their target is NULL")
+    return data
+
+
+def _count(source: Source) -> int:
+    n_rows = source.fetch(source.select(["count(*)"]))[0][0]
+    if not n_rows:
+        raise InvalidData(f"{source.name} has no rows to learn from")
+    return n_rows
+
+
+def _weigh(
+    source: Source, weight: Any, values: RowValues, taken: tuple[str, ...], n_rows: int, n_null: int
+) -> tuple[RowValues, tuple[str, ...]]:
+    if weight is None:
+        return values, taken
+    if not isinstance(weight, str):
+        if n_null > 0:
+            raise InvalidData(
+                f"sample_weight is an array, but {n_null:,} rows of {source.name} have no target and are left out; "
+                "name a column of weights instead, or leave those rows out of X and of the array"
+            )
+        return replace(values, weight=check_weight(weight, n_rows)), taken
+    column = source.find(weight, "weight column")
+    if not is_number(source.columns[column]):
+        raise UnsupportedColumn(f"the weight column {column!r} must be a number; it is {source.columns[column]}")
+    scan = scan_column(Feature(column, source.columns[column], "number"), source.columns[column])
+    return replace(values, weight=scan), (*taken, column)
+
+
+def _read_as_trained(source: Source, y: Any, weight: Any, schema: Schema) -> ChunkedData:
+    values, n_rows = RowValues(), -1
+    if isinstance(y, str) and schema.target is not None:
+        known: TargetColumn = known_target(source, y, schema.target)
+        values = RowValues(known.scan)
+        source = source.filtered(f"{identifier(known.target.name)} IS NOT NULL")
+    if not isinstance(y, (str, type(None))) or not isinstance(weight, (str, type(None))):
+        n_rows = _count(source)
+    if y is not None and not isinstance(y, str):
+        task: Task = "regression" if schema.target is None or schema.target.classes is None else "classification"
+        values = RowValues(encode_target(y, n_rows, schema.target, task))
+    values, _ = _weigh(source, weight, values, (), n_rows, 0)
+    return TableData(source, schema, values, n_rows)
+
+
+register_reader(accepts, read_table)

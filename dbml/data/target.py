@@ -1,0 +1,139 @@
+"""The target column: its classes or its range, learned by one query; and where target and weights come from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from dbml_sql.encode import ScanColumn, class_code, class_text, scan_column
+from dbml_sql.expressions import identifier, missing, number
+from dbml_sql.features import Feature
+
+from dbml.data.columns import FLOATS, INTEGERS, is_number
+from dbml.data.source import Source
+from dbml.errors import InvalidData, UnsupportedColumn, listing
+from dbml.passes.schema import Target, Task
+
+MOST_CLASSES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class TargetColumn:
+    """A target in a column of the source.
+
+    Attributes
+    ----------
+    target : Target
+        Name, type, classes.
+    scan : ScanColumn
+        What the training scan reads: the value as a number, or the class as a code (-1 for an unknown label).
+    n_rows : int
+        Rows that have a target, where learning it counted them; else -1.
+    n_missing : int
+        Rows that were left out because the target is NULL.
+    """
+
+    target: Target
+    scan: ScanColumn
+    n_rows: int = -1
+    n_missing: int = 0
+
+
+def learn_target(source: Source, column: str, task: Task) -> TargetColumn:
+    """Learn the target from all rows.
+
+    Raises
+    ------
+    UnknownName
+        No such column.
+    UnsupportedColumn
+        A type that cannot be a target of the task.
+    InvalidData
+        No rows, all NULL, NaN or infinity, one class, or too many.
+    """
+    column = source.find(column, "target column")
+    column_type = source.columns[column]
+    return _classes(source, column, column_type) if task == "classification" else _values(source, column, column_type)
+
+
+def _values(source: Source, column: str, column_type: str) -> TargetColumn:
+    if not (is_number(column_type) or column_type == "BOOLEAN"):
+        raise UnsupportedColumn(
+            f"the target {column!r} of a regression must be a number; in {source.name} it is {column_type}. "
+            "Cast it in SQL, or use a classifier"
+        )
+    value = number(identifier(column))
+    bad = f"count(CASE WHEN {missing(value)} THEN 1 END)" if column_type in FLOATS else f"count(*) - count({value})"
+    asked = source.select([f"count({value})", f"count(*) - count({value})", bad])
+    n_rows, n_null, n_bad = source.fetch(asked)[0]
+    _refuse_none(source, column, n_rows, n_null)
+    if n_bad > n_null:
+        raise InvalidData(
+            f"the target {column!r} must be finite; {n_bad - n_null:,} of {n_rows:,} rows of {source.name} hold NaN or "
+            f"infinity. Leave them out: WHERE isfinite({identifier(column)})"
+        )
+    feature = Feature(column, column_type, "number")
+    return TargetColumn(Target(column, column_type), scan_column(feature, column_type), n_rows, n_null)
+
+
+def _refuse_none(source: Source, column: str, n_rows: int, n_null: int) -> None:
+    if n_rows:
+        return
+    if n_null:
+        raise InvalidData(f"the target {column!r} is NULL in all {n_null:,} rows of {source.name}")
+    raise InvalidData(f"{source.name} has no rows to learn from")
+
+
+def _classes(source: Source, column: str, column_type: str) -> TargetColumn:
+    name = identifier(column)
+    enum = column_type.startswith("ENUM(")
+    labels = column_type in INTEGERS or column_type in FLOATS or column_type in ("BOOLEAN", "VARCHAR")
+    if not (labels or enum or column_type.startswith("DECIMAL")):
+        raise UnsupportedColumn(
+            f"the target {column!r} of a classifier must be BOOLEAN, a number, VARCHAR or ENUM; in {source.name} it is "
+            f"{column_type}. Cast it in SQL"
+        )
+    label = f"CAST({name} AS VARCHAR)" if enum else name
+    if column_type.startswith("DECIMAL"):
+        label = f"CAST({name} AS DOUBLE)"
+    grouped = f"SELECT c0, count(*) AS n FROM ({source.select([label])}) GROUP BY c0"
+    query = f"SELECT c0, n, count(*) OVER () FROM ({grouped}) ORDER BY c0 NULLS FIRST LIMIT {MOST_CLASSES + 2}"
+    rows = source.fetch(query)
+    n_null = sum(n for value, n, _ in rows if value is None)
+    found = [(value, n) for value, n, _ in rows if value is not None]
+    n_rows = sum(n for _, n in found)
+    _refuse_none(source, column, n_rows, n_null)
+    if rows[0][2] - bool(n_null) > MOST_CLASSES:
+        raise InvalidData(
+            f"the target {column!r} of {source.name} has {rows[0][2] - bool(n_null):,} different values; a classifier "
+            f"takes at most {MOST_CLASSES:,} classes. Use a regressor for numbers"
+        )
+    unclear = [value for value, _ in found if isinstance(value, float) and not math.isfinite(value)]
+    if unclear:
+        raise InvalidData(
+            f"the target {column!r} of {source.name} holds {listing(map(str, unclear))}, which is no class"
+        )
+    if len(found) < 2:
+        raise InvalidData(
+            f"the target {column!r} of {source.name} has one class, {found[0][0]!r}; a classifier "
+            "needs at least 2 classes"
+        )
+    classes, counts = zip(*sorted(found), strict=True)
+    scan = ScanColumn(
+        class_code(label, "DOUBLE" if column_type.startswith("DECIMAL") else column_type, classes), "INTEGER"
+    )
+    return TargetColumn(Target(column, "VARCHAR" if enum else column_type, classes, counts), scan, n_rows, n_null)
+
+
+def known_target(source: Source, column: str, target: Target) -> TargetColumn:
+    """Return the target of a fitted model as the source holds it now; labels that training did not see get code -1."""
+    column = source.find(column, "target column")
+    column_type = source.columns[column]
+    if target.classes is None:
+        scan = scan_column(Feature(column, target.type, "number"), column_type)
+    elif column_type == target.type:
+        scan = ScanColumn(class_code(identifier(column), column_type, target.classes), "INTEGER")
+    else:
+        texts = [class_text(label) for label in target.classes]
+        scan = ScanColumn(class_code(f"CAST({identifier(column)} AS VARCHAR)", "VARCHAR", texts), "INTEGER")
+    return TargetColumn(replace(target, name=column), scan)
