@@ -11,7 +11,7 @@ from dbml_sql.features import Encoding
 from numpy.typing import NDArray
 
 from dbml.data.array_input import check_shape, check_target, check_weight, check_width, encode_target, to_matrix
-from dbml.data.chunked import Chunk, Workspace
+from dbml.data.chunked import Chunk, Workspace, rows_per_block
 from dbml.data.dense import DenseDesign, learn_features
 from dbml.data.matrix import Index, MatrixData
 from dbml.data.selection import Selection
@@ -66,7 +66,8 @@ class ArrayData(MatrixData):
     def reader(self, selection: Selection) -> Callable[[Sequence[Partition] | None], Iterator[Chunk]]:
         """Return `chunks` for some terms only: no other column is touched."""
         design = DenseDesign(self.schema.encoding.features, selection.terms)
-        return lambda partitions: (replace(chunk, design=design) for chunk in self.chunks(partitions))
+        size = rows_per_block(design.n_terms)
+        return lambda partitions: (replace(chunk, design=design) for chunk in self.cut(partitions, size))
 
     def lookup(self, keys: NDArray, column: str) -> Block:
         """Return the rows whose `column` is one of `keys`; compares every row."""

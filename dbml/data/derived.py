@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from numpy.typing import NDArray
 
-from dbml.data.chunked import ChunkedData
+from dbml.data.chunked import ChunkedData, rows_per_block
 from dbml.data.sampling import copy_rows
 from dbml.data.selection import Selection
 from dbml.data.spill import SpilledBlocks
@@ -84,6 +84,10 @@ class TakenData(DerivedData):
     @property
     def n_terms(self) -> int:
         return self.selection.terms.size
+
+    @property
+    def block_rows(self) -> int:
+        return max(self.source.block_rows, rows_per_block(self.n_dense))
 
     @property
     def statistics(self) -> Statistics:

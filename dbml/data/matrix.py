@@ -55,7 +55,10 @@ class MatrixData(ChunkedData):
 
     def chunks(self, partitions: Sequence[Partition] | None = None) -> Iterator[Chunk]:
         """Yield runs of rows; see `ChunkedData.chunks`."""
-        size = self.block_rows
+        return self.cut(partitions, self.block_rows)
+
+    def cut(self, partitions: Sequence[Partition] | None, size: int) -> Iterator[Chunk]:
+        """Yield runs of at most `size` rows of some partitions, or of all."""
         for partition in self.partitions if partitions is None else partitions:
             end = partition.start + partition.n_rows
             for start in range(partition.start, end, size):

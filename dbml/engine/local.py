@@ -25,6 +25,7 @@ from dbml.passes.step import State, Step
 T = TypeVar("T")
 _TICK = 0.1  # seconds between reports of progress
 _SHORT = 2  # chunks of a pass that is run without threads: starting them takes about as long
+_QUEUED = 8  # chunks that are read ahead at most: more takes memory and brings nothing
 _KEPT_SPACES, _KEPT_BYTES = 4, 32 << 20  # workspaces kept for the next pass, and the most that one may hold
 
 
@@ -66,7 +67,7 @@ class LocalEngine:
         """Run `task.update` on blocks in parallel, `task.consume` on its results in order; yield what that returns."""
         room = max(2, (work.memory_bytes - 4 * work.chunk_bytes) // max(1, work.block_bytes + task.result_bytes))
         workers = min(thread_count(self.threads), room - 1)
-        running = _Pass(chunks, task, workers, min(4 * workers, room), work)
+        running = _Pass(chunks, task, workers, min(2 * workers + 2, room), work)
         running.spaces.extend(self._spaces)
         self._spaces.clear()
         try:
@@ -129,7 +130,7 @@ class _Pass:
     def __init__(self, chunks: Iterator[Chunk], task: _Fold | _Map, workers: int, ahead: int, work: Work) -> None:
         self.chunks, self.task, self.workers, self.ahead, self.work = chunks, task, workers, ahead, work
         self.queue: deque[Chunk] = deque()
-        self.queued_most = max(2, min(64, work.memory_bytes // 4 // max(1, work.chunk_bytes)))
+        self.queued_most = max(2, min(_QUEUED, work.memory_bytes // 4 // max(1, work.chunk_bytes)))
         self.lock = threading.Lock()
         self.to_read = threading.Condition(self.lock)  # room in the queue
         self.to_work = threading.Condition(self.lock)  # a chunk in the queue, and room ahead
