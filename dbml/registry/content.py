@@ -82,8 +82,7 @@ def from_content(owner: str, content: Content) -> ModelState:
     kind, _, name, type, classes, named, params, attributes, _ = content.values
     target = None
     if name is not None:
-        labels = None if classes is None else tuple(load(classes, f"{owner}: classes"))
-        target = Target(name, type, labels)
+        target = Target(name, type, labels_of(owner, classes))
     encoding = Encoding(tuple(_to_feature(row) for row in content.features))
     return ModelState(
         kind,
@@ -92,6 +91,11 @@ def from_content(owner: str, content: Content) -> ModelState:
         load(attributes, f"{owner}: attributes"),
         {array.name: restore_array(owner, array) for array in content.arrays},
     )
+
+
+def labels_of(owner: str, classes: str | None) -> tuple[Any, ...] | None:
+    """Return the class labels from their text in ``ml.model_versions``; None in regression."""
+    return None if classes is None else tuple(load(classes, f"{owner}: classes"))
 
 
 def check_content(owner: str, content: Content, checksum: str) -> None:

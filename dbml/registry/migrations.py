@@ -23,7 +23,8 @@ def schema_number(con: duckdb.DuckDBPyConnection, database: str) -> int:
         A newer dbml made the schema.
     """
     found = con.execute(
-        "SELECT comment FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'ml' AND table_name = 'migrations'",
+        "SELECT comment FROM duckdb_tables() "
+        "WHERE database_name = ? AND schema_name = 'ml' AND table_name = 'migrations'",
         [database],
     ).fetchone()
     if found is None or found[0] != _MARK:

@@ -25,9 +25,11 @@ from dbml.registry.content import (
 )
 from dbml.registry.database import Place, writable_place
 from dbml.registry.freshness import registry_changed
+from dbml.registry.macros import native_reason, replace_macros
 from dbml.registry.rows import insert_rows
 from dbml.registry.transaction import transact
 from dbml.registry.versions import Version, check_name, find_version
+from dbml.registry.weights import write_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def save_model(
     model: Estimator,
     *,
     replace: bool = True,
-    provenance: Provenance = Provenance(),  # noqa: B008
+    provenance: Provenance = Provenance(),
 ) -> Version:
     """Save a fitted model as a new version of `name`, with its SQL functions, in one transaction.
 
@@ -89,12 +91,16 @@ def save_model(
     """
     check_name(name)
     state, form = model.get_state(), model.form()
-    content = to_content(f"model {name!r}", state, model.task, None if form is None else form.link)
+    native = form is not None and native_reason(form, state.schema) is None
+    content = to_content(f"model {name!r}", state, model.task, form.link if form is not None and native else None)
 
     def work() -> Version:
         place = writable_place(con)
         saved = _next_version(con, place, name, replace)
         _insert_version(con, saved, content, provenance, model)
+        if form is not None:
+            write_weights(con, saved, state.schema.encoding, form)
+        replace_macros(con, saved, state.schema, form)
         return saved
 
     saved = transact(con, f"model {name!r} was not saved", work)
@@ -143,15 +149,16 @@ def read_state(con: duckdb.DuckDBPyConnection, found: Version) -> ModelState:
     format, saved_by, checksum, *values = row
     if format > FORMAT:
         raise RegistryError(
-            f"{found} was saved by dbml {saved_by} in format {format}; this dbml ({installed_version('dbml')}) reads up to "
-            f"format {FORMAT}: pip install --upgrade dbml"
+            f"{found} was saved by dbml {saved_by} in format {format}; this dbml ({installed_version('dbml')}) "
+            f"reads up to format {FORMAT}: pip install --upgrade dbml"
         )
     feature_columns = ", ".join(name for name, _ in FEATURE_COLUMNS)
     features = con.execute(
         f"SELECT {feature_columns} FROM {schema}.features WHERE model_id = ? AND version = ? ORDER BY position", keys
     ).fetchall()
     arrays = con.execute(
-        f"SELECT name, dtype, shape, data, sha256 FROM {schema}.arrays WHERE model_id = ? AND version = ? ORDER BY name",
+        f"SELECT name, dtype, shape, data, sha256 FROM {schema}.arrays "
+        "WHERE model_id = ? AND version = ? ORDER BY name",
         keys,
     ).fetchall()
     content = Content(tuple(values), features, [StoredArray(*array) for array in arrays])

@@ -1,4 +1,4 @@
-"""Training runs and iterations in ``ml.training_runs`` and ``ml.training_iterations``, readable while they are written."""
+"""Training runs and their iterations in schema ``ml``, readable while they are written."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ class TrainingLog(Listener):
         """Write the end of the run: succeeded, interrupted or failed."""
         self.flush()
         self._con.execute(
-            f"UPDATE {self._place.schema}.training_runs SET status = ?, version = ?, n_rows = ?, error = ?, ended_at = ? "
-            "WHERE run_id = ?",
+            f"UPDATE {self._place.schema}.training_runs "
+            "SET status = ?, version = ?, n_rows = ?, error = ?, ended_at = ? WHERE run_id = ?",
             [status, version, n_rows, error, _now(), self.run_id],
         )
 
@@ -112,7 +112,8 @@ def _begin(own: duckdb.DuckDBPyConnection, place: Place, name: str, estimator: E
         run_id = own.execute(f"SELECT coalesce(max(run_id), 0) + 1 FROM {table}").fetchall()[0][0]
         alive.add(run_id)
     own.execute(
-        f"INSERT INTO {table} (run_id, model, type, params, query, status, started_at) VALUES (?, ?, ?, ?, ?, 'running', ?)",
+        f"INSERT INTO {table} (run_id, model, type, params, query, status, started_at) "
+        "VALUES (?, ?, ?, ?, ?, 'running', ?)",
         [run_id, name, type(estimator).__name__, json.dumps(estimator.get_params(), default=str), query, _now()],
     )
     return int(run_id)

@@ -6,11 +6,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import duckdb
+from dbml_sql import macros
 from dbml_sql.errors import SqlError
 from dbml_sql.statements import ModelReference, parse_reference
 
 from dbml.errors import InvalidParameter, RegistryError, UnknownName, listing, nearest
 from dbml.registry.database import Place, places
+
+_NO_MODELS = """SELECT NULL::VARCHAR AS name, NULL::INTEGER AS version, NULL::VARCHAR AS type, NULL::VARCHAR AS task,
+NULL::VARCHAR AS target, NULL::VARCHAR[] AS features, NULL::VARCHAR AS params, NULL::MAP(VARCHAR, DOUBLE) AS metrics,
+NULL::BIGINT AS n_rows, NULL::VARCHAR[] AS aliases, NULL::BIGINT AS versions, NULL::TIMESTAMP AS created_at,
+NULL::VARCHAR AS dbml_version, NULL::VARCHAR AS query WHERE false"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,10 @@ def check_name(name: str) -> None:
         raise InvalidParameter(
             f"a model's name must be a text that is not empty and has no '@' (it stands before versions); got {name!r}"
         )
+    try:
+        macros.check_name(name)
+    except SqlError as error:
+        raise InvalidParameter(error.reason) from error
 
 
 def model_names(con: duckdb.DuckDBPyConnection) -> list[str]:
@@ -62,6 +72,14 @@ def model_names(con: duckdb.DuckDBPyConnection) -> list[str]:
     for place in places(con):
         found.update(n for (n,) in con.execute(f"SELECT name FROM {place.schema}.registered_models").fetchall())
     return sorted(found)
+
+
+def models_query(con: duckdb.DuckDBPyConnection) -> str:
+    """Return the query of all models, each at its current version: those of ``ml.models``."""
+    schemas = [place.schema for place in places(con)]
+    if not schemas:
+        return _NO_MODELS
+    return " UNION ALL BY NAME ".join(f"FROM {schema}.models" for schema in schemas)
 
 
 def find_version(con: duckdb.DuckDBPyConnection, reference: str | ModelReference) -> Version:
@@ -75,7 +93,8 @@ def find_version(con: duckdb.DuckDBPyConnection, reference: str | ModelReference
     wanted = read_reference(reference)
     for place in places(con):
         row = con.execute(
-            f"SELECT model_id, name, current_version FROM {place.schema}.registered_models WHERE lower(name) = lower(?)",
+            f"SELECT model_id, name, current_version FROM {place.schema}.registered_models "
+            "WHERE lower(name) = lower(?)",
             [wanted.name],
         ).fetchone()
         if row is not None:

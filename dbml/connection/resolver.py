@@ -1,0 +1,61 @@
+"""What the rewriting of calls asks about models."""
+
+from __future__ import annotations
+
+import duckdb
+from dbml_sql.calls import ModelSignature
+from dbml_sql.statements import ModelReference
+
+from dbml.estimators.discovery import estimators
+from dbml.registry.content import labels_of
+from dbml.registry.macros import macro_name
+from dbml.registry.versions import Version, find_version
+
+_PROBABLE = ("logistic", "softmax", "one_vs_rest")
+
+
+class RegistryResolver:
+    """Finds models in the registry of a connection, inside its own open transaction."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+        self._con = con
+
+    def resolve(self, reference: ModelReference) -> ModelSignature:
+        """Return the signature of a model.
+
+        Raises
+        ------
+        UnknownName
+            No such model, version or alias; the message lists what exists.
+        """
+        found = find_version(self._con, reference)
+        kind, task, target, target_type, classes, link, run_id = self._con.execute(
+            "SELECT type, task, target, target_type, classes, link, run_id "
+            f"FROM {found.place.schema}.model_versions WHERE model_id = ? AND version = ?",
+            [found.model_id, found.version],
+        ).fetchall()[0]
+        labels = labels_of(str(found), classes)
+        native = None if link is None else macro_name(self._con, found)
+        probable = link in _PROBABLE if native else hasattr(estimators().get(kind), "predict_proba")
+        return ModelSignature(
+            name=found.name,
+            model_id=found.model_id,
+            version=found.version,
+            columns=self._columns(found),
+            target=target,
+            target_type=target_type or "DOUBLE",
+            task=task,
+            classes=labels,
+            native=native,
+            probabilities=labels is not None and probable,
+            threshold=labels is not None and len(labels) == 2 and probable,
+            run_id=run_id,
+        )
+
+    def _columns(self, found: Version) -> tuple[str, ...]:
+        rows = self._con.execute(
+            f"SELECT column_name, values_column FROM {found.place.schema}.features "
+            "WHERE model_id = ? AND version = ? ORDER BY position",
+            [found.model_id, found.version],
+        ).fetchall()
+        return tuple(dict.fromkeys(name for row in rows for name in row if name is not None))

@@ -1,0 +1,73 @@
+"""From SQL text to statements of ours, and statements for DuckDB with the calls about models replaced."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+from dbml_sql.calls import rewrite_calls
+from dbml_sql.errors import SqlError
+from dbml_sql.statements import Statement, parse_statement
+from dbml_sql.tokens import split_statements
+
+from dbml.connection.resolver import RegistryResolver
+from dbml.errors import StatementError
+
+# What every statement and call of ours holds; text without it goes to DuckDB as it is.
+_OURS = re.compile(r"\bmodels?\b|\bpredict|\bml\s*\.", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A statement of ours, or else text (or a parsed statement of DuckDB's) for DuckDB.
+
+    `is_last` marks the one whose result counts, and that parameters belong to.
+    """
+
+    text: Any
+    statement: Statement | None = None
+    is_last: bool = True
+
+
+def prepare(con: duckdb.DuckDBPyConnection, query: Any) -> Iterator[Prepared]:
+    """Yield the statements of a script; each is looked into when the ones before it have run, and sees their models.
+
+    A script in which nothing can be ours is one piece, byte for byte.
+
+    Raises
+    ------
+    StatementError
+        A statement or call of ours is not well formed; the message shows the place.
+    UnknownName
+        A call names a model that does not exist.
+    """
+    if not isinstance(query, str) or _OURS.search(query) is None:
+        yield Prepared(query)
+        return
+    texts = split_statements(query)
+    if len(texts) <= 1:
+        yield prepare_statement(con, query)
+        return
+    for number, text in enumerate(texts, 1):
+        found = prepare_statement(con, text)
+        yield Prepared(found.text, found.statement, number == len(texts))
+
+
+def prepare_statement(con: duckdb.DuckDBPyConnection, text: str) -> Prepared:
+    """Return one statement, parsed if it is ours and rewritten if it calls a model."""
+    try:
+        statement = parse_statement(text)
+        return Prepared(text, statement) if statement is not None else Prepared(rewrite(con, text))
+    except SqlError as error:
+        raise StatementError(str(error)) from error
+
+
+def rewrite(con: duckdb.DuckDBPyConnection, text: str) -> str:
+    """Return a query with its calls about models replaced; the very text where it has none."""
+    try:
+        return rewrite_calls(text, RegistryResolver(con)).sql
+    except SqlError as error:
+        raise StatementError(str(error)) from error

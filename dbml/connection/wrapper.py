@@ -1,0 +1,187 @@
+"""The connection a person holds: DuckDB's own, plus statements about models."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from types import FrameType
+from typing import Any, Self
+
+import duckdb
+
+from dbml.connection.script import Prepared, prepare
+from dbml.connection.statements import execute_statement
+from dbml.passes.memory import memory_limited
+from dbml.registry import store, versions
+from dbml.registry.freshness import registry_changed
+from dbml.registry.functions import register, unregister
+
+_JUPYSQL = "sql.connection.connection"
+
+
+class Connection:
+    """A DuckDB connection that also understands models.
+
+    Statements about models (``CREATE MODEL``, ``ML.PREDICT``, ``predict(…)``) are understood in `sql`, `query` and
+    `execute`; every other statement reaches DuckDB byte for byte, and every other attribute is DuckDB's.
+
+    Attributes
+    ----------
+    duckdb : duckdb.DuckDBPyConnection
+        The connection beneath.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        owns: bool,
+        memory_limit: int | float | str | None = None,
+        registers: bool = True,
+    ) -> None:
+        self.duckdb = connection
+        self._owns = owns
+        self._memory_limit = memory_limit
+        self._registers = registers
+        if registers:
+            register(connection)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.duckdb, name)
+
+    def __repr__(self) -> str:
+        return f"<dbml.Connection over {self.duckdb!r}>"
+
+    # statements ------------------------------------------------------------------------------------------------
+
+    def sql(self, query: Any, *, alias: str = "", params: Any = None) -> Any:
+        """Return the relation of a query, as DuckDB's `sql` does; a model statement runs at once, and only once."""
+        return self._relation(sys._getframe(1), query, alias, params)
+
+    def query(self, query: Any, *, alias: str = "", params: Any = None) -> Any:
+        """Do the same as `sql`."""
+        return self._relation(sys._getframe(1), query, alias, params)
+
+    def from_query(self, query: Any, *, alias: str = "", params: Any = None) -> Any:
+        """Do the same as `sql`."""
+        return self._relation(sys._getframe(1), query, alias, params)
+
+    def execute(self, query: Any, parameters: Any = None) -> Self:
+        """Run statements and keep the result of the last one, for `fetchall` and the rest."""
+        frame = sys._getframe(1)
+        for piece in prepare(self.duckdb, query):
+            self._execute(piece, parameters if piece.is_last else None, frame)
+        return self
+
+    def executemany(self, query: Any, parameters: Any = None) -> Self:
+        """Run a statement once for each set of parameters."""
+        self.duckdb.executemany(query, parameters)
+        return self
+
+    def begin(self) -> Self:
+        """Begin a transaction; models that are saved take part in it."""
+        self.duckdb.begin()
+        return self
+
+    def commit(self) -> Self:
+        """Commit the transaction."""
+        self.duckdb.commit()
+        registry_changed()
+        return self
+
+    def rollback(self) -> Self:
+        """Roll the transaction back, models that were saved in it included."""
+        self.duckdb.rollback()
+        registry_changed()
+        return self
+
+    def cursor(self) -> Connection:
+        """Return an independent connection to the same database, for another thread.
+
+        JupySQL opens one for every cell; there it is this connection itself, so that a cell sees the temporary tables
+        of the cells before it.
+        """
+        if sys._getframe(1).f_globals.get("__name__") == _JUPYSQL:
+            return Connection(self.duckdb, False, self._memory_limit, registers=False)
+        return Connection(self.duckdb.cursor(), True, self._memory_limit, registers=False)
+
+    duplicate = cursor
+
+    # models ----------------------------------------------------------------------------------------------------
+
+    def save_model(self, name: str, model: Any) -> int:
+        """Save a fitted estimator as a new version of a model, with its SQL functions; return the version's number.
+
+        Raises
+        ------
+        RegistryError
+            See `dbml.registry.store.save_model`.
+        """
+        return store.save_model(self.duckdb, name, model).version
+
+    def load_model(self, name: str, version: int | str | None = None) -> Any:
+        """Return the fitted estimator of ``late``, ``late@3`` or ``late@champion``.
+
+        Parameters
+        ----------
+        name : str
+            Name of the model, with ``@version`` or ``@alias`` if not the current one is meant.
+        version : int or str, optional
+            Version number or alias, instead of ``@``.
+        """
+        return store.load_model(self.duckdb, name if version is None else f"{name}@{version}")
+
+    def models(self) -> Any:
+        """Return the relation of the models: name, version, type, target, features, metrics, …"""
+        return self.duckdb.sql(versions.models_query(self.duckdb))
+
+    # life ------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Take dbml's functions away; close the connection if dbml opened it."""
+        if self._registers:
+            unregister(self.duckdb)
+        if self._owns:
+            self.duckdb.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    # beneath ---------------------------------------------------------------------------------------------------
+
+    def _relation(self, frame: FrameType, query: Any, alias: str, params: Any) -> Any:
+        relation = None
+        for piece in prepare(self.duckdb, query):
+            if not piece.is_last:
+                self._execute(piece, None, frame)
+                continue
+            text, values = self._for_duckdb(piece, params, frame)
+            relation = in_frame(frame, self.duckdb.sql, text, alias=alias, params=values)
+        return relation
+
+    def _execute(self, piece: Prepared, parameters: Any, frame: FrameType) -> None:
+        text, values = self._for_duckdb(piece, parameters, frame)
+        in_frame(frame, self.duckdb.execute, text, *([] if values is None else [values]))
+
+    def _for_duckdb(self, piece: Prepared, parameters: Any, frame: FrameType) -> tuple[Any, Any]:
+        """Return what DuckDB is to run; a statement of ours has run then, and this reads its result."""
+        if piece.statement is None:
+            return piece.text, parameters
+
+        def relate(query: str) -> Any:
+            return in_frame(frame, self.duckdb.sql, query, params=parameters)
+
+        with nullcontext() if self._memory_limit is None else memory_limited(self._memory_limit):
+            return execute_statement(self.duckdb, piece.statement, relate).as_query()
+
+
+def in_frame(frame: FrameType, function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call a method of DuckDB as if the caller's own frame called it.
+
+    DuckDB finds DataFrames by the name of a variable in the frame that calls it. Behind a wrapper that is the
+    wrapper's; the setting that makes DuckDB look further (``python_scan_all_frames``) would change the connection.
+    """
+    names = {**frame.f_locals, "__dbml_call": function, "__dbml_args": args, "__dbml_kwargs": kwargs}
+    return eval("__dbml_call(*__dbml_args, **__dbml_kwargs)", frame.f_globals, names)

@@ -1,0 +1,140 @@
+"""Changes of saved models, each in one transaction with the macros: drop, rename, alias, roll back, prune."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import duckdb
+from dbml_sql.statements import ModelReference
+
+from dbml.errors import InvalidParameter, RegistryError
+from dbml.registry import versions
+from dbml.registry.freshness import registry_changed
+from dbml.registry.macros import remove_macros, replace_macros
+from dbml.registry.store import load_version
+from dbml.registry.transaction import transact
+from dbml.registry.versions import Version, find_version
+
+
+def drop_model(con: duckdb.DuckDBPyConnection, reference: str | ModelReference) -> None:
+    """Drop a model with all versions, or one version (``late@3``). The current version can only go with the model.
+
+    Raises
+    ------
+    UnknownName
+        No such model or version.
+    RegistryError
+        The version is the current one.
+    """
+    wanted = versions.read_reference(reference)
+    one = wanted.version is not None or wanted.alias is not None
+
+    def work() -> None:
+        found = find_version(con, wanted)
+        if one:
+            _check_not_current(con, found)
+        kept = [found.version] if one else versions.kept_versions(con, found)
+        remove_macros(con, found, kept, current=not one)
+        versions.delete_rows(con, found, whole=not one)
+
+    transact(con, f"model '{wanted}' was not dropped", work)
+    registry_changed()
+
+
+def _check_not_current(con: duckdb.DuckDBPyConnection, found: Version) -> None:
+    if find_version(con, ModelReference(found.name)).version == found.version:
+        raise RegistryError(
+            f"{found} is the current version: roll back to another one first (ALTER MODEL … ROLLBACK TO VERSION n), "
+            "or drop the whole model"
+        )
+
+
+def rename_model(con: duckdb.DuckDBPyConnection, name: str, new_name: str) -> None:
+    """Give a model another name; versions, aliases and macros follow.
+
+    Raises
+    ------
+    UnknownName
+        No such model.
+    RegistryError
+        The new name is taken.
+    """
+
+    def work() -> None:
+        found = find_version(con, ModelReference(name))
+        kept = versions.kept_versions(con, found)
+        remove_macros(con, found, kept, current=True)
+        renamed = versions.rename_row(con, found, new_name)
+        for number in [*(n for n in kept if n != found.version), found.version]:  # the current one last: the bare name
+            _write_macros(con, replace(renamed, version=number))
+
+    transact(con, f"model {name!r} was not renamed", work)
+    registry_changed()
+
+
+def set_alias(con: duckdb.DuckDBPyConnection, name: str, alias: str, version: int | None = None) -> None:
+    """Let ``name@alias`` mean a version (the current one by default), whatever it meant before."""
+    reference = ModelReference(name, version=version)
+    transact(con, f"alias {alias!r} was not set", lambda: versions.set_alias(con, reference, alias))
+    registry_changed()
+
+
+def drop_alias(con: duckdb.DuckDBPyConnection, name: str, alias: str) -> None:
+    """Remove an alias."""
+    transact(con, f"alias {alias!r} was not dropped", lambda: versions.remove_alias(con, name, alias))
+    registry_changed()
+
+
+def roll_back(con: duckdb.DuckDBPyConnection, name: str, version: int | None = None) -> int:
+    """Make an older (or newer) version the current one, with its macros; return its number.
+
+    Parameters
+    ----------
+    version : int, optional
+        None: the newest one that is older than the current version.
+    """
+
+    def work() -> int:
+        current = find_version(con, ModelReference(name))
+        number = version
+        if number is None:
+            older = [kept for kept in versions.kept_versions(con, current) if kept < current.version]
+            if not older:
+                raise RegistryError(f"{current} cannot be rolled back: there is no older version")
+            number = older[-1]
+        found = find_version(con, ModelReference(name, version=number))
+        versions.set_current(con, found)
+        _write_macros(con, found)
+        return number
+
+    number = transact(con, f"model {name!r} was not rolled back", work)
+    registry_changed()
+    return number
+
+
+def prune_versions(con: duckdb.DuckDBPyConnection, name: str, keep: int = 1) -> list[int]:
+    """Drop old versions of a model and return their numbers.
+
+    The `keep` newest ones stay, and so do the current one and those that have an alias.
+    """
+    if not isinstance(keep, int) or keep < 1:
+        raise InvalidParameter(f"keep must be an integer >= 1; got {keep!r}")
+
+    def work() -> list[int]:
+        current = find_version(con, ModelReference(name))
+        query = f"SELECT version FROM {current.place.schema}.aliases WHERE model_id = ?"
+        aliased = {number for (number,) in con.execute(query, [current.model_id]).fetchall()}
+        gone = [n for n in versions.kept_versions(con, current)[:-keep] if n != current.version and n not in aliased]
+        remove_macros(con, current, gone, current=False)
+        for number in gone:
+            versions.delete_rows(con, find_version(con, ModelReference(name, version=number)), whole=False)
+        return gone
+
+    gone = transact(con, f"versions of {name!r} were not dropped", work)
+    registry_changed()
+    return gone
+
+
+def _write_macros(con: duckdb.DuckDBPyConnection, of: Version) -> None:
+    model = load_version(con, of)
+    replace_macros(con, of, model.schema_, model.form())

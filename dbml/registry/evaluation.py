@@ -1,0 +1,35 @@
+"""Metrics of a model on rows that it did not learn from: those of ``ML.EVALUATE``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dbml_sql.evaluate import evaluate_binary, evaluate_classes, evaluate_regression
+from dbml_sql.expressions import identifier
+
+from dbml.estimators.base import Estimator
+from dbml.registry.scoring import score_relation
+
+_SCORED = "dbml_scored"
+
+
+def evaluate(model: Estimator, rows: Any) -> dict[str, float]:
+    """Return the metrics of a fitted model on the rows of a relation, in one query; those not defined are left out."""
+    target = model.schema_.target
+    if target is None:
+        return {}
+    probable = target.classes is not None and hasattr(model, "predict_proba")
+    scored = score_relation(model, rows, "predict")
+    if probable:
+        predicted = f"predicted_{target.name}"
+        both = score_relation(model, scored.project(f"*, {identifier(predicted)} AS dbml_label"), "predict_proba")
+        scored = both.project(f"* EXCLUDE (dbml_label), dbml_label AS {identifier(predicted)}")
+    source = f"(FROM {_SCORED})"
+    if target.classes is None:
+        query = evaluate_regression(source, target.name)
+    else:
+        write = evaluate_binary if len(target.classes) == 2 else evaluate_classes
+        query = write(source, target.name, target.type, target.classes, probable)
+    metrics = scored.query(_SCORED, query)
+    values = metrics.fetchall()[0]
+    return {name: value for name, value in zip(metrics.columns, values, strict=True) if value is not None}

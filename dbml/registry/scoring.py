@@ -1,0 +1,140 @@
+"""Relation in, relation out: the input columns and the predictions, computed where the rows lie.
+
+A model with a form is an expression in the query: nothing leaves DuckDB. Others are scored by a vectorised function
+that is made for the model, with the type of its labels. Either way nothing runs until the relation is read.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from dbml_sql.expressions import identifier
+from dbml_sql.linear import linear_predictors
+from dbml_sql.macros import DEFAULT_THRESHOLD, scored_query
+from dbml_sql.score import label_type
+
+from dbml.errors import InvalidData
+from dbml.estimators.base import Estimator
+from dbml.registry.functions import typed_function
+from dbml.registry.macros import native_reason
+from dbml.registry.missing import check_columns
+from dbml.registry.scorer import Scorer
+from dbml.registry.sql_functions import predict_label, predict_number, probabilities_of
+
+_ROWS = "dbml_rows"
+
+
+def score_relation(model: Estimator, X: Any, method: str) -> Any:
+    """Return the relation of the rows of X and the predictions of a fitted model.
+
+    Parameters
+    ----------
+    model : Estimator
+        Fitted.
+    X : duckdb.DuckDBPyRelation
+        Columns are matched by name (upper and lower case are the same), extra ones are kept and ignored.
+    method : {"predict", "predict_proba", "decision_function"}
+        ``predicted_<target>``; ``predicted_<target>_probs``, a list of ``{label, prob}`` in the order of the classes;
+        ``decision_function``, DOUBLE or DOUBLE[].
+
+    Raises
+    ------
+    UnknownName
+        X lacks a column that the model needs; it is named.
+    """
+    target = model.schema_.target
+    if target is None:
+        raise InvalidData(f"{type(model).__name__} has no target: a relation cannot be scored with {method}")
+    check_columns(type(model).__name__, model.schema_.encoding, X.columns)
+    made = {
+        "predict": f"predicted_{target.name}",
+        "predict_proba": f"predicted_{target.name}_probs",
+        "decision_function": "decision_function",
+    }
+    rows = _without(X, made.values())
+    form = model.form()
+    if form is None or native_reason(form, model.schema_) is not None:
+        return _by_function(model, rows, method, made[method])
+    if method == "decision_function":
+        etas = linear_predictors(form, model.schema_.encoding, lambda column: f"t.{identifier(column)}")
+        value = etas[0] if len(etas) == 1 else f"[{', '.join(etas)}]"
+        return rows.query(_ROWS, f"SELECT t.*, {value} AS decision_function FROM {_ROWS} t")
+    query = scored_query(_ROWS, form, model.schema_.encoding, target, DEFAULT_THRESHOLD)
+    scored = rows.query(_ROWS, query)
+    columns = [*rows.columns, made[method]]
+    return scored.project(", ".join(identifier(column) for column in columns))
+
+
+def _without(X: Any, names: Any) -> Any:
+    """Return X without columns that earlier predictions left and that this one makes again."""
+    wanted = {name.casefold() for name in names}
+    old = [column for column in X.columns if column.casefold() in wanted]
+    return X.project(f"* EXCLUDE ({', '.join(map(identifier, old))})") if old else X
+
+
+# Functions made for a model on a connection, as long as the model lives.
+_functions: weakref.WeakKeyDictionary[Estimator, dict[tuple[int, str], str]] = weakref.WeakKeyDictionary()
+
+
+def _by_function(model: Estimator, rows: Any, method: str, name: str) -> Any:
+    target = model.schema_.target
+    assert target is not None
+    con = rows._con
+    made = _functions.setdefault(model, {})
+    key = (id(con), method)
+    if key not in made:
+        scorer = Scorer(type(model).__name__, model)
+        made[key] = typed_function(con, *_WRITERS[method](scorer))
+    arguments = ", ".join(f"t.{identifier(column)}" for column in model.schema_.encoding.columns)
+    value = f"{made[key]}({arguments})"
+    if method == "predict" and target.classes is not None:
+        value = f"CAST({value} AS {label_type(target.classes, target.type)})"
+    return rows.query(_ROWS, f"SELECT t.*, {value} AS {identifier(name)} FROM {_ROWS} t")
+
+
+_Made = tuple[Callable[..., pa.Array], str]
+
+
+def _predictions(scorer: Scorer) -> _Made:
+    text = scorer.classes is not None and not all(isinstance(label, (bool, int, float)) for label in scorer.classes)
+    score = predict_label if text else predict_number
+
+    def function(*arguments: pa.ChunkedArray) -> pa.Array:
+        return score(scorer, scorer.columns_of(arguments))
+
+    return function, "VARCHAR" if text else "DOUBLE"
+
+
+def _probabilities(scorer: Scorer) -> _Made:
+    def function(*arguments: pa.ChunkedArray) -> pa.Array:
+        return probabilities_of(scorer, scorer.columns_of(arguments))
+
+    assert scorer.classes is not None
+    assert scorer.model.schema_.target is not None
+    return (
+        lambda: function,
+        f"STRUCT(label {label_type(scorer.classes, scorer.model.schema_.target.type)}, prob DOUBLE)[]",
+    )
+
+
+def _decisions(scorer: Scorer) -> _Made:
+    def function(*arguments: pa.ChunkedArray) -> pa.Array:
+        values = scorer.method("decision_function")(scorer.block(scorer.columns_of(arguments)))
+        if values.ndim == 1:
+            return pa.array(values)
+        offsets = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values).ravel()))
+
+    several = scorer.classes is not None and len(scorer.classes) > 2
+    return function, "DOUBLE[]" if several else "DOUBLE"
+
+
+_WRITERS: dict[str, Callable[[Scorer], _Made]] = {
+    "predict": _predictions,
+    "predict_proba": _probabilities,
+    "decision_function": _decisions,
+}

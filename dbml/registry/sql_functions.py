@@ -1,0 +1,142 @@
+"""What dbml's SQL functions compute: Arrow columns in, at most 2,048 rows a call, from any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from dbml_sql.score import label_text
+
+from dbml.errors import InvalidData, InvalidParameter, listing
+from dbml.registry.functions import Functions
+from dbml.registry.model_cache import ModelCache
+from dbml.registry.scorer import Scorer
+
+
+def make_functions(functions: Functions) -> Iterator[tuple[str, Callable[..., Any], bool]]:
+    """Yield name, function and whether it has side effects."""
+    cache = ModelCache(lambda version, model: Scorer(version.name, model))
+
+    def scoring(score: Callable[[Scorer, list[pa.Array]], pa.Array]) -> Callable[..., pa.Array]:
+        def function(*arguments: pa.ChunkedArray) -> pa.Array:
+            return _by_model(arguments, lambda name: cache.get(name, functions.cursor), score)
+
+        return function
+
+    yield "predict", scoring(predict_number), False
+    yield "predict_label", scoring(predict_label), False
+    yield "predict_proba", scoring(predict_proba), False
+    yield "train_model", train_function(functions), True
+
+
+def _by_model(
+    arguments: tuple[pa.ChunkedArray, ...],
+    find: Callable[[str], Scorer],
+    score: Callable[[Scorer, list[pa.Array]], pa.Array],
+) -> pa.Array:
+    """Score rows with the model that the first argument names; it may differ from row to row."""
+    names, *values = arguments
+    if not pa.types.is_string(names.type) or not values:
+        raise InvalidParameter("expected predict('model', row) with a row by its alias, or predict('model', columns …)")
+    distinct = names.unique().to_pylist()
+    if None in distinct:
+        raise InvalidParameter("the name of the model must not be NULL")
+    if len(distinct) == 1:
+        scorer = find(distinct[0])
+        return score(scorer, scorer.columns_of(values))
+    parts, places = [], []
+    for name in distinct:
+        place = np.flatnonzero(pa.compute.equal(names, name).to_numpy())
+        scorer, rows = find(name), [value.take(pa.array(place)) for value in values]
+        parts.append(score(scorer, scorer.columns_of(rows)))
+        places.append(place)
+    order = np.argsort(np.concatenate(places), kind="stable")
+    return pa.concat_arrays(parts).take(pa.array(order))
+
+
+def predict_number(scorer: Scorer, columns: list[pa.Array]) -> pa.Array:
+    """Return predictions as DOUBLE: numbers, or labels that are numbers or booleans."""
+    if scorer.classes is None:
+        return pa.array(scorer.method("predict")(scorer.block(columns)))
+    if not all(isinstance(label, (bool, int, float)) for label in scorer.classes):
+        shown = listing([repr(label) for label in scorer.classes], 4)
+        raise InvalidData(
+            f"predict gives numbers, and the labels of model {scorer.name!r} are text ({shown}): "
+            f"use predict_label('{scorer.name}', …), or ml.\"predict_{scorer.name}\"(…)"
+        )
+    labels = np.array([float(label) for label in scorer.classes])
+    return pa.array(labels[scorer.method("class")(scorer.block(columns))])
+
+
+def predict_label(scorer: Scorer, columns: list[pa.Array]) -> pa.Array:
+    """Return predicted labels as text."""
+    if scorer.classes is None:
+        raise InvalidData(f"model {scorer.name!r} predicts numbers and has no labels: use predict('{scorer.name}', …)")
+    texts = pa.array([label_text(label) for label in scorer.classes])
+    return texts.take(pa.array(scorer.method("class")(scorer.block(columns)).astype(np.int64, copy=False)))
+
+
+def predict_proba(scorer: Scorer, columns: list[pa.Array]) -> pa.Array:
+    """Return the probability of each label as a MAP from its text."""
+    offsets, places, probabilities = _flat_probabilities(scorer, columns)
+    assert scorer.classes is not None
+    texts = pa.array([label_text(label) for label in scorer.classes])
+    return pa.MapArray.from_arrays(offsets, texts.take(places), probabilities)
+
+
+def probabilities_of(scorer: Scorer, columns: list[pa.Array]) -> pa.Array:
+    """Return the probability of each label as a list of ``{label, prob}`` in the order of the classes."""
+    offsets, places, probabilities = _flat_probabilities(scorer, columns)
+    assert scorer.classes is not None
+    labels = pa.array(list(scorer.classes)).take(places)
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays([labels, probabilities], ["label", "prob"]))
+
+
+def _flat_probabilities(scorer: Scorer, columns: list[pa.Array]) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """Return the probabilities of all rows and classes, row by row: offsets of the rows, class numbers, values."""
+    if scorer.classes is None or not scorer.has("predict_proba"):
+        kind = type(scorer.model).__name__
+        raise InvalidData(f"model {scorer.name!r} is a {kind}, which has no probabilities: use predict")
+    values = scorer.method("predict_proba")(scorer.block(columns))
+    n_rows, n_classes = values.shape
+    offsets = pa.array(np.arange(0, n_rows * n_classes + 1, n_classes, dtype=np.int32))
+    places = pa.array(np.tile(np.arange(n_classes), n_rows))
+    return offsets, places, pa.array(np.ascontiguousarray(values).ravel())
+
+
+def train_function(functions: Functions) -> Callable[..., Any]:
+    """Return ``train_model(name, query, options)``: it trains, saves, and returns what CREATE MODEL returns."""
+    type_ = pa.struct(
+        [
+            ("model", pa.string()),
+            ("version", pa.int32()),
+            ("rows", pa.int64()),
+            ("seconds", pa.float64()),
+            ("metrics", pa.map_(pa.string(), pa.float64())),
+        ]
+    )
+
+    def train_model(*arguments: pa.ChunkedArray) -> pa.Array:
+        if len(arguments) != 3:
+            raise InvalidParameter(
+                "expected train_model('name', 'SELECT …', {'model_type': 'linear_reg', 'input_label_cols': ['label']})"
+            )
+        rows = zip(*(argument.to_pylist() for argument in arguments), strict=True)
+        return pa.array([train_row(functions.cursor(), *row) for row in rows], type=type_)
+
+    return train_model
+
+
+def train_row(con: Any, name: str, query: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Train one model on a cursor of its own, and return the row of the result."""
+    from dbml.registry.training import TrainingOrder, train
+
+    if not isinstance(options, dict):
+        raise InvalidParameter(f"train_model: options must be a STRUCT such as {{'model_type': …}}; got {options!r}")
+    done = train(
+        con, con.sql(query), TrainingOrder(name, query, {key.lower(): value for key, value in options.items()})
+    )
+    metrics = list(done.metrics.items())
+    return {"model": name, "version": done.version, "rows": done.n_rows, "seconds": done.seconds, "metrics": metrics}

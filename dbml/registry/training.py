@@ -1,0 +1,167 @@
+"""From a model statement and the relation of its query to a saved version."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from dbml.errors import DbmlError, InvalidParameter, RegistryError, UnknownName, listing, nearest
+from dbml.estimators.base import Estimator
+from dbml.estimators.discovery import from_options
+from dbml.passes.progress import listening
+from dbml.registry.evaluation import evaluate
+from dbml.registry.split import SPLIT_OPTIONS, Split, split_rows
+from dbml.registry.store import Provenance, model_exists, save_model
+from dbml.registry.training_log import training_log
+
+# Options about the data; all others are the estimator's.
+_LABELS = "input_label_cols"
+_WEIGHT = "sample_weight_col"
+_ENCODING = ("max_levels", "min_level_rows", "exclude")
+DATA_OPTIONS = ("model_type", _LABELS, _WEIGHT, *_ENCODING, *SPLIT_OPTIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOrder:
+    """What a statement asks for.
+
+    Attributes
+    ----------
+    name : str
+        Name of the model.
+    query : str
+        Query of the training rows, byte for byte.
+    options : dict
+        Options by name in lower case.
+    replace : bool
+        False: a model of this name is an error.
+    """
+
+    name: str
+    query: str
+    options: dict[str, Any] = field(default_factory=dict)
+    replace: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What came of it."""
+
+    version: int
+    n_rows: int | None
+    n_passes: int
+    seconds: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An order made ready: estimator, rows and columns."""
+
+    estimator: Estimator
+    label: str | None
+    weight: str | None
+    split: Split
+    encoding: dict[str, Any]
+
+
+def prepare_job(order: TrainingOrder, relation: Any) -> Job:
+    """Return the estimator with its hyperparameters, and the rows it learns from.
+
+    Raises
+    ------
+    UnknownName
+        No such model type, option or column.
+    InvalidParameter
+        A value that an option does not allow.
+    """
+    who = f"model {order.name!r}"
+    options = dict(order.options)
+    model_type = options.pop("model_type", None)
+    if not isinstance(model_type, str):
+        raise InvalidParameter(f"{who}: OPTIONS (model_type = '…') must name the type of the model; got {model_type!r}")
+    data_options = {name: options.pop(name) for name in DATA_OPTIONS if name in options}
+    estimator = _estimator(who, model_type, options)
+    label = _label(who, data_options.get(_LABELS), estimator, relation.columns)
+    weight = _column(who, _WEIGHT, data_options.get(_WEIGHT), relation.columns)
+    encoding = {name: data_options[name] for name in _ENCODING if name in data_options}
+    split = split_rows(who, relation, {name: data_options[name] for name in SPLIT_OPTIONS if name in data_options})
+    if split.column is not None and label is not None and split.column.casefold() == label.casefold():
+        raise InvalidParameter(f"{who}: data_split_col must not be the label column {label!r}")
+    return Job(estimator, label, weight, split, encoding)
+
+
+def train(con: duckdb.DuckDBPyConnection, relation: Any, order: TrainingOrder) -> Trained:
+    """Train on the rows of a relation of `con`, evaluate on those held out, and save; nothing is saved if it fails.
+
+    Raises
+    ------
+    RegistryError
+        The name is taken and `order.replace` is False.
+    DbmlError
+        See `prepare_job`, `Estimator.fit` and `save_model`.
+    """
+    began = time.perf_counter()
+    if not order.replace and model_exists(con, order.name):
+        raise RegistryError(
+            f"there is a model {order.name!r} already: CREATE OR REPLACE MODEL makes a new version of it, "
+            "IF NOT EXISTS leaves it as it is"
+        )
+    job = prepare_job(order, relation)
+    with training_log(con, order.name, job.estimator, order.query) as log:
+        with listening(*([] if log is None else [log])):
+            job.estimator.fit(job.split.training, job.label, sample_weight=job.weight, options=job.encoding)
+        metrics = {} if job.split.evaluation is None else evaluate(job.estimator, job.split.evaluation)
+        n_rows = max((done.rows for done in job.estimator.plan_.passes), default=None)
+        provenance = Provenance(order.options, order.query, metrics, n_rows, None if log is None else log.run_id)
+        saved = save_model(con, order.name, job.estimator, replace=order.replace, provenance=provenance)
+        if log is not None:
+            log.finish("succeeded", saved.version, n_rows)
+    seconds = time.perf_counter() - began
+    return Trained(saved.version, n_rows, len(job.estimator.plan_.passes), seconds, metrics)
+
+
+def _estimator(who: str, model_type: str, options: dict[str, Any]) -> Estimator:
+    try:
+        return from_options(model_type, options)
+    except UnknownName as error:
+        unknown = next((name for name in options if f"no option {name!r}" in str(error)), None)
+        close = nearest(unknown, DATA_OPTIONS) if unknown else ""
+        if close and "did you mean" not in str(error):
+            raise UnknownName(f"{who}: no option {unknown!r}{close} ({error})") from error
+        raise UnknownName(f"{who}: {error}") from error
+    except DbmlError as error:
+        raise type(error)(f"{who}: {error}") from error
+
+
+def _label(who: str, given: Any, estimator: Estimator, columns: list[str]) -> str | None:
+    if estimator.task == "none":
+        if given is not None:
+            raise InvalidParameter(f"{who}: {type(estimator).__name__} has no label; leave out {_LABELS}")
+        return None
+    names = [given] if isinstance(given, str) else ["label"] if given is None else list(given)
+    if len(names) != 1:
+        raise InvalidParameter(f"{who}: {_LABELS} must name one column; got {names!r}")
+    folded = {column.casefold(): column for column in columns}
+    found = folded.get(str(names[0]).casefold())
+    if found is None:
+        hint = (
+            f"; name the label with OPTIONS ({_LABELS} = ['…'])" if given is None else nearest(str(names[0]), columns)
+        )
+        raise UnknownName(f"{who}: the query has no column {names[0]!r}{hint} (columns: {listing(columns, 40)})")
+    return found
+
+
+def _column(who: str, option: str, name: Any, columns: list[str]) -> str | None:
+    if name is None:
+        return None
+    folded = {column.casefold(): column for column in columns}
+    if str(name).casefold() not in folded:
+        raise UnknownName(
+            f"{who}: {option} = {name!r} is no column of the query{nearest(str(name), columns)} "
+            f"(columns: {listing(columns, 40)})"
+        )
+    return folded[str(name).casefold()]
