@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from dbml_kernels.linear_predictor import predictor_add, predictor_add_sparse, transposed_add, transposed_add_sparse
+from dbml_kernels.linear_predictor import (
+    predictor_add,
+    predictor_add_sparse,
+    squares_add,
+    transposed_add,
+    transposed_add_sparse,
+)
 
 from dbml.passes.block import Block, Floats
 
@@ -33,4 +39,16 @@ def transposed(block: Block, r: Floats, n_terms: int) -> Floats:
         transposed_add(flat(block.X), n, d, r, out)
     if block.sparse is not None:
         transposed_add_sparse(*block.sparse, r, out)
+    return out
+
+
+def squared_transposed(block: Block, r: Floats, n_terms: int) -> Floats:
+    """Return ``[X S]^2' r``, squares entry by entry, for the rows of a block; r (n,), result (n_terms,)."""
+    n, d = block.X.shape
+    out = np.zeros(n_terms)
+    if d:
+        squares_add(flat(block.X), n, d, r, out)
+    if block.sparse is not None:
+        indptr, indices, values = block.sparse
+        transposed_add_sparse(indptr, indices, values * values, r, out)
     return out

@@ -6,22 +6,15 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
-from dbml_kernels.folds import folds_assign
 from dbml_kernels.gram import SLICE, gram_add, gram_add_rows
 from dbml_kernels.gram_sparse import gram_sparse_add
 
 from dbml.estimators.design import flat
+from dbml.estimators.folds import Folds
 from dbml.passes.block import Block, Floats
 from dbml.passes.step import State
 
 _scratch = threading.local()
-
-
-def fold_of_rows(block: Block, n_folds: int, seed: int) -> np.ndarray:
-    """Return the fold of each row of a block, from the position of the row and the seed alone; shape (n,)."""
-    folds = np.empty(block.n_rows, np.int64)
-    folds_assign(block.start, n_folds, seed, folds)
-    return folds
 
 
 class GramStep:
@@ -37,16 +30,17 @@ class GramStep:
     ----------
     n_terms : int
         Terms of the design.
-    n_folds, seed : int
-        Folds by hash of the row's position.
+    folds : Folds, optional
+        Rows of different folds go to different matrices.
     """
 
     # Sums are added in another order, and moved to another shift.
     tolerance = 1e-9
     chained = False
 
-    def __init__(self, n_terms: int, n_folds: int = 1, seed: int = 0) -> None:
-        self.n_terms, self.n_folds, self.seed = n_terms, n_folds, seed
+    def __init__(self, n_terms: int, folds: Folds | None = None) -> None:
+        self.n_terms, self.folds = n_terms, folds
+        self.n_folds = folds.n_folds if folds else 1
 
     def start(self) -> State:
         """Return the state of no rows."""
@@ -66,11 +60,11 @@ class GramStep:
             state["shift"][0] = target.mean()
         y = target - state["shift"][0]
         used = np.arange(block.n_rows) if block.weight is None else np.flatnonzero(block.weight)
-        if self.n_folds == 1:
+        if self.folds is None:
             self._add(state["gram"][0], block, y, used)
             state["count"][0] += len(used)
             return
-        folds = fold_of_rows(block, self.n_folds, self.seed)[used]
+        folds = self.folds.of(block)[used]
         for fold in range(self.n_folds):
             chosen = used[folds == fold]
             self._add(state["gram"][fold], block, y, chosen)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from dbml_sql.forms import LinearForm
 
+from dbml.errors import InvalidParameter
+from dbml.estimators.conjugate_gradient import solve_passes
 from dbml.estimators.design import times
+from dbml.estimators.quadratic import Solved, choose_solver, solve_gram, solve_rows
 from dbml.estimators.regressor import Regressor
 from dbml.passes.block import Block, Floats
+from dbml.passes.data import Data
 from dbml.passes.schema import Schema
 
 
@@ -34,7 +40,7 @@ class LinearRegressor(Regressor):
     intercept_: float
     centred_intercept_: float
 
-    def _linear(self, schema: Schema, coef: Floats, centred_intercept: float, fit_intercept: bool) -> dict[str, object]:
+    def _linear(self, schema: Schema, coef: Floats, centred_intercept: float, fit_intercept: bool) -> dict[str, Any]:
         """Return the fitted attributes of coefficients over centred terms; without an intercept, `intercept_` is 0."""
         intercept = raw_intercept(schema, coef, centred_intercept) if fit_intercept else 0.0
         return {"coef_": coef, "intercept_": float(intercept), "centred_intercept_": float(centred_intercept)}
@@ -46,3 +52,35 @@ class LinearRegressor(Regressor):
         """Return the model as a form that SQL can score."""
         self._check_fitted()
         return LinearForm((tuple(self.coef_.tolist()),), (self.centred_intercept_,), "identity")
+
+
+class QuadraticRegressor(LinearRegressor):
+    """Base of least squares without or with an l2 penalty."""
+
+    fit_intercept: bool
+    positive: bool
+    solver: str
+    tol: float
+
+    def _check_params(self) -> None:
+        if self.positive and self.solver not in ("auto", "cholesky"):
+            name = type(self).__name__
+            raise InvalidParameter(f"{name}: positive=True needs solver 'auto' or 'cholesky'; got {self.solver!r}")
+
+    def _solve(self, data: Data, alpha: float, max_iter: int | None) -> Solved:
+        """Choose a solver, run it and set the attributes that all of them have."""
+        self.solver_ = choose_solver(data, self.solver, self.positive)
+        intercepted = self.fit_intercept
+
+        def report(number: int, coef: Floats, intercept: float, residual: float) -> None:
+            self._iteration(number, residual=residual)
+            self._keep(**self._linear(data.schema, coef, intercept, intercepted))
+
+        if self.solver_ == "cholesky":
+            solved = solve_gram(data, alpha, intercepted, self.positive)
+        elif self.solver_ == "svd":
+            solved = solve_rows(data, alpha, intercepted)
+        else:
+            solved = solve_passes(data, alpha, intercepted, self.tol, max_iter, type(self).__name__, report)
+        vars(self).update(self._linear(data.schema, solved.coef, solved.centred_intercept, intercepted))
+        return solved

@@ -74,3 +74,14 @@ def transposed_add_sparse(indptr, indices, values, r, out):
         residual = r[i]
         for e in range(indptr[i], indptr[i + 1]):
             out[indices[e]] += values[e] * residual
+
+
+@kernel
+def squares_add(x, n, d, r, out):
+    """``out[j] += sum_i r_i x_ij^2``; x (n * d,), r (n,), out (>= d,)."""
+    for j in range(d):
+        column = x[j * n : (j + 1) * n]
+        total = 0.0
+        for i in range(n):
+            total += r[i] * column[i] * column[i]
+        out[j] += total

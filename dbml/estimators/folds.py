@@ -1,0 +1,91 @@
+"""Folds of cross-validation: by a hash of the row's position, or as given; one pass serves all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from dbml_kernels.folds import folds_assign
+
+from dbml.errors import InvalidData, InvalidParameter
+from dbml.passes.block import Block
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Which fold a row belongs to.
+
+    Attributes
+    ----------
+    n_folds : int
+        Number of folds.
+    seed : int
+        Rows are hashed by position and seed: the same folds for any block size, order or number of threads.
+    assigned : ndarray of shape (n_rows,), int64, or None
+        The fold of every row by position, instead of the hash.
+    """
+
+    n_folds: int
+    seed: int = 0
+    assigned: np.ndarray | None = None
+
+    def of(self, block: Block) -> np.ndarray:
+        """Return the fold of each row of a block, shape (n,)."""
+        if self.assigned is None:
+            folds = np.empty(block.n_rows, np.int64)
+            folds_assign(block.start, self.n_folds, self.seed, folds)
+            return folds
+        stop = block.start + block.n_rows
+        if stop > len(self.assigned):
+            raise InvalidData(f"cv must have a fold for every row; it has {len(self.assigned):,}, there are more rows")
+        return self.assigned[block.start : stop]
+
+
+@dataclass(frozen=True)
+class Held:
+    """One fold that is held out of a training."""
+
+    folds: Folds
+    fold: int
+
+    def used(self, block: Block) -> np.ndarray:
+        """Return whether each row of a block is trained on, shape (n,)."""
+        return self.folds.of(block) != self.fold
+
+
+def folds_of(cv: Any, seed: int, owner: str) -> Folds:
+    """Return the folds that a parameter `cv` asks for.
+
+    Parameters
+    ----------
+    cv : int, or sequence of (train, test) pairs of row positions
+        A number of folds by hash; or splits whose test parts hold every row once and whose train parts are the rest.
+    seed : int
+        Seed of the hash.
+    owner : str
+        Whom messages name.
+    """
+    if isinstance(cv, (int, np.integer)):
+        return Folds(int(cv), seed)
+    return Folds(len(cv), seed, _assigned([(np.asarray(a), np.asarray(b)) for a, b in cv], owner))
+
+
+def _assigned(splits: Sequence[tuple[np.ndarray, np.ndarray]], owner: str) -> np.ndarray:
+    n_rows = sum(len(test) for _, test in splits)
+    folds = np.full(n_rows, -1, np.int64)
+    for fold, (_, test) in enumerate(splits):
+        if len(test) and not 0 <= test.min() <= test.max() < n_rows:
+            break
+        folds[test] = fold
+    whole = len(splits) >= 2 and (folds >= 0).all()
+    others = all(
+        len(train) == n_rows - len(test) and not (folds[train] == f).any() for f, (train, test) in enumerate(splits)
+    )
+    if not whole or not others:
+        raise InvalidParameter(
+            f"{owner}: cv must be a number of folds >= 2, or at least two (train, test) pairs whose test rows hold "
+            "every row once and whose train rows are all others"
+        )
+    return folds

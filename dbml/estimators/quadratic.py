@@ -1,0 +1,132 @@
+"""Least squares with an l2 penalty, by whichever reading of the rows fits: Gram matrix, rows in memory, or passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+from dbml.errors import ExhaustedMemory
+from dbml.estimators.design import times, transposed
+from dbml.estimators.gram_step import GramStep, Moments
+from dbml.estimators.least_squares import condition, minimum_norm, not_negative, ridge
+from dbml.estimators.moment_steps import ResidualStep
+from dbml.passes.block import Floats
+from dbml.passes.data import Data
+from dbml.passes.memory import memory_budget
+
+# A Gram matrix of doubles loses this much: beyond, one more pass refines the solution.
+ILL_CONDITIONED = 1e8
+# Terms beyond which factoring the Gram matrix costs more than passes of conjugate gradients.
+WIDEST_GRAM = 4_000
+# Rows up to which their products with each other are solved instead.
+MOST_ROWS = 3_000
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Coefficients over centred terms, the intercept there, the rank of the design and the passes of an iteration."""
+
+    coef: Floats
+    centred_intercept: float
+    rank: int | None = None
+    n_iter: int | None = None
+
+
+def gram_fits(data: Data, n_folds: int = 1) -> bool:
+    """Whether the states of a `GramStep` fit in the memory of a pass: one per block in flight, about 8 of them."""
+    m = data.schema.encoding.n_terms + 2
+    return 8 * 8 * n_folds * m * m <= max(memory_budget().blocks, 1 << 24)
+
+
+def require_gram(data: Data, n_folds: int = 1) -> None:
+    """Raise `ExhaustedMemory` where the states of a `GramStep` do not fit."""
+    if not gram_fits(data, n_folds):
+        p = data.schema.encoding.n_terms
+        raise ExhaustedMemory(
+            f"the Gram matrix of {p:,} terms takes {8 * n_folds * (p + 2) ** 2:,} bytes per block in flight, more than "
+            "memory_limit leaves; raise memory_limit, pool levels with max_levels, or choose another solver"
+        )
+
+
+def choose_solver(data: Data, asked: str, positive: bool = False) -> str:
+    """Return ``cholesky``, ``svd`` or ``sparse_cg`` and write the choice with its reason into the plan."""
+    p, statistics = data.schema.encoding.n_terms, data.statistics
+    rows = statistics.n_rows
+    if asked != "auto":
+        choice, reason = asked, "as asked for"
+    elif positive:
+        choice, reason = "cholesky", "coefficients that are not negative are found from the Gram matrix"
+    elif statistics.exact_rows and rows <= min(p, MOST_ROWS) and p > 200:
+        choice, reason = "svd", f"{rows:,} rows of {p:,} terms: fewer rows than terms, they are solved in memory"
+    elif p <= WIDEST_GRAM and gram_fits(data):
+        choice, reason = "cholesky", f"{p:,} terms: one pass for their Gram matrix ({8 * (p + 2) ** 2:,} bytes)"
+    else:
+        choice, reason = "sparse_cg", f"{p:,} terms: a Gram matrix would cost more than passes of conjugate gradients"
+    if choice == "cholesky":
+        require_gram(data)
+    data.plan = data.plan.decide("solver", choice, reason)
+    return choice
+
+
+def solve_gram(data: Data, alpha: float, fit_intercept: bool, positive: bool) -> Solved:
+    """Solve from one pass for the Gram matrix; a second one refines it where terms are nearly collinear."""
+    encoding = data.schema.encoding
+    centre = np.array(encoding.centre())
+    (state,) = data.fold(GramStep(encoding.n_terms), purpose="gram")
+    moments = Moments.of(state)
+    used = moments if fit_intercept else moments.about_zero(centre)
+    rank = None
+    if positive:
+        coef = not_negative(used.gram, used.xy, alpha)
+    elif alpha > 0.0:
+        coef = ridge(used.gram, used.xy, alpha)
+    else:
+        coef, rank = minimum_norm(used.gram, used.xy)
+        if condition(used.gram) > ILL_CONDITIONED:
+            data.plan = data.plan.decide(
+                "refinement", "one more pass", "terms are nearly collinear: residuals restore the digits a square loses"
+            )
+            intercept = moments.centred_intercept(coef, centre, fit_intercept)
+            (state,) = data.fold(ResidualStep(coef, intercept), purpose="refinement")
+            residual = state["sums"][1]
+            gradient = state["gradient"] + (-residual * moments.x_mean if fit_intercept else residual * centre)
+            coef = coef + minimum_norm(used.gram, gradient)[0]
+    return Solved(coef, moments.centred_intercept(coef, centre, fit_intercept), rank)
+
+
+def solve_rows(data: Data, alpha: float, fit_intercept: bool) -> Solved:
+    """Solve with all rows in memory, from their products with each other: ``w = X' (X X' + alpha)^+ y``."""
+    encoding = data.schema.encoding
+    centre = np.array(encoding.centre())
+    block = data.sample(max(data.statistics.n_rows, 1), seed=0)
+    assert block.y is not None
+    root = np.ones(block.n_rows) if block.weight is None else np.sqrt(block.weight)
+    products = block.X @ block.X.T
+    if block.sparse is not None:
+        from scipy.sparse import csr_array
+
+        indptr, indices, values = block.sparse
+        sparse = csr_array((values, indices, indptr), shape=(block.n_rows, encoding.n_terms))
+        products += (sparse @ sparse.T).toarray()
+    if fit_intercept:
+        weight = root**2 / (root @ root)
+        y_mean, row_mean = float(weight @ block.y), products @ weight
+        products += weight @ row_mean - row_mean[:, None] - row_mean
+        x_mean = transposed(block, weight, encoding.n_terms)
+    else:
+        at_centre = times(block, centre)
+        products += at_centre[:, None] + at_centre + centre @ centre
+        y_mean, x_mean = 0.0, -centre
+    products *= root[:, None] * root
+    values, vectors = linalg.eigh(products)
+    kept = values > np.finfo(float).eps * block.n_rows * max(values[-1], 0.0)
+    basis, shifted = vectors[:, kept], values[kept] + alpha
+    target = root * (block.y - y_mean)
+    dual = basis @ ((basis.T @ target) / shifted)
+    dual += basis @ ((basis.T @ (target - products @ dual - alpha * dual)) / shifted)
+    dual *= root
+    coef = transposed(block, dual, encoding.n_terms) - x_mean * dual.sum()
+    intercept = y_mean - float(x_mean @ coef) if fit_intercept else float(centre @ coef)
+    return Solved(coef, intercept, int(kept.sum()))
