@@ -45,14 +45,15 @@ class Folds:
 
 @dataclass(frozen=True)
 class Held:
-    """One fold that is held out of a training."""
+    """One fold that is held out; a step reads the other rows, or with `inside` those of the fold."""
 
     folds: Folds
     fold: int
+    inside: bool = False
 
     def used(self, block: Block) -> np.ndarray:
-        """Return whether each row of a block is trained on, shape (n,)."""
-        return self.folds.of(block) != self.fold
+        """Return whether each row of a block is read, shape (n,)."""
+        return (self.folds.of(block) == self.fold) == self.inside
 
 
 def folds_of(cv: Any, seed: int, owner: str) -> Folds:
