@@ -18,6 +18,13 @@ from dbml.registry.functions import register, unregister
 
 _JUPYSQL = "sql.connection.connection"
 
+# What reads the result of `execute`. The one of a model statement is handed to DuckDB when it is asked for: left
+# unread there, it would keep the connection from other work, as no CREATE TABLE does.
+_READING = frozenset(
+    "fetchone fetchmany fetchall fetchnumpy fetchdf fetch_df fetch_df_chunk fetch_arrow_table fetch_record_batch df pl "
+    "arrow to_arrow_table to_arrow_reader torch tf description rowcount".split()
+)
+
 
 class Connection:
     """A DuckDB connection that also understands models.
@@ -42,10 +49,14 @@ class Connection:
         self._owns = owns
         self._memory_limit = memory_limit
         self._registers = registers
+        self._unread: tuple[str, list[Any]] | None = None
         if registers:
             register(connection)
 
     def __getattr__(self, name: str) -> Any:
+        if name in _READING and self._unread is not None:
+            unread, self._unread = self._unread, None
+            self.duckdb.execute(*unread)
         return getattr(self.duckdb, name)
 
     def __repr__(self) -> str:
@@ -153,6 +164,7 @@ class Connection:
 
     def _relation(self, frame: FrameType, query: Any, alias: str, params: Any) -> Any:
         relation = None
+        self._unread = None
         for piece in prepare(self.duckdb, query):
             if not piece.is_last:
                 self._execute(piece, None, frame)
@@ -163,6 +175,10 @@ class Connection:
 
     def _execute(self, piece: Prepared, parameters: Any, frame: FrameType) -> None:
         text, values = self._for_duckdb(piece, parameters, frame)
+        self._unread = None
+        if piece.statement is not None:
+            self._unread = text, values
+            return
         in_frame(frame, self.duckdb.execute, text, *([] if values is None else [values]))
 
     def _for_duckdb(self, piece: Prepared, parameters: Any, frame: FrameType) -> tuple[Any, Any]:
