@@ -190,7 +190,7 @@ class _Rewriter:
         if proba and not model.probabilities:
             self.fail(f"{model.name} is a model without probabilities: use predict", index)
         arguments, options = ranges[1:], ""
-        if arguments and self._is(arguments[-1][0], "{"):
+        if len(arguments) > 1 and self._is(arguments[-1][0], "{"):
             threshold = self.options(arguments.pop(), model, ("threshold",) if not proba else ()).get("threshold")
             options = "" if threshold is None else threshold
         columns = self._columns(arguments, model, index)
@@ -231,7 +231,11 @@ class _Rewriter:
         )
         if names and len(tokens) % 2:
             return self.text[tokens[0].start : tokens[-1].end]
-        return f"({self.emit(start, end)})" if len(model.columns) != 1 else None
+        if len(model.columns) == 1 or tokens[0].kind in ("number", "string", "parameter"):
+            return None
+        if any(token.text == "?" for token in tokens):
+            self.fail("parameters in a row must be numbered: $1, $2, …", start)
+        return f"({self.emit(start, end)})"
 
     def _names_a_table(self, tokens: list[Token], column: str) -> bool:
         """Whether one name stands for a row where it could be the model's only column: some FROM or AS made it."""

@@ -22,9 +22,10 @@ _FOLD_LINKS = ("logistic", "softmax", "one_vs_rest", "log")
 _FOLD_LIMIT = 1e4
 
 # Lists of levels are searched one by one, but once per distinct value where the column is a dictionary. Longer ones are
-# joined: a correlated subquery over VALUES becomes a hash join. The names of its columns cannot be a user's.
+# joined: a correlated subquery over VALUES becomes a hash join.
 _LIST_LEVELS = 20
 _MAP_LEVELS = 16
+LOOK_UP_COLUMNS = ("dbml level", "dbml weight")
 
 
 def linear_predictors(form: LinearForm, encoding: Encoding, column: Column = identifier) -> list[str]:
