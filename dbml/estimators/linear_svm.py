@@ -27,7 +27,8 @@ from dbml.params import Boolean, Integer, Options, Real, Rule
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
 
-_WIDTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)  # of a corner, in units of the margin (of the spread of y)
+# Of a corner, in units of the margin (of the spread of y). The first spans every row where all coefficients are 0.
+_WIDTHS = (4.0, 1.5, 0.5, 0.15, 0.05, 0.015, 0.005)
 
 
 def svm_penalty(C: float, penalty: str, fit_intercept: bool, intercept_scaling: float) -> Penalty:
@@ -77,7 +78,7 @@ class LinearSVC(LinearClassifier):
     -----
     Newton's method on the rows inside the margin: a sample, then a few passes over all rows, n p^2 / 2 each for p dense
     terms, shared by all classes (L-BFGS beyond 1,000 terms). "hinge" has a corner, which is rounded over ever smaller
-    widths down to 0.003 margins: the objective is then at most 0.0004 a row above the least. A missing value takes the
+    widths down to 0.005 margins: the objective is then at most 0.0007 a row above the least. A missing value takes the
     mean of its column, and a flag term marks it. Unlike in scikit-learn there is no ``dual``: memory does not grow with
     the rows.
 
@@ -197,7 +198,7 @@ class LinearSVR(LinearRegressor):
 
     Notes
     -----
-    Solved as `LinearSVC` is; the corners of "epsilon_insensitive" are rounded over widths down to 0.003 times the
+    Solved as `LinearSVC` is; the corners of "epsilon_insensitive" are rounded over widths down to 0.005 times the
     spread of the target.
 
     Examples
