@@ -9,6 +9,7 @@ import duckdb
 
 from dbml.errors import DbmlWarning, RegistryError
 from dbml.registry.migrations import migrate, schema_number
+from dbml.registry.reading import first_row
 
 SESSION = "dbml_session"
 
@@ -42,7 +43,7 @@ class Place:
 
 def current_place(con: duckdb.DuckDBPyConnection) -> Place:
     """Return the registry of the connection's current database, whether it exists yet or not."""
-    row = con.execute("SELECT current_database()").fetchone()
+    row = first_row(con.execute("SELECT current_database()"))
     assert row is not None
     return Place(row[0])
 
@@ -86,9 +87,9 @@ def writable_place(con: duckdb.DuckDBPyConnection) -> Place:
 
 
 def _is_read_only(con: duckdb.DuckDBPyConnection, database: str) -> bool:
-    row = con.execute("SELECT readonly FROM duckdb_databases() WHERE database_name = ?", [database]).fetchone()
+    row = first_row(con.execute("SELECT readonly FROM duckdb_databases() WHERE database_name = ?", [database]))
     return bool(row and row[0])
 
 
 def _attached(con: duckdb.DuckDBPyConnection) -> bool:
-    return con.execute("SELECT 1 FROM duckdb_databases() WHERE database_name = ?", [SESSION]).fetchone() is not None
+    return first_row(con.execute("SELECT 1 FROM duckdb_databases() WHERE database_name = ?", [SESSION])) is not None

@@ -19,6 +19,7 @@ import duckdb
 
 from dbml.errors import DbmlWarning, RegistryError
 from dbml.registry.database import current_place
+from dbml.registry.reading import first_row
 
 # The functions of one database are shared by all connections to it in this process. The one that registered them
 # must stay open, and DuckDB does not hold the Python functions: they are kept here for the life of the process.
@@ -141,7 +142,7 @@ def register(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
 def _ours(con: duckdb.DuckDBPyConnection) -> bool:
     """Whether the function `predict` of a database was made by dbml, through another connection."""
     query = "SELECT return_type, varargs FROM duckdb_functions() WHERE function_name = 'predict_label'"
-    return con.execute(query).fetchone() is not None
+    return first_row(con.execute(query)) is not None
 
 
 def unregister(con: duckdb.DuckDBPyConnection) -> None:

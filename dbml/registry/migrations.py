@@ -9,6 +9,7 @@ import duckdb
 from dbml_sql.catalogue import Migration, migrations
 
 from dbml.errors import RegistryError, listing
+from dbml.registry.reading import first_row
 
 _CREATED = re.compile(r"^CREATE\s+(?:TABLE|VIEW)\s+ml\.(\w+)", re.IGNORECASE | re.MULTILINE)
 _MARK = "Changes of this schema that were applied to this database"
@@ -22,11 +23,13 @@ def schema_number(con: duckdb.DuckDBPyConnection, database: str) -> int:
     RegistryError
         A newer dbml made the schema.
     """
-    found = con.execute(
-        "SELECT comment FROM duckdb_tables() "
-        "WHERE database_name = ? AND schema_name = 'ml' AND table_name = 'migrations'",
-        [database],
-    ).fetchone()
+    found = first_row(
+        con.execute(
+            "SELECT comment FROM duckdb_tables() "
+            "WHERE database_name = ? AND schema_name = 'ml' AND table_name = 'migrations'",
+            [database],
+        )
+    )
     if found is None or found[0] != _MARK:
         return 0
     quoted = '"' + database.replace('"', '""') + '"'

@@ -14,6 +14,7 @@ import duckdb
 from dbml.errors import UnknownName
 from dbml.estimators.base import Estimator
 from dbml.registry.freshness import change_number
+from dbml.registry.reading import first_row
 from dbml.registry.store import load_version
 from dbml.registry.versions import Version, find_version
 
@@ -67,7 +68,7 @@ class ModelCache(Generic[T]):
         change, now = change_number(), time.monotonic()
         found = find_version(con, reference)
         query = f"SELECT checksum FROM {found.place.schema}.model_versions WHERE model_id = ? AND version = ?"
-        row = con.execute(query, [found.model_id, found.version]).fetchone()
+        row = first_row(con.execute(query, [found.model_id, found.version]))
         if row is None:
             raise UnknownName(f"{found} was dropped by another connection")
         key = (found, row[0])

@@ -26,6 +26,7 @@ from dbml.registry.content import (
 from dbml.registry.database import Place, writable_place
 from dbml.registry.freshness import registry_changed
 from dbml.registry.macros import native_reason, replace_macros
+from dbml.registry.reading import first_row
 from dbml.registry.rows import insert_rows
 from dbml.registry.transaction import transact
 from dbml.registry.versions import Version, check_name, find_version
@@ -139,11 +140,13 @@ def read_state(con: duckdb.DuckDBPyConnection, found: Version) -> ModelState:
     """Return the stored state of a version, after checking format and checksums."""
     schema, keys = found.place.schema, [found.model_id, found.version]
     columns = ", ".join(CONTENT_COLUMNS)
-    row = con.execute(
-        f"SELECT format, dbml_version, checksum, {columns} FROM {schema}.model_versions "
-        "WHERE model_id = ? AND version = ?",
-        keys,
-    ).fetchone()
+    row = first_row(
+        con.execute(
+            f"SELECT format, dbml_version, checksum, {columns} FROM {schema}.model_versions "
+            "WHERE model_id = ? AND version = ?",
+            keys,
+        )
+    )
     if row is None:
         raise UnknownName(f"{found} was dropped by another connection")
     format, saved_by, checksum, *values = row
@@ -177,10 +180,12 @@ def model_exists(con: duckdb.DuckDBPyConnection, name: str) -> bool:
 
 def _next_version(con: duckdb.DuckDBPyConnection, place: Place, name: str, replace: bool) -> Version:
     """Return a version that did not exist yet and make it the current one."""
-    row = con.execute(
-        f"SELECT model_id, name, last_version + 1 FROM {place.schema}.registered_models WHERE lower(name) = lower(?)",
-        [name],
-    ).fetchone()
+    row = first_row(
+        con.execute(
+            f"SELECT model_id, name, last_version + 1 FROM {place.schema}.registered_models WHERE lower(name) = lower(?)",
+            [name],
+        )
+    )
     if row is None:
         query = f"SELECT coalesce(max(model_id), 0) + 1 FROM {place.schema}.registered_models"
         model_id = con.execute(query).fetchall()[0][0]

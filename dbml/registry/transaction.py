@@ -9,6 +9,7 @@ from typing import TypeVar
 import duckdb
 
 from dbml.errors import RegistryError
+from dbml.registry.reading import first_row
 
 T = TypeVar("T")
 
@@ -19,7 +20,7 @@ _CONFLICTS = ("conflict on", "write-write conflict", "primary key or unique cons
 def in_transaction(con: duckdb.DuckDBPyConnection) -> bool:
     """Whether the connection has an open transaction: the number of the transaction then stays the same."""
     query = "SELECT txid_current()"
-    return con.execute(query).fetchone() == con.execute(query).fetchone()
+    return first_row(con.execute(query)) == first_row(con.execute(query))
 
 
 def transact(con: duckdb.DuckDBPyConnection, what: str, work: Callable[[], T]) -> T:

@@ -12,6 +12,7 @@ from dbml_sql.statements import ModelReference, parse_reference
 
 from dbml.errors import InvalidParameter, RegistryError, UnknownName, listing, nearest
 from dbml.registry.database import Place, places
+from dbml.registry.reading import first_row
 
 _NO_MODELS = """SELECT NULL::VARCHAR AS name, NULL::INTEGER AS version, NULL::VARCHAR AS type, NULL::VARCHAR AS task,
 NULL::VARCHAR AS target, NULL::VARCHAR[] AS features, NULL::VARCHAR AS params, NULL::MAP(VARCHAR, DOUBLE) AS metrics,
@@ -92,11 +93,13 @@ def find_version(con: duckdb.DuckDBPyConnection, reference: str | ModelReference
     """
     wanted = read_reference(reference)
     for place in places(con):
-        row = con.execute(
-            f"SELECT model_id, name, current_version FROM {place.schema}.registered_models "
-            "WHERE lower(name) = lower(?)",
-            [wanted.name],
-        ).fetchone()
+        row = first_row(
+            con.execute(
+                f"SELECT model_id, name, current_version FROM {place.schema}.registered_models "
+                "WHERE lower(name) = lower(?)",
+                [wanted.name],
+            )
+        )
         if row is not None:
             current = Version(place, *row)
             if wanted.version is not None:
@@ -158,10 +161,12 @@ def _delete_alias(con: duckdb.DuckDBPyConnection, of: Version, alias: str) -> No
 def rename_row(con: duckdb.DuckDBPyConnection, found: Version, name: str) -> Version:
     """Give a model another name. Runs in the caller's transaction."""
     check_name(name)
-    taken = con.execute(
-        f"SELECT name FROM {found.place.schema}.registered_models WHERE lower(name) = lower(?) AND model_id <> ?",
-        [name, found.model_id],
-    ).fetchone()
+    taken = first_row(
+        con.execute(
+            f"SELECT name FROM {found.place.schema}.registered_models WHERE lower(name) = lower(?) AND model_id <> ?",
+            [name, found.model_id],
+        )
+    )
     if taken is not None:
         raise RegistryError(f"model {found.name!r} cannot be renamed: there is a model {taken[0]!r} already")
     con.execute(
