@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ import pyarrow as pa
 from dbml.errors import InvalidParameter, listing
 from dbml.estimators.base import Estimator
 from dbml.passes.block import Block
-from dbml.passes.engine import Workspace
 from dbml.registry.missing import missing_column
 
 
@@ -35,7 +33,6 @@ class Scorer:
         self.classes = None if model.schema_.target is None else model.schema_.target.classes
         self._encoder = ArrowEncoder(model.schema_.encoding)
         self._folded = [column.casefold() for column in self.columns]
-        self._workspaces = threading.local()
 
     def columns_of(self, arguments: Sequence[pa.ChunkedArray]) -> list[pa.Array]:
         """Return the input columns from the arguments of a function: a row by its alias, or the columns in order."""
@@ -65,10 +62,7 @@ class Scorer:
 
     def block(self, columns: Sequence[pa.Array]) -> Block:
         """Return the encoded rows; they are valid until this thread encodes again."""
-        workspace = getattr(self._workspaces, "workspace", None)
-        if workspace is None:
-            workspace = self._workspaces.workspace = Workspace()
-        return self._encoder.encode(columns, workspace)
+        return self._encoder.encode(columns)
 
     def method(self, name: str) -> Callable[[Block], np.ndarray]:
         """Return how a method of the model computes a block."""
