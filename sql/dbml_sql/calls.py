@@ -247,7 +247,7 @@ class _Rewriter:
         for before, token in zip(self.found, self.found[1:], strict=False):
             if token.kind in ("word", "quoted") and token.name.casefold() == name:
                 makes = before.is_word("FROM", "JOIN", "UPDATE") or before.kind in ("word", "quoted")
-                if (makes and not before.is_word(*_BEFORE_A_COLUMN)) or before.is_operator(")"):
+                if (makes and before.text.upper() not in _BEFORE_A_COLUMN) or before.is_operator(")"):
                     return True
         return False
 
@@ -316,7 +316,9 @@ class _Rewriter:
             )
 
 
-_BEFORE_A_COLUMN = ("SELECT", "WHERE", "AND", "OR", "NOT", "BY", "ON", "WHEN", "THEN", "ELSE", "CASE", "HAVING", "IN")
+_BEFORE_A_COLUMN = frozenset(
+    "SELECT WHERE AND OR NOT BY ON WHEN THEN ELSE CASE HAVING IN IS LIKE BETWEEN DISTINCT LAMBDA SET RETURNING".split()
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dbml_sql.features import Encoding
 from dbml_sql.forms import LinearForm
 from dbml_sql.linear import LOOK_UP_COLUMNS, linear_predictors
 from dbml_sql.score import Scores, Target, linear_scores
+from dbml_sql.statements import RESERVED_PREFIX
 
 DEFAULT_THRESHOLD = "5e-1"
 
@@ -18,8 +19,9 @@ def check_name(name: str) -> str:
     """Return the name of a model, or raise `SqlError` for one that no model can have."""
     if not name or "@" in name:
         raise SqlError(f"a model's name must not be empty or hold @ (it separates a version); got {name!r}")
-    if name.casefold().startswith("proba_"):
-        raise SqlError(f"a model's name must not start with proba_: its macro would be another model's; got {name!r}")
+    if name.casefold().startswith(RESERVED_PREFIX):
+        reason = f"must not start with {RESERVED_PREFIX}: its macro would be another model's"
+        raise SqlError(f"a model's name {reason}; got {name!r}")
     return name
 
 

@@ -20,6 +20,9 @@ from typing import Any
 from dbml_sql.literals import read_options
 from dbml_sql.tokens import Cursor, Token
 
+# ml.predict_proba_late gives the probabilities of late: it cannot be the predictions of proba_late.
+RESERVED_PREFIX = "proba_"
+
 _OURS = re.compile(r"\bmodels?\b", re.IGNORECASE)
 
 
@@ -152,7 +155,7 @@ def _read_create(cursor: Cursor) -> CreateModel | None:
     if_not_exists = cursor.accept("IF", "NOT", "EXISTS")
     if or_replace and if_not_exists:
         cursor.fail("OR REPLACE and IF NOT EXISTS exclude each other")
-    name = read_name(cursor)
+    name = _read_new_name(cursor)
     options: dict[str, Any] = {}
     if cursor.peek().is_word("TRANSFORM"):
         cursor.fail("TRANSFORM (…) is not supported yet: write its expressions into the SELECT after AS")
@@ -209,7 +212,7 @@ def _read_alter(cursor: Cursor) -> Statement | None:
     name = read_name(cursor)
     statement: Statement
     if cursor.accept("RENAME", "TO"):
-        statement = RenameModel(name, read_name(cursor), if_exists)
+        statement = RenameModel(name, _read_new_name(cursor), if_exists)
     elif cursor.accept("SET", "ALIAS"):
         alias = _read_alias(cursor)
         statement = SetAlias(name, alias, _read_version(cursor), if_exists)
@@ -258,6 +261,14 @@ def read_name(cursor: Cursor) -> str:
     if "@" in token.name or (cursor.peek().is_operator("@") and cursor.peek().start == token.end):
         cursor.fail("expected a name without @version or @alias", token)
     return token.name
+
+
+def _read_new_name(cursor: Cursor) -> str:
+    token = cursor.peek()
+    name = read_name(cursor)
+    if name.casefold().startswith(RESERVED_PREFIX):
+        cursor.fail(f"a model's name must not start with {RESERVED_PREFIX}: its macro would be another model's", token)
+    return name
 
 
 def read_reference(cursor: Cursor) -> ModelReference:
