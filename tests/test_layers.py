@@ -35,7 +35,7 @@ ALLOWED_OUTSIDE = {
     "dbml.params": set(),
     "dbml.passes": {"numpy"},
     "dbml.estimators": {"numpy", "scipy", "sklearn"},
-    "dbml.engine": {"numpy"},
+    "dbml.engine": {"numpy", "rich"},
 }
 KERNELS_STANDARD = {"__future__", "math", "threading", "contextlib", "collections", "typing"}
 PACKAGES = {"dbml": ROOT / "dbml", "dbml_sql": ROOT / "sql/dbml_sql", "dbml_kernels": ROOT / "kernels/dbml_kernels"}
@@ -79,7 +79,9 @@ def test_imports_go_down(module):
     for line, name in imports(module):
         if name.partition(".")[0] not in PACKAGES or layer(name) == layer(module):
             continue
-        assert layer(name) is not None, f"{module}:{line} imports {name}: only the top may import the whole package"
+        if name == "dbml":
+            assert own > HEIGHT["dbml.connection"], f"{module}:{line} imports the whole package, which is above it"
+            continue
         assert HEIGHT[layer(name)] < own, f"{module}:{line} imports {name}, which is not below {layer(module)}"
 
 
@@ -94,10 +96,25 @@ def test_outside_imports_of_the_lower_layers(module):
         assert top in standard, f"{module}:{line} imports {top}; {layer(module)} may import {sorted(allowed)}"
 
 
+def uses_of_duckdb(module: str) -> set[str]:
+    """Return what a module takes from the DuckDB client besides types in annotations."""
+    tree = ast.parse(MODULES[module].read_text())
+    annotations = [getattr(n, field, None) for n in ast.walk(tree) for field in ("annotation", "returns")]
+    typed = {id(inner) for annotation in annotations if annotation is not None for inner in ast.walk(annotation)}
+    taken = (n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and id(n) not in typed)
+    return {n.attr for n in taken if isinstance(n.value, ast.Name) and n.value.id == "duckdb"}
+
+
 def test_few_files_talk_to_the_duckdb_client():
-    users = [m for m in MODULES if any(name.partition(".")[0] == "duckdb" for _, name in imports(m))]
-    assert {layer(m) for m in users} <= {"dbml.data", "dbml.registry", "dbml.connection", "dbml.cli", "dbml.demo"}
-    assert len(users) <= 14, f"DuckDB's client API changes: keep it in few files, not {users}"
+    """Its API changed in 2.0 and will again: errors may be caught in some more places, connections opened in three."""
+    users = {module: found for module in MODULES if (found := uses_of_duckdb(module))}
+    assert {layer(m) for m in users} <= {"dbml.data", "dbml.registry", "dbml.connection", "dbml.cli"}
+    assert len(users) <= 10, users
+    assert {m for m, found in users.items() if "connect" in found} <= {
+        "dbml.connection",
+        "dbml.data.duck",
+        "dbml.cli.doctor",
+    }
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -1,5 +1,6 @@
 """The README's blocks run in order, and print what it shows."""
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -7,6 +8,7 @@ import pytest
 from doc_runner import Reader, assert_same, blocks
 
 from dbml.demo.tables import make_flights
+from dbml.estimators.discovery import estimators
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,6 +36,14 @@ def test_the_readme_shows_a_sentence_a_session_and_two_commands_first():
     assert text.startswith("# dbml\n\n")
 
 
+def test_the_table_of_models_names_every_estimator():
+    rows = (ROOT / "README.md").read_text().partition("## Models")[2].partition("##")[0]
+    assert set(estimators()) == set(re.findall(r"`([A-Z]\w+)`", rows))
+    for name, estimator in estimators().items():
+        for model_type in estimator.model_types:
+            assert f"`{name}` (`{model_type}`)" in rows
+
+
 def test_every_link_leads_somewhere():
     for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for target in path.read_text().split("](")[1:]:
@@ -43,7 +53,7 @@ def test_every_link_leads_somewhere():
 
 def test_the_runner_notices_a_wrong_number_and_a_missing_line():
     assert_same("risk 0.524\n", "risk 0.5249  \n".replace("9", ""), "here")
-    with pytest.raises(AssertionError, match="shows 0.524 but prints 0.600"):
+    with pytest.raises(AssertionError, match=r"shows 0\.524 but prints 0\.600"):
         assert_same("risk 0.524", "risk 0.600", "here")
     with pytest.raises(AssertionError, match="but prints"):
         assert_same("one\ntwo", "one", "here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -66,7 +67,8 @@ def run(arguments: list[str] | None = None) -> int:
         click.echo("dbml: interrupted", err=True)
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output went away (`| head`): nobody is left to tell
+        # The reader of our output went away (`| head`): nobody is left to tell. What is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except Exception as error:
         if not _is_input_error(error):

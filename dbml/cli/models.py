@@ -10,7 +10,7 @@ import click
 
 from dbml.cli.database import db_option, existing_database, json_option, opened, with_options
 
-_LISTED = ("name", "version", "type", "target", "n_rows", "metrics", "aliases", "created_at")
+_LISTED = ("name", "version", "aliases", "type", "target", "n_rows", "created_at")
 _SHOWN_WEIGHTS = 20
 
 
@@ -46,7 +46,7 @@ def models(db: Path | None, as_json: bool) -> None:
       dbml models --db flights.duckdb
       dbml models --json | jq '.[].name'
     """
-    from dbml.cli.output import echo_json, echo_table, records, shown
+    from dbml.cli.output import echo_json, echo_table, records
 
     database = existing_database(db)
     with opened(database, read_only=True) as con:
@@ -59,7 +59,6 @@ def models(db: Path | None, as_json: bool) -> None:
         return
     rows = []
     for model in found:
-        model["metrics"] = ", ".join(f"{k} {shown(v)}" for k, v in (model["metrics"] or {}).items())
         model["created_at"] = f"{model['created_at']:%Y-%m-%d %H:%M}"
         rows.append([model[column] for column in _LISTED])
     echo_table(_LISTED, rows)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
+
+_PIPED_WIDTH = 120
 
 
 def plain(value: Any) -> Any:
@@ -26,6 +32,15 @@ def plain(value: Any) -> Any:
 def echo_json(value: Any) -> None:
     """Print a value as JSON."""
     click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def echo_csv(relation: Any) -> None:
+    """Print the rows of a relation as DuckDB's CSV, by way of a temporary file (reopening stdout would truncate it)."""
+    with tempfile.TemporaryDirectory(prefix="dbml-") as folder:
+        path = Path(folder) / "rows.csv"
+        relation.write_csv(str(path))
+        with path.open(encoding="utf-8", newline="") as rows:
+            shutil.copyfileobj(rows, sys.stdout)
 
 
 def records(relation: Any) -> list[dict[str, Any]]:
@@ -62,4 +77,7 @@ def echo_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
         table.add_column(name, justify="right" if numbers and rows else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(shown, row))
-    Console(highlight=False, soft_wrap=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _PIPED_WIDTH)
+    console.print(table)

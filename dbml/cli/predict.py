@@ -37,7 +37,7 @@ def predict(model: str, data: str, output: Path | None, db: Path | None, as_json
       dbml predict late@champion "SELECT * FROM flights WHERE month = 12" --db flights.duckdb > december.csv
     """
     from dbml.cli.models import find, reference
-    from dbml.cli.output import echo_json, records
+    from dbml.cli.output import echo_csv, echo_json, records
 
     if output is not None and output.suffix not in (".parquet", ".csv"):
         raise click.BadParameter(f"must end in .parquet or .csv, got {output.name!r}", param_hint="--output")
@@ -54,6 +54,6 @@ def predict(model: str, data: str, output: Path | None, db: Path | None, as_json
         elif sys.stdout.isatty():
             scored.show(max_rows=_SHOWN_ROWS)
         else:
-            scored.write_csv("/dev/stdout")
+            echo_csv(scored)
     if output is not None:
         click.echo(f"wrote {output}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -32,7 +33,7 @@ class Printer:
 
     def run(self, con: Any, statement: str) -> None:
         """Run one statement and print its rows."""
-        from dbml.cli.output import echo_json, records
+        from dbml.cli.output import echo_csv, echo_json, records
 
         started = time.perf_counter()
         result = con.sql(statement)
@@ -40,9 +41,9 @@ class Printer:
             if self.form == "json":
                 echo_json(records(result))
             elif self.form == "csv":
-                result.write_csv("/dev/stdout")
+                echo_csv(result)
             else:
-                width = click.get_terminal_size()[0] if sys.stdout.isatty() else 120
+                width = shutil.get_terminal_size((120, 40)).columns
                 result.show(max_width=width, max_rows=_SHOWN_ROWS)
         if self.timer:
             click.echo(f"{time.perf_counter() - started:.3f} s")

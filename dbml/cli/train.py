@@ -74,8 +74,8 @@ def train(
     from dbml.choice import choose, create_model
 
     given = dict(map(parse_option, option))
-    database = db or default_database(data)
     rows, name = source(data), name or target
+    database = db or default_database(data)
     with opened(database) as con:
         choice = choose(con, rows, target, exclude)
         given = {"model_type": choice.model_type if model_type == "auto" else model_type, **given}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from rich import box
@@ -35,7 +36,7 @@ class Stage:
 
     def say(self, text: str) -> None:
         """Print a sentence or two."""
-        self.console.print(Padding(Text.from_markup(text), (0, 0, 0, _INDENT)))
+        self.console.print(Padding(Text.from_markup(text), (0, 0, 0, _INDENT), expand=False))
 
     def show(self, statement: str) -> None:
         """Print a statement as it is typed."""
@@ -43,7 +44,7 @@ class Stage:
             textwrap.dedent(statement).strip(), "sql", theme="ansi_dark", background_color="default", word_wrap=True
         )
         self.console.print()
-        self.console.print(Padding(code, (0, 0, 0, _INDENT)))
+        self.console.print(Padding(code, (0, 0, 0, _INDENT), expand=False))
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -52,7 +53,7 @@ class Stage:
         yield
         seconds = time.perf_counter() - started
         self.steps.append((step, seconds))
-        self.console.print(Padding(Text(f"{seconds:.2f} s", "green"), (0, 0, 0, _INDENT)))
+        self.console.print(Padding(Text(f"{step}: {seconds:.2f} s", "green"), (0, 0, 0, _INDENT), expand=False))
 
     def run(self, con: Any, step: str, statement: str, rows: int = 12) -> list[tuple[Any, ...]]:
         """Show a statement, run it, print its result and its time; return the rows."""
@@ -71,28 +72,35 @@ class Stage:
             right = bool(rows) and all(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in rows)
             shown.add_column(name, justify="right" if right else "left", overflow="fold")
         for row in rows:
-            shown.add_row(*map(cell, row))
-        self.console.print(Padding(shown, (0, 0, 0, _INDENT)))
+            shown.add_row(*(Text(cell(value)) for value in row))
+        self.console.print(Padding(shown, (0, 0, 0, _INDENT), expand=False))
         if left_out > 0:
             self.say(f"[dim]… {left_out} more[/dim]")
 
     def plan(self, text: str) -> None:
         """Print a plan as it is."""
-        self.console.print(Padding(Text(text.rstrip()), (0, 0, 0, _INDENT)))
+        self.console.print(Padding(Text(text.rstrip()), (0, 0, 0, _INDENT), expand=False))
 
     def steps_table(self) -> None:
         """Print how long each step took."""
-        self.table(["step", "seconds"], [(step, f"{seconds:.2f}") for step, seconds in self.steps])
+        total = ("all of it", sum(seconds for _, seconds in self.steps))
+        self.table(["step", "seconds"], [(step, round(seconds, 2)) for step, seconds in (*self.steps, total)])
 
 
 def cell(value: Any) -> str:
     """Return a value as a person reads it."""
-    formats: dict[type, Callable[[Any], str]] = {
-        type(None): lambda _: "NULL",
-        bool: lambda v: str(v).lower(),
-        float: lambda v: f"{v:.3f}" if abs(v) < 1000 else f"{v:,.0f}",
-        int: lambda v: f"{v:,}",
-        list: lambda v: ", ".join(map(cell, v)),
-        dict: lambda v: ", ".join(f"{key} {cell(item)}" for key, item in v.items()),
-    }
-    return formats.get(type(value), str)(value)
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, list):
+        return ", ".join(map(cell, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {cell(item)}" for key, item in value.items())
+    return str(value)

@@ -7,7 +7,7 @@ from typing import Any
 from dbml.errors import DbmlError
 
 # Risk of a late flight, as log odds: the truth that a model is asked to find again.
-_CARRIERS = {"Aurora": -0.7, "Borealis": -0.2, "Condor": 0.1, "Delphin": 0.4, "Estrella": 0.9}
+_CARRIERS = {"Aurora": -0.7, "Borealis": -0.2, "Condor": 0.2, "Delphin": 0.4, "Estrella": 0.9}
 _AIRPORTS = "BCN BER CDG CPH DUB FCO FRA HEL LHR LIS MAD MUC OSL PRG VIE WAW".split()
 _CROWDED = {"CDG": 0.5, "FRA": 0.4, "LHR": 0.7, "LIS": 0.3}
 
@@ -34,6 +34,12 @@ def load_tumours(con: Any) -> int:
     con.execute("CREATE TABLE tumours AS FROM tumours_read")
     con.unregister("tumours_read")
     return len(bunch.data)
+
+
+def carrier_odds() -> dict[str, float]:
+    """Return the log odds of a late flight by carrier that the flights are made with, less their mean."""
+    mean = sum(_CARRIERS.values()) / len(_CARRIERS)
+    return {carrier: round(odds - mean, 2) for carrier, odds in _CARRIERS.items()}
 
 
 def flights_query(first: int, n_rows: int) -> str:

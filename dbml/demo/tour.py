@@ -8,7 +8,7 @@ import dbml
 from dbml.connection import Connection
 from dbml.demo.plain_client import score_with_plain_duckdb
 from dbml.demo.stage import Stage
-from dbml.demo.tables import load_tumours, make_flights
+from dbml.demo.tables import carrier_odds, load_tumours, make_flights
 
 _TRAIN_TUMOURS = """
 CREATE MODEL diagnosis
@@ -28,9 +28,19 @@ SELECT carrier, count(*) AS flights, avg(late::INTEGER) AS happened,
        avg(predict_proba('late', f)['true']) AS predicted
 FROM new_flights f GROUP BY ALL ORDER BY predicted DESC"""
 _EVALUATE_FLIGHTS = "FROM ML.EVALUATE(MODEL late, TABLE new_flights)"
-_FEATURES = "FROM ML.FEATURE_INFO(MODEL late)"
-_WEIGHTS = "FROM ML.WEIGHTS(MODEL late) ORDER BY abs(weight) DESC LIMIT 8"
-_PLAIN = "SELECT late, ml.predict_late(COLUMNS(*)) FROM new_flights"
+_FEATURES = """
+SELECT input, coalesce(part, '') AS part, type, kind, missing, dimension AS terms
+FROM ML.FEATURE_INFO(MODEL late)"""
+_WEIGHTS = """
+SELECT w.category AS carrier, round(w.weight - avg(w.weight) OVER (), 2) AS learned
+FROM (SELECT unnest(category_weights) AS w
+      FROM ML.WEIGHTS(MODEL late) WHERE processed_input = 'carrier')
+WHERE w.category IS NOT NULL ORDER BY learned"""
+_PLAIN = """
+SELECT origin, count(*) AS flights, avg(late::INTEGER) AS happened,
+       avg(ml.predict_proba_late(carrier, origin, dest, flight_date, departure,
+                                 distance, wind, full_plane, fare)['true']) AS risk
+FROM new_flights GROUP BY ALL ORDER BY risk DESC LIMIT 5"""
 
 
 def tour(stage: Stage, database: Path, n_rows: int) -> None:
@@ -59,7 +69,7 @@ def _flights(stage: Stage, con: Connection, n_rows: int) -> None:
     with stage.timed("make the flights"):
         make_flights(con, n_rows)
         stage.say("Made in SQL from a known risk; a fifth as many others are kept to score.")
-    stage.run(con, "look at the table", "FROM flights LIMIT 4")
+    stage.run(con, "look at the table", "SELECT * EXCLUDE (flight_id, dest, distance) FROM flights LIMIT 4")
     stage.say("What training will read, and how:")
     stage.show("EXPLAIN " + _TRAIN_FLIGHTS.strip())
     with stage.timed("plan the training"):
@@ -67,7 +77,9 @@ def _flights(stage: Stage, con: Connection, n_rows: int) -> None:
     stage.run(con, "train on the flights", _TRAIN_FLIGHTS)
     stage.say("What each column became, NULLs and rare values included:")
     stage.run(con, "show the features", _FEATURES, rows=16)
-    stage.run(con, "show the largest weights", _WEIGHTS)
+    truth = ", ".join(f"{carrier} {odds:+.2f}" for carrier, odds in carrier_odds().items())
+    stage.say(f"What it learned of the carriers, as log odds. The flights were made with {truth}.")
+    stage.run(con, "show the weights of the carriers", _WEIGHTS)
     stage.say("The risk of each carrier, on flights the model has not seen:")
     stage.run(con, "score in SQL, by carrier", _RISK)
     stage.run(con, "evaluate on new flights", _EVALUATE_FLIGHTS)
@@ -75,11 +87,7 @@ def _flights(stage: Stage, con: Connection, n_rows: int) -> None:
 
 def _plain_client(stage: Stage, database: Path) -> None:
     stage.heading("3  The model is in the file: another process, DuckDB alone, no dbml")
-    query = (
-        "SELECT origin, count(*) AS flights, avg(late::INTEGER) AS happened, avg((predicted_late)::INTEGER) AS predicted\n"
-        "FROM ml.predict_late(new_flights) GROUP BY ALL ORDER BY happened DESC LIMIT 5"
-    )
-    stage.show(query)
+    stage.show(_PLAIN)
     with stage.timed("score with plain DuckDB"):
-        answer = score_with_plain_duckdb(database, query)
+        answer = score_with_plain_duckdb(database, _PLAIN)
         stage.table(answer["columns"], answer["rows"])

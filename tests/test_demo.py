@@ -1,0 +1,92 @@
+"""`dbml demo`: the tour, a file of one's own, and the table that is made."""
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from dbml.cli import OK, USAGE_ERROR, USER_ERROR, run
+from dbml.demo.tables import carrier_odds, make_flights
+
+FLIGHTS = Path(__file__).parent.parent / "../shared/data/nyc_flights_100k.parquet"
+
+
+@pytest.fixture
+def toured(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["demo", "--rows", "20000", "--keep", "kept.duckdb"]) == OK
+    return capsys.readouterr().out
+
+
+def test_the_tour_trains_scores_evaluates_and_says_what_is_next(toured):
+    for words in ("CREATE MODEL diagnosis", "EXPLAIN CREATE MODEL late", "roc_auc", "Estrella", "no dbml", "dbml sql"):
+        assert words in toured, words
+    assert all(len(line) <= 100 for line in toured.splitlines())
+
+
+def test_the_tour_keeps_its_database_when_asked(toured):
+    with duckdb.connect("kept.duckdb", read_only=True) as plain:
+        names = [name for (name,) in plain.sql("SELECT name FROM ml.models ORDER BY name").fetchall()]
+        happened, risk = plain.sql("""
+            SELECT avg(late::INTEGER), avg(ml.predict_proba_late(
+                     carrier, origin, dest, flight_date, departure, distance, wind, full_plane, fare)['true'])
+            FROM new_flights WHERE carrier = 'Estrella'""").fetchone()
+    assert names == ["diagnosis", "late"]
+    assert risk == pytest.approx(happened, abs=0.05)
+
+
+def test_a_database_that_exists_is_not_touched(toured, capsys):
+    before = Path("kept.duckdb").stat().st_mtime_ns
+    assert run(["demo", "--keep", "kept.duckdb"]) == USAGE_ERROR
+    assert "kept.duckdb exists" in capsys.readouterr().err
+    assert Path("kept.duckdb").stat().st_mtime_ns == before
+
+
+def test_a_file_of_ones_own_with_an_odd_name(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with duckdb.connect() as con:
+        con.execute("""
+            COPY (SELECT i AS id, 40 + i % 97 AS "living area", ['north', 'o''hare'][1 + i % 2] AS "group",
+                         3000.0 * (40 + i % 97) + 9000 * (i % 2) AS "the price"
+                  FROM range(3000) t(i)) TO 'my houses (2).csv'""")
+    assert run(["demo", "my houses (2).csv", "--target", "the price"]) == OK
+    shown = capsys.readouterr().out
+    assert "linear_reg, because the price is a number" in " ".join(shown.split())
+    assert "numbers the rows" in " ".join(shown.split())
+    assert "r2_score" in shown
+    assert list(tmp_path.iterdir()) == [tmp_path / "my houses (2).csv"]
+
+
+@pytest.mark.parametrize("target", ["arr_delay", "carrier"])
+def test_the_flights_of_new_york(target, capsys, tmp_path, monkeypatch):
+    if not FLIGHTS.exists():
+        pytest.skip("the table of New York's flights is not beside the project")
+    assert run(["demo", str(FLIGHTS), "--target", target]) == OK
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "one value in every row" in shown
+    assert ("r2_score" if target == "arr_delay" else "accuracy") in shown
+
+
+def test_demo_of_a_file_needs_its_target(capsys):
+    assert run(["demo", "houses.csv"]) == USAGE_ERROR
+    assert run(["demo", "absent.csv", "--target", "y"]) in (USER_ERROR, USAGE_ERROR)
+    assert "absent.csv" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_flights_are_the_same_every_time_and_hold_what_they_say():
+    with duckdb.connect() as one, duckdb.connect(config={"threads": 1}) as other:
+        for con in (one, other):
+            make_flights(con, 30_000)
+        query = "SELECT bit_xor(hash(flights)), count(*) FROM flights"
+        assert one.sql(query).fetchall() == other.sql(query).fetchall()
+        missing, wind, kinds = one.sql("""
+            SELECT avg((carrier IS NULL)::INTEGER), avg((wind IS NULL)::INTEGER), count(DISTINCT typeof(COLUMNS(*)))
+            FROM flights""").fetchone()[:3]
+        rates = dict(
+            one.sql("SELECT carrier, avg(late::INTEGER) FROM flights WHERE carrier NOT NULL GROUP BY 1").fetchall()
+        )
+    assert 0.01 < missing < 0.03
+    assert 0.03 < wind < 0.07
+    assert kinds >= 1
+    odds = carrier_odds()
+    assert sorted(rates, key=rates.get) == sorted(odds, key=odds.get)
