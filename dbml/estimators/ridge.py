@@ -36,8 +36,8 @@ class Ridge(QuadraticRegressor):
         Coefficient of each term (`terms_` names them).
     intercept_ : float
         Prediction where every term is 0.
-    n_iter_ : int or None
-        Passes of ``sparse_cg``.
+    n_iter_ : int
+        Passes of ``sparse_cg``; 1 for the others.
     solver_ : str
         The solver that was used.
 
@@ -87,4 +87,4 @@ class Ridge(QuadraticRegressor):
 
     def _fit(self, data: Data) -> None:
         solved = self._solve(data, float(self.alpha), self.max_iter)
-        self.n_iter_ = solved.n_iter
+        self.n_iter_ = solved.n_iter or 1
