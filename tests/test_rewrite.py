@@ -10,7 +10,6 @@ from dbml_sql.errors import SqlError
 from dbml_sql.features import Encoding, Feature
 from dbml_sql.forms import LinearForm
 from dbml_sql.macros import create_macros
-from dbml_sql.rows import feature_rows, weight_rows
 from dbml_sql.tokens import split_statements, tokens
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,10 +125,15 @@ ONE_ENCODING = Encoding((Feature("x", "DOUBLE", "number", fill=(10.0,), flag=Tru
 def add(con, model, form, encoding):
     for statement in create_macros(model.name, form, encoding, Label(model.target, model.target_type, model.classes)):
         con.execute(statement)
-    for row in feature_rows(encoding):
-        con.execute(f"INSERT INTO ml.features VALUES (?, ?{', ?' * len(row)})", [model.model_id, model.version, *row])
-    for row in weight_rows(form, encoding):
-        con.execute(f"INSERT INTO ml.weights VALUES (?, ?{', ?' * len(row)})", [model.model_id, model.version, *row])
+    key = [model.model_id, model.version]
+    for position, f in enumerate(encoding.features):
+        learned = [list(f.fill), f.flag, list(f.levels), f.null_level, f.other_level, f.width, f.values, f.first_index]
+        row = [*key, position, f.column, f.type, f.kind, f.part, *learned]
+        con.execute(f"INSERT INTO ml.features VALUES ({', '.join('?' * len(row))})", row)
+
+
+def add_weights(con, model, *rows):
+    con.execute(f"INSERT INTO ml.weights SELECT {model.model_id}, {model.version}, * FROM (VALUES {', '.join(rows)})")
 
 
 def run(con, query, parameters=None):
@@ -184,6 +188,15 @@ def test_a_missing_column_is_named(con):
 
 
 def test_weights(con):
+    levels = ("'level', 'AA', 1.0", "'level', 'BB', -1.0", "'null', NULL, 0.25", "'other', NULL, 0.5")
+    terms = (f"(0, {term + 1}, 1, {level})" for term, level in enumerate(levels))
+    add_weights(con, LATE, "(0, NULL, NULL, 'intercept', NULL, -0.5)", "(0, 0, 0, 'value', NULL, 0.3)", *terms)
+    one = (
+        "(0, 0, 0, 'value', NULL, 2.0)",
+        "(0, 1, 0, 'missing', NULL, 5.0)",
+        "(0, NULL, NULL, 'intercept', NULL, 1.0)",
+    )
+    add_weights(con, ONE, *one)
     found = run(con, "FROM ML.WEIGHTS(MODEL late)")
     carriers = [{"category": c, "weight": w} for c, w in (("AA", 1.0), ("BB", -1.0), (None, 0.25), ("(other)", 0.5))]
     assert found[0] == ("dep_hour", 0.3, None)

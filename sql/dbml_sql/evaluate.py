@@ -35,13 +35,16 @@ FROM s"""
 
 def evaluate_binary(scored: str, target: str, type_: str, classes: tuple[Any, ...], probabilities: bool) -> str:
     """Return the query of ``ML.EVALUATE`` for two classes; the second is the positive one."""
-    auc = _AUC if probabilities else "SELECT CAST(NULL AS DOUBLE) AS roc_auc"
+    auc, loss = "SELECT CAST(NULL AS DOUBLE) AS roc_auc", "CAST(NULL AS DOUBLE)"
+    if probabilities:
+        auc = _AUC
+        loss = f"avg(-ln(least(greatest(CASE WHEN y THEN p ELSE q END, {_EPSILON}), 1e0 - {_EPSILON})))"
     return f"""WITH s AS (
   {_binary_rows(scored, target, type_, classes, probabilities)}
 ), counts AS (
   SELECT count(*) AS n, count(*) FILTER (y) AS positive, count(*) FILTER (predicted) AS retrieved,
     count(*) FILTER (y AND predicted) AS tp, count(*) FILTER (y = predicted) AS correct,
-    avg(-ln(least(greatest(CASE WHEN y THEN p ELSE q END, {_EPSILON}), 1e0 - {_EPSILON}))) AS log_loss
+    {loss} AS log_loss
   FROM s
 ), ranks AS (
   {auc}

@@ -102,7 +102,7 @@ def _weights(call: Call) -> str:
 )
 SELECT processed_input, {label}weight, category_weights FROM (
   SELECT output, term AS place, weight, NULL AS category_weights,
-    input || CASE WHEN kind = 'missing' THEN ' IS NULL' WHEN becomes = 'vector' THEN '[' || level || ']' ELSE '' END
+    input || CASE WHEN kind = 'missing' THEN ' IS NULL' WHEN level IS NOT NULL THEN '[' || level || ']' ELSE '' END
       AS processed_input
   FROM w WHERE kind IN ('value', 'missing')
   UNION ALL BY NAME
