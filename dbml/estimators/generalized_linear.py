@@ -59,6 +59,12 @@ class GeneralizedLinearRegressor(LinearRegressor):
     def _log_link(self) -> bool:
         return True
 
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's tags: the target must not be negative where the loss says so."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = not self._loss().allows(-1.0)
+        return tags
+
     def _fit(self, data: Data) -> None:
         encoding, sample = data.schema.encoding, training_sample(data)
         objective = Objective(

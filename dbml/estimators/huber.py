@@ -10,6 +10,7 @@ import numpy as np
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.estimators.losses import huber
 from dbml.estimators.penalties import Penalty
+from dbml.estimators.solvers.loss_step import weighted_median
 from dbml.estimators.solvers.minimise import training_sample
 from dbml.estimators.solvers.objective import Objective
 from dbml.estimators.solvers.training import Problem, train
@@ -129,9 +130,9 @@ class HuberRegressor(LinearRegressor):
         if self.warm_start and getattr(self, "coef_", np.empty(0)).shape == (objective.n_terms,):
             intercept = self.intercept_ + self.coef_ @ objective.centre
             return objective.theta(self.coef_, np.array([intercept]), self.scale_)
-        y = objective.reading.target(sample)
-        middle = float(np.median(y)) if len(y) else 0.0
-        spread = y - middle * self.fit_intercept
-        scale = _DEVIATIONS * float(np.median(np.abs(spread))) if len(y) else 1.0
-        scale = scale or float(np.sqrt(np.mean(spread**2))) or 1.0
+        y, weight = objective.reading.target(sample), objective.reading.weight(sample)
+        middle = weighted_median(y, weight)
+        spread = np.abs(y - middle * self.fit_intercept)
+        mean_square = float(weight @ spread**2) / max(float(weight.sum()), 1e-300)
+        scale = _DEVIATIONS * weighted_median(spread, weight) or float(np.sqrt(mean_square)) or 1.0
         return objective.theta(np.zeros(objective.n_terms), np.array([middle]), scale)

@@ -19,7 +19,7 @@ from dbml.estimators.losses import (
     squared_epsilon_insensitive,
 )
 from dbml.estimators.penalties import Penalty
-from dbml.estimators.solvers.loss_step import RowReading
+from dbml.estimators.solvers.loss_step import RowReading, weighted_median
 from dbml.estimators.solvers.minimise import training_sample
 from dbml.estimators.solvers.objective import Objective
 from dbml.estimators.solvers.training import Problem, train
@@ -253,9 +253,9 @@ class LinearSVR(LinearRegressor):
         name, encoding = type(self).__name__, data.schema.encoding
         penalty = svm_penalty(self.C, "l2", self.fit_intercept, self.intercept_scaling)
         sample = training_sample(data)
-        y = sample.y
-        assert y is not None
-        middle, spread = float(np.median(y)), float(np.std(y)) or 1.0
+        y, weight = RowReading().target(sample), RowReading().weight(sample)
+        middle = weighted_median(y, weight)
+        spread = float(np.sqrt(weight @ (y - middle) ** 2 / max(float(weight.sum()), 1e-300))) or 1.0
         centre = np.array(encoding.centre())
         stages = [
             [Objective(loss, penalty, encoding.n_terms, centre, self.fit_intercept, owner=name)]

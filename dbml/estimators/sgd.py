@@ -38,7 +38,7 @@ class SGDClassifier(LinearClassifier, SgdEstimator):
         "hinge" is a support vector machine, "log_loss" logistic regression. The last four are those of regression, on
         classes -1 and 1.
     penalty : {"l2", "l1", "elasticnet", None}, default="l2"
-        Penalty on the coefficients. With l1, those of useless terms are exactly 0 where ``average=False``, and near 0 in
+        Penalty on the coefficients. With l1, those of useless terms are exactly 0 where ``average=False``, near 0 in
         averages.
     alpha : float, default=0.0001
         Its strength.

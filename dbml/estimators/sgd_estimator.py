@@ -20,7 +20,7 @@ from dbml.estimators.solvers.descent import (
 from dbml.estimators.solvers.loss_step import RowReading
 from dbml.estimators.solvers.sgd import Coordinates, Schedule, Validation, first_state
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule, check_params
-from dbml.passes.block import Block, Floats
+from dbml.passes.block import Floats
 from dbml.passes.data import Data
 from dbml.passes.schema import Schema
 from dbml.passes.step import State
@@ -135,7 +135,7 @@ class SgdEstimator(Estimator):
         """Return the state to start from and the descent, in the coordinates of the last call if it goes on."""
         encoding, statistics = data.schema.encoding, data.statistics
         k, n_terms = self._outputs(data.schema), encoding.n_terms
-        sample = data.sample(_SAMPLE_ROWS, seed=0)
+        y = data.sample(_SAMPLE_ROWS, seed=0).y if self.task == "regression" else None
         go_on = go_on and getattr(self, "iterate_", np.empty(0)).shape == (2, k, n_terms + 1)
         if go_on:
             offset, inverse = self.coordinates_
@@ -145,8 +145,8 @@ class SgdEstimator(Estimator):
             coordinates = Coordinates.of(
                 statistics.mean, statistics.scale, centre, encoding.n_dense, self.fit_intercept
             )
-        state = self._restored() if go_on else self._first(k, n_terms, sample)
-        schedule = self._schedule(mean_squared_norm(coordinates, statistics), sample)
+        state = self._restored() if go_on else self._first(k, n_terms, y)
+        schedule = self._schedule(mean_squared_norm(coordinates, statistics), y)
         data.plan = data.plan.decide("solver", "sgd", f"learning rates: {self.learning_rate}, standardised terms")
 
         def report(number: int, loss: float, state: State) -> None:
@@ -156,10 +156,10 @@ class SgdEstimator(Estimator):
         descent = Descent(coordinates, schedule, self._reading(data, partial), report, type(self).__name__)
         return state, descent
 
-    def _first(self, k: int, n_terms: int, sample: Block) -> State:
+    def _first(self, k: int, n_terms: int, y: Floats | None) -> State:
         state = first_state(k, n_terms)
-        if self.task == "regression" and self.fit_intercept and sample.y is not None and len(sample.y):
-            state["intercept"][:] = state["average_intercept"][:] = sample.y.mean()
+        if y is not None and len(y) and self.fit_intercept:
+            state["intercept"][:] = state["average_intercept"][:] = y.mean()
         return state
 
     def _restored(self) -> State:
@@ -172,10 +172,8 @@ class SgdEstimator(Estimator):
             "totals": np.concatenate([np.zeros(2), self.progress_]),
         }
 
-    def _schedule(self, squared_norm: float, sample: Block) -> Schedule:
-        spread = 1.0
-        if self.task == "regression" and sample.y is not None and len(sample.y):
-            spread = float(sample.y.std()) or 1.0
+    def _schedule(self, squared_norm: float, y: Floats | None) -> Schedule:
+        spread = float(y.std()) or 1.0 if y is not None and len(y) else 1.0
         base, power = self.eta0, self.power_t
         if self.learning_rate == "auto":
             base, power = default_rates(self.loss, self.epsilon, squared_norm, spread)

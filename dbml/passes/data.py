@@ -36,6 +36,11 @@ class Data(ABC):
     def statistics(self) -> Statistics:
         """Statistics of the terms; computed on first use from the cheapest place that has them."""
 
+    @property
+    def n_rows(self) -> int:
+        """Rows of a full pass where that is known without reading, else -1."""
+        return -1
+
     @abstractmethod
     def fold(self, *steps: Step, order: Order = Sequential(), purpose: str = "") -> tuple[State, ...]:  # noqa: B008
         """Run one pass over all rows and return the final state of each step.

@@ -48,6 +48,16 @@ class RowReading:
         return weight
 
 
+def weighted_median(values: Floats, weight: Floats) -> float:
+    """Return the value half of the weight lies at or below, 0 for none; rows of weight 0 do not count."""
+    used = np.flatnonzero(weight > 0.0)
+    if not len(used):
+        return 0.0
+    order = used[np.argsort(values[used], kind="stable")]
+    running = np.cumsum(weight[order])
+    return float(values[order][np.searchsorted(running, 0.5 * running[-1] * (1.0 - 1e-12))])
+
+
 class LossStep:
     """Sums of loss, gradient and Hessian over the rows, at one vector of coefficients over centred terms.
 

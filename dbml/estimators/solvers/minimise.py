@@ -91,13 +91,15 @@ def minimise(
     ConvergenceWarning
         `max_iter` steps did not reach the tolerance.
     """
-    statistics = data.statistics
     solver = _choose(data, stages[-1], settings.solver)
-    work = _Work(solver, settings, np.maximum(statistics.scale, 1e-300))
-    if statistics.exact_rows and statistics.n_rows == sample.n_rows:
+    scale = np.maximum(data.statistics.scale, 1e-300) if solver == "lbfgs" else None
+    work = _Work(solver, settings, scale)
+    n_rows = data.n_rows if data.n_rows >= 0 else data.statistics.n_rows
+    whole = sample.n_rows == n_rows and (data.n_rows >= 0 or data.statistics.exact_rows)
+    if whole:
         solutions = work.run_stages(HeldRows(sample), stages, [[theta] for theta in starts], solver, settings.report)
     else:
-        guesses = work.from_sample(sample, statistics.n_rows, stages, starts)
+        guesses = work.from_sample(sample, n_rows, stages, starts)
         if solver == "lbfgs" or len(stages) > 1:
             with data.materialise() as kept:
                 solutions = work.run_stages(kept, stages[-_LAST_STAGES:], guesses, solver, settings.report)
@@ -110,15 +112,15 @@ def minimise(
 
 @dataclass(frozen=True)
 class _Work:
-    """A solver with its settings, and the scale of the terms."""
+    """A solver with its settings, and the scale of the terms where it needs one."""
 
     solver: str
     settings: Settings
-    scale: Floats
+    scale: Floats | None
 
     def started(self, objective: Objective, starts: Sequence[Floats], tol: float, max_iter: int) -> Solver:
         """Return the solver of one output, at its start."""
-        if self.solver != "lbfgs":
+        if self.scale is None:
             return newton(starts, tol, max_iter)
         row = np.append(self.scale, [1.0] * objective.fit_intercept)
         scale = np.append(np.tile(row, objective.n_outputs), [1.0] * objective.has_scale)
