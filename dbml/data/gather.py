@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -202,18 +202,29 @@ class GatherValues:
         return out
 
 
-def cut(batches, size: int):
-    """Yield runs of exactly `size` rows (the last may be shorter), as lists of `Rows`, however the batches come."""
+def cut(batches: Iterable[pa.RecordBatch], size: int, ends: Sequence[int] = ()) -> Iterator[list[Rows]]:
+    """Yield runs of exactly `size` rows as lists of `Rows`, however the batches come; a run also ends at `ends`.
+
+    `ends` are ascending numbers of rows from the first one; the last run may be shorter.
+    """
     held: list[Rows] = []
-    room = size
+    position, bounds = 0, iter(ends)
+    end = next(bounds, -1)
+    room = _room(size, position, end)
     for batch in batches:
         first, left = 0, batch.num_rows
         while left:
             n = min(left, room)
             held.append(Rows(batch, first, n))
-            first, left, room = first + n, left - n, room - n
+            first, left, room, position = first + n, left - n, room - n, position + n
             if not room:
                 yield held
-                held, room = [], size
+                if position == end:
+                    end = next(bounds, -1)
+                held, room = [], _room(size, position, end)
     if held:
         yield held
+
+
+def _room(size: int, position: int, end: int) -> int:
+    return size if end < 0 else min(size, end - position)

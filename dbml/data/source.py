@@ -10,7 +10,7 @@ from dbml_sql.encode import both
 from dbml_sql.expressions import identifier, string
 
 from dbml.data import duck
-from dbml.data.base_table import BaseTable, find_base
+from dbml.data.base_table import BaseTable, Extent, find_base, measure
 from dbml.errors import InvalidData, UnknownName, listing, nearest
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Source:
         DuckDB type of each column, in order.
     base : BaseTable or None
         The table whose rows these are one by one, if there is one: it has statistics, and is read by row groups.
+    extent : Extent or None
+        Row numbers of `base`, if it can be read by them.
     filters : tuple of str
         Conditions of ours, as SQL over `columns`.
     """
@@ -42,6 +44,7 @@ class Source:
     relation: duckdb.DuckDBPyRelation
     columns: dict[str, str]
     base: BaseTable | None = None
+    extent: Extent | None = None
     filters: tuple[str, ...] = ()
 
     def select(self, expressions: Sequence[str], ranges: Sequence[tuple[int, int]] | None = None) -> str:
@@ -116,9 +119,10 @@ def open_source(X: Any, con: Any = None) -> Source:
         relation, name = _frame(X)
     columns = duck.columns_of(relation)
     base = find_base(relation) if not name or isinstance(X, str) else None
-    if not name:
+    if not name or name == "the query":
         name = base.name if base is not None else "the query"
-    return Source(name, relation, columns, base)
+    extent = None if base is None else measure(relation, base)
+    return Source(name, relation, columns, base, extent if extent is not None and extent.end >= 0 else None)
 
 
 def _named(text: str, con: Any) -> tuple[duckdb.DuckDBPyRelation, str]:

@@ -14,6 +14,8 @@ from dbml.data.source import Source
 
 _AT_ONCE = 400  # columns aggregated in one query
 _DIGITS = 10
+_SAMPLED_ROWS = 200_000  # of larger tables, means come from a sample
+_SAMPLE_RUNS, _SAMPLE_RUN = 16, 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,11 @@ def number_statistics(source: Source, roles: Sequence[Role], n_rows: int) -> dic
     found: dict[Role, NumberStatistics] = {}
     numbers = [role for role in roles if role.kind == "number"]
     for first in range(0, len(numbers), _AT_ONCE):
-        found |= _aggregate(source, numbers[first : first + _AT_ONCE], n_rows)
+        some = numbers[first : first + _AT_ONCE]
+        clean = clean_columns(source, [role.column for role in some if role.part is None])
+        sure = [role for role in some if role.column in clean and role.part is None]
+        found |= _means(source, sure, n_rows)
+        found |= _aggregate(source, [role for role in some if role not in found])
     for role in roles:
         if role.kind == "vector":
             found[role] = _aggregate_vector(source, role, n_rows)
@@ -51,14 +57,53 @@ def _value(role: Role) -> str:
     return feature_value(Feature(role.column, role.type, role.kind, role.part))
 
 
-def _aggregate(source: Source, roles: Sequence[Role], n_rows: int) -> dict[Role, NumberStatistics]:
-    """One pass: rows with a value, mean, and range of each number."""
+def clean_columns(source: Source, columns: Sequence[str]) -> set[str]:
+    """Return the columns of numbers that surely have no missing value, from zone maps: no row is read.
+
+    DuckDB's ``stats`` gives what its optimizer knows of an expression of a query. A NaN sorts above all numbers, so
+    the greatest value of a DuckDB table shows it; the statistics of a Parquet file leave it out, and are not trusted.
+    """
+    if not columns:
+        return set()
+    asked = []
+    for column in columns:
+        known = f"stats({identifier(column)})"
+        clean = f"NOT CAST({known}.has_null AS BOOLEAN)"
+        if source.columns[column] in FLOATS:
+            bounds = " AND ".join(f"isfinite(CAST({known}.{bound} AS DOUBLE))" for bound in ("min", "max"))
+            clean = f"{clean} AND {bounds}" if source.base is not None else "false"
+        asked.append(clean)
+    rows = source.fetch(f"{source.select(asked)} LIMIT 1")
+    return {column for column, clean in zip(columns, rows[0], strict=True) if clean} if rows else set()
+
+
+def _means(source: Source, roles: Sequence[Role], n_rows: int) -> dict[Role, NumberStatistics]:
+    """Return the means of columns without missing values: of a sample spread over a large table, else of all rows."""
+    if not roles:
+        return {}
+    asked = [f"avg({_value(role)})" for role in roles]
+    if source.extent is None or source.extent.end <= _SAMPLED_ROWS or n_rows <= _SAMPLED_ROWS:
+        row = source.fetch(source.select([f"CAST({mean} AS DOUBLE)" for mean in asked]))[0]
+    else:
+        step = source.extent.end // _SAMPLE_RUNS
+        runs = [(start, start + _SAMPLE_RUN) for start in range(0, source.extent.end - _SAMPLE_RUN, step)]
+        sample = source.select([_value(role) for role in roles], runs)
+        listed = ", ".join(f"CAST(avg(c{number}) AS DOUBLE)" for number in range(len(roles)))
+        row = source.fetch(f"SELECT {listed} FROM ({sample})")[0]
+    return {role: NumberStatistics((steady(mean),), False) for role, mean in zip(roles, row, strict=True)}
+
+
+def _aggregate(source: Source, roles: Sequence[Role]) -> dict[Role, NumberStatistics]:
+    """One pass: rows with a value, mean, and for dates whether there is more than one, of each column."""
+    if not roles:
+        return {}
     asked = ["count(*)"]
     for role in roles:
         value = _value(role)
         # Integers cannot be NaN, and their sums are exact.
         kept = value if role.type in INTEGERS else f"CASE WHEN NOT {missing(value)} THEN {value} END"
-        asked += [f"count({kept})", f"CAST(avg({kept}) AS DOUBLE)", f"(min({kept}) IS NOT DISTINCT FROM max({kept}))"]
+        constant = f"(min({kept}) IS NOT DISTINCT FROM max({kept}))" if role.part is not None else "false"
+        asked += [f"count({kept})", f"CAST(avg({kept}) AS DOUBLE)", constant]
     row = source.fetch(source.select(asked))[0]
     found = {}
     for number, role in enumerate(roles):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from dbml.data.array_input import check_target, check_weight, encode_target
 from dbml.data.chunked import Chunk, ChunkedData, Workspace, rows_per_block
 from dbml.data.columns import EncodingOptions, assign_roles, is_number
 from dbml.data.gather import ExportedBatch, Gather, GatherValues, Rows, cut
+from dbml.data.geometry import compare_runs, is_exact, merged_ranges, partitions_of
 from dbml.data.learning import learn_encoding
 from dbml.data.sampling import copy_rows, join_blocks
 from dbml.data.selection import Selection
@@ -30,6 +32,9 @@ from dbml.passes.schema import Schema, Target, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_RANGES = 16  # runs of rows read by one query
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,11 @@ class TableData(ChunkedData):
     def __init__(self, source: Source, schema: Schema, values: RowValues, n_rows: int = -1) -> None:
         self.source, self.schema, self._row_values, self._n_rows = source, schema, values, n_rows
         encoding = schema.encoding
+        self.partitions = partitions_of(source)
+        aligned = isinstance(values.y, np.ndarray) or isinstance(values.weight, np.ndarray)
+        # Arrays are matched to rows by position, which a row's number is only where no row was deleted or filtered.
+        self._exact = is_exact(source)
+        self.seekable = self.divisible = bool(self.partitions) and (self._exact or not aligned)
         # The columns of the source under the names that the model knows.
         self._types, self._names = matched_types(source, encoding)
         self._scan_columns = scan_columns_of(encoding, self._types, self._names)
@@ -159,18 +169,41 @@ class TableData(ChunkedData):
         return lambda partitions: self._read(scan, size, partitions)
 
     def _read(self, scan: Scan, size: int, partitions: Sequence[Partition] | None) -> Iterator[Chunk]:
-        start = 0
-        batches = scan.batches(None, size)
+        if partitions is None:
+            yield from self._run(scan, size, None)
+            return
+        for first in range(0, len(partitions), _RANGES):
+            yield from self._run(scan, size, partitions[first : first + _RANGES])
+
+    def _run(self, scan: Scan, size: int, partitions: Sequence[Partition] | None) -> Iterator[Chunk]:
+        """Yield the chunks of one query. Rows have a known place only where no row was deleted or filtered."""
+        starts: Iterator[tuple[int, int]] = iter(())
+        ranges, ends, start, left = None, [], 0, -1
+        if partitions is not None:
+            ranges = merged_ranges(partitions)
+            start = -1
+            if self._exact:
+                ends = list(itertools.accumulate(partition.n_rows for partition in partitions))
+                starts = iter([(partition.start, partition.n_rows) for partition in partitions])
+                start, left = next(starts)
+        batches = scan.batches(ranges, size)
         try:
-            for parts in cut(batches, size):
+            for parts in cut(batches, size, ends):
                 n = sum(rows.n for rows in parts)
                 yield TableChunk(scan, parts, start, n)
-                start += n
+                left -= n
+                if left == 0:
+                    start, left = next(starts, (-1, -1))
+                elif start >= 0:
+                    start += n
         finally:
             batches.close()
 
     def clustering(self) -> tuple[bool, str]:
-        return True, "nothing is known about the order of the rows of a query"
+        """Compare runs of rows from all over the table: means that differ more than rows do within a run."""
+        if not self.seekable:
+            return True, "the rows of a query can only be read in order"
+        return compare_runs(self, self.partitions[-1].start + self.partitions[-1].n_rows)
 
     def lookup(self, keys: NDArray, column: str) -> Block:
         """Return the rows whose `column` is one of `keys`."""

@@ -11,6 +11,7 @@ from dbml_sql.features import Feature
 
 from dbml.data.columns import FLOATS, INTEGERS, is_number
 from dbml.data.source import Source
+from dbml.data.statistics import clean_columns
 from dbml.errors import InvalidData, UnsupportedColumn, listing
 from dbml.passes.schema import Target, Task
 
@@ -63,6 +64,10 @@ def _values(source: Source, column: str, column_type: str) -> TargetColumn:
             "Cast it in SQL, or use a classifier"
         )
     value = number(identifier(column))
+    if column in clean_columns(source, [column]):
+        n_rows = source.fetch(source.select(["count(*)"]))[0][0]
+        _refuse_none(source, column, n_rows, 0)
+        return TargetColumn(Target(column, column_type), _number_scan(column, column_type), n_rows)
     bad = f"count(CASE WHEN {missing(value)} THEN 1 END)" if column_type in FLOATS else f"count(*) - count({value})"
     asked = source.select([f"count({value})", f"count(*) - count({value})", bad])
     n_rows, n_null, n_bad = source.fetch(asked)[0]
@@ -72,8 +77,11 @@ def _values(source: Source, column: str, column_type: str) -> TargetColumn:
             f"the target {column!r} must be finite; {n_bad - n_null:,} of {n_rows:,} rows of {source.name} hold NaN or "
             f"infinity. Leave them out: WHERE isfinite({identifier(column)})"
         )
-    feature = Feature(column, column_type, "number")
-    return TargetColumn(Target(column, column_type), scan_column(feature, column_type), n_rows, n_null)
+    return TargetColumn(Target(column, column_type), _number_scan(column, column_type), n_rows, n_null)
+
+
+def _number_scan(column: str, column_type: str) -> ScanColumn:
+    return scan_column(Feature(column, column_type, "number"), column_type)
 
 
 def _refuse_none(source: Source, column: str, n_rows: int, n_null: int) -> None:
