@@ -13,7 +13,22 @@ Kind = Literal["floor", "ours", "peer"]
 IMPORTS: dict[str, tuple[str, ...]] = {
     "floor": ("numpy", "duckdb", "pyarrow"),
     "peer": ("numpy", "scipy.sparse", "duckdb", "pyarrow", "sklearn.linear_model", "sklearn.svm"),
-    "ours": ("numpy", "scipy.sparse", "duckdb", "pyarrow", "sqlglot", "numba", "dbml"),
+    "ours": (
+        "numpy",
+        "scipy.sparse",
+        "duckdb",
+        "pyarrow",
+        "sqlglot",
+        "numba",
+        "numba.typed",
+        "scipy.linalg",
+        "scipy.optimize",
+        "dbml",
+        "dbml.data",
+        "dbml.engine",
+        "dbml.registry",
+        "dbml.connection",
+    ),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 
 import duckdb
@@ -12,12 +11,20 @@ from benchmarks.jobs import Job, Outcome, quoted
 BATCH_ROWS = 16_384
 
 
-@functools.cache
+_opened: dict[str, duckdb.DuckDBPyConnection] = {}
+
+
 def open_database(database: str, memory_limit: str) -> duckdb.DuckDBPyConnection:
     """Return the open connection of a process: read-only, without the progress bar (it prints to stdout)."""
-    con = duckdb.connect(database, read_only=True, config={"memory_limit": memory_limit})
-    con.execute("SET enable_progress_bar = false")
-    return con
+    if database not in _opened:
+        share(database, duckdb.connect(database, read_only=True, config={"memory_limit": memory_limit}))
+    return _opened[database]
+
+
+def share(database: str, con: duckdb.DuckDBPyConnection) -> None:
+    """Let the rest of a process use a connection that is open already (DuckDB opens a file once, in one way)."""
+    con.execute("SET enable_progress_bar = false").fetchall()
+    _opened[database] = con
 
 
 def connection(job: Job) -> duckdb.DuckDBPyConnection:

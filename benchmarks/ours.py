@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.floors import open_database
+from benchmarks.floors import open_database, share
 from benchmarks.jobs import Job, Outcome, quoted
 
 
@@ -24,7 +24,9 @@ def open_dbml(database: str, memory_limit: str) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the note that a read-only file keeps its models in memory
-        return dbml.connect(database, memory_limit=memory_limit, read_only=True)
+        con = dbml.connect(database, memory_limit=memory_limit, read_only=True)
+    share(database, con.duckdb.cursor())
+    return con
 
 
 def fit(job: Job) -> Outcome:
@@ -110,7 +112,7 @@ def train_for_scoring(job: Job) -> Outcome:
 
 @functools.cache
 def _plain_scoring_connection(models: str, database: str, memory_limit: str) -> Any:
-    con = open_database(models, memory_limit)
+    con = open_database(models, memory_limit).cursor()
     con.execute(f"ATTACH '{database}' AS bench (READ_ONLY)")
     return con
 
