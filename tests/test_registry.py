@@ -144,7 +144,7 @@ def test_a_registry_of_a_newer_dbml(raw, tiny):
     raw.execute("INSERT INTO ml.migrations VALUES (99, '0099_future', '9.9', now()::TIMESTAMP)")
     with pytest.raises(RegistryError, match=r"made by dbml 9.9, number 99.*install dbml 9.9 or newer"):
         store.load_model(raw, "late")
-    with pytest.raises(RegistryError, match="made by dbml 9.9"):
+    with pytest.raises(RegistryError, match=r"made by dbml 9\.9"):
         store.save_model(raw, "late", tiny)
 
 
@@ -157,7 +157,7 @@ def test_an_estimator_that_this_dbml_does_not_have(raw, tiny):
 
 def test_what_is_not_plain_data_cannot_be_saved(raw, tiny):
     tiny.helper_ = object()
-    with pytest.raises(RegistryError, match="model 'late': attribute helper_ must be numbers, strings.*got object"):
+    with pytest.raises(RegistryError, match=r"model 'late': attribute helper_ must be numbers, strings.*got object"):
         store.save_model(raw, "late", tiny)
     del tiny.helper_
     tiny.names_ = np.array(["a", None], dtype=object)

@@ -18,8 +18,8 @@ DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 # table: query of the training rows, label, model types
 TABLES = {
     "nyc_flights_100k": (
-        "SELECT month, dep_time, dep_delay, carrier, flight, tailnum, origin, dest, air_time, distance, hour, time_hour, "
-        "arr_delay FROM {} WHERE arr_delay IS NOT NULL LIMIT 20000",
+        "SELECT month, dep_time, dep_delay, carrier, flight, tailnum, origin, dest, air_time, distance, hour, "
+        "time_hour, arr_delay FROM {} WHERE arr_delay IS NOT NULL LIMIT 20000",
         "arr_delay",
         ("linear_reg",),
     ),

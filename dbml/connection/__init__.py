@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from dbml.connection.wrapper import Connection
+from dbml.errors import RegistryError
 from dbml.passes.memory import Budget, parse_memory, set_memory_limit
 from dbml.registry.functions import register
 
@@ -42,15 +43,25 @@ def connect(
     ------
     InvalidParameter
         `memory_limit` is no size.
+    RegistryError
+        Another process has the database open.
     duckdb.IOException
-        The file is no database, or another process holds its lock.
+        The file is no database.
     """
     if memory_limit is not None:
         config["memory_limit"] = f"{Budget(parse_memory(memory_limit)).database}B"
         set_memory_limit(memory_limit)
     if threads is not None:
         config["threads"] = threads
-    opened = duckdb.connect(os.fspath(path), read_only=read_only, config=config)
+    try:
+        opened = duckdb.connect(os.fspath(path), read_only=read_only, config=config)
+    except duckdb.IOException as error:
+        if "lock on file" not in str(error):
+            raise
+        raise RegistryError(
+            f"database {os.fspath(path)!r} is open in another process, which may write to it: close it there, or "
+            f"open it with read_only=True in both ({error})"
+        ) from error
     return Connection(opened, True, memory_limit)
 
 

@@ -24,9 +24,9 @@ from dbml.connection.result import Rows
 from dbml.connection.script import rewrite
 from dbml.passes.dispatch import as_data
 from dbml.registry import changes
-from dbml.registry.store import model_exists
+from dbml.registry.store import existing_version
 from dbml.registry.training import Trained, TrainingOrder, prepare_job, train
-from dbml.registry.versions import find_version, models_query
+from dbml.registry.versions import models_query
 
 # From the text of a query to its relation, in the frame of the caller, whose variables it may name.
 Relate = Callable[[str], Any]
@@ -76,8 +76,8 @@ def execute_statement(con: duckdb.DuckDBPyConnection, statement: Statement, rela
 
 def _create(con: duckdb.DuckDBPyConnection, statement: CreateModel, relate: Relate) -> Rows:
     name = statement.name
-    if statement.if_not_exists and model_exists(con, name):
-        found = find_version(con, ModelReference(name))
+    found = existing_version(con, name) if statement.if_not_exists else None
+    if found is not None:
         return Rows(_TRAINED, [(found.name, found.version, None, 0, 0.0, {})])
     done = _train(con, statement, relate)
     return Rows(_TRAINED, [(name, done.version, done.n_rows, done.n_passes, done.seconds, done.metrics)])
@@ -126,7 +126,7 @@ def _change(
     con: duckdb.DuckDBPyConnection, model: ModelReference, if_exists: bool, done: str, work: Callable[[], object]
 ) -> Rows:
     """Run a change of a model; with IF EXISTS a model that does not exist is left alone."""
-    if if_exists and not model_exists(con, model.name):
+    if if_exists and existing_version(con, model.name) is None:
         return Rows(_DONE, [])
     work()
     return Rows(_DONE, [(model.name, model.version, done)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import nullcontext
 from types import FrameType
@@ -9,6 +10,7 @@ from typing import Any, Self
 
 import duckdb
 
+from dbml import errors
 from dbml.connection.script import Prepared, prepare
 from dbml.connection.statements import execute_statement
 from dbml.passes.memory import memory_limited
@@ -16,6 +18,7 @@ from dbml.registry import store, versions
 from dbml.registry.freshness import registry_changed
 from dbml.registry.functions import register, unregister
 
+_RAISED = re.compile(r"Python exception occurred while executing the UDF: (\w+): (.*)", re.DOTALL)
 _JUPYSQL = "sql.connection.connection"
 
 # What reads the result of `execute`. The one of a model statement is handed to DuckDB when it is asked for: left
@@ -191,6 +194,13 @@ class Connection:
 
         with nullcontext() if self._memory_limit is None else memory_limited(self._memory_limit):
             return execute_statement(self.duckdb, piece.statement, relate).as_query()
+
+
+def own_error(error: duckdb.Error) -> Exception:
+    """Return the error of ours that a function raised inside DuckDB, or DuckDB's."""
+    match = _RAISED.search(str(error))
+    kind = getattr(errors, match[1], None) if match else None
+    return kind(match[2]) if match and isinstance(kind, type) and issubclass(kind, errors.DbmlError) else error
 
 
 def in_frame(frame: FrameType, function: Any, *args: Any, **kwargs: Any) -> Any:

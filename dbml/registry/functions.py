@@ -19,12 +19,15 @@ import duckdb
 
 from dbml.errors import DbmlWarning, RegistryError
 from dbml.registry.database import current_place
-from dbml.registry.reading import first_row
 
-# The functions of one database are shared by all connections to it in this process. The one that registered them
-# must stay open, and DuckDB does not hold the Python functions: they are kept here for the life of the process.
+# The functions of one database are seen by all connections to it in this process, and belong to the one that made
+# them first; when that one closes, another one makes them again.
 _registered: list[Functions] = []
 _lock = threading.RLock()
+
+# DuckDB does not hold the Python functions that it calls, and a connection can be closed behind our back: they are kept
+# for the life of the process.
+_kept: list[Callable[..., Any]] = []
 
 TYPES = {
     "predict": "DOUBLE",
@@ -44,12 +47,12 @@ class Functions:
     """
 
     def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
-        self._con = weakref.ref(con)
+        self._con = weakref.ref(con, lambda _: self.remove())
         self._database = current_place(con).database
         # Functions belong to the cursor that makes them: not to the user's open transaction.
         self._owner: duckdb.DuckDBPyConnection | None = con.cursor()
-        self._names: list[str] = []
-        self._kept: list[Callable[..., Any]] = []
+        self._wanted: dict[str, tuple[Callable[..., Any], str, bool]] = {}
+        self._made: set[str] = set()
         self._cursors = threading.local()
 
     def belongs_to(self, con: duckdb.DuckDBPyConnection) -> bool:
@@ -66,42 +69,54 @@ class Functions:
         """
         found = getattr(self._cursors, "cursor", None)
         if found is None:
-            con = self._con()
-            if con is None or self._owner is None:
+            try:
+                found = self._owner.cursor() if self._owner is not None else None
+            except duckdb.ConnectionException:
+                found = None
+            if found is None:
                 raise RegistryError(
-                    "the connection that registered dbml's functions was closed: call dbml.register(connection) again"
+                    "the connection that registered dbml's functions was closed: register them on an open one"
                 )
-            found = con.cursor()
             found.execute(f'USE "{self._database.replace(chr(34), chr(34) * 2)}"')
             found.execute("SET enable_progress_bar = false")
             self._cursors.cursor = found
         return found
 
-    def add(self, name: str, function: Callable[..., Any], type: str, side_effects: bool = False) -> bool:
-        """Make a function unless there is one of this name already; return whether it was made."""
-        assert self._owner is not None
-        try:
-            self._owner.create_function(
-                name, function, None, type, type="arrow", null_handling="special", side_effects=side_effects
-            )
-        except (duckdb.CatalogException, duckdb.NotImplementedException) as error:
-            if "already" not in str(error):
-                raise
-            return False
-        self._names.append(name)
-        self._kept.append(function)
-        return True
+    def add(self, name: str, function: Callable[..., Any], type: str, side_effects: bool = False) -> None:
+        """Want a function, see `make`."""
+        self._wanted[name] = function, type, side_effects
+        _kept.append(function)
+
+    def make(self) -> list[str]:
+        """Make the functions that are wanted and not made; return the names that are taken already."""
+        taken = []
+        for name, (function, type, side_effects) in self._wanted.items():
+            if self._owner is None or name in self._made:
+                continue
+            try:
+                self._owner.create_function(
+                    name, function, None, type, type="arrow", null_handling="special", side_effects=side_effects
+                )
+            except (duckdb.CatalogException, duckdb.NotImplementedException) as error:
+                if "already" not in str(error):
+                    raise
+                taken.append(name)
+            except duckdb.ConnectionException:  # closed behind our back
+                self._owner = None
+            else:
+                self._made.add(name)
+        return taken
 
     def remove(self) -> None:
         """Take the functions away; where the connection was closed before, there is nothing left to take away."""
         owner, self._owner = self._owner, None
-        for name in self._names if owner is not None else ():
+        for name in self._made if owner is not None else ():
             try:
                 owner.remove_function(name)
             except (duckdb.InvalidInputException, duckdb.ConnectionException) as error:
                 if "No function by the name" not in str(error) and "closed" not in str(error):
                     raise
-        self._names.clear()
+        self._made.clear()
         self._cursors = threading.local()
         if owner is not None:
             owner.close()
@@ -123,13 +138,11 @@ def register(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
         if any(functions.belongs_to(con) for functions in _registered):
             return con
         functions = Functions(con)
+        for name, function, side_effects in make_functions(functions):
+            functions.add(name, function, TYPES[name], side_effects)
+        taken = functions.make()
         _registered.append(functions)
-        taken = [
-            name
-            for name, function, side_effects in make_functions(functions)
-            if not functions.add(name, function, TYPES[name], side_effects)
-        ]
-    if taken and not _ours(con):
+    if 0 < len(taken) < len(TYPES):  # all of them: another connection to the same database made them
         warnings.warn(
             f"the connection has functions named {', '.join(taken)} already: dbml's are not registered; "
             "FROM ML.PREDICT(…) and ml.predict_<model>(…) work without them",
@@ -139,18 +152,14 @@ def register(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     return con
 
 
-def _ours(con: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the function `predict` of a database was made by dbml, through another connection."""
-    query = "SELECT return_type, varargs FROM duckdb_functions() WHERE function_name = 'predict_label'"
-    return first_row(con.execute(query)) is not None
-
-
 def unregister(con: duckdb.DuckDBPyConnection) -> None:
-    """Take dbml's functions away from a connection."""
+    """Take dbml's functions away from a connection; other connections to its database keep them."""
     with _lock:
+        for functions in [found for found in _registered if found.belongs_to(con)]:
+            functions.remove()
+            _registered.remove(functions)
         for functions in _registered:
-            if functions.belongs_to(con):
-                functions.remove()
+            functions.make()
 
 
 _numbers = itertools.count(1)
@@ -163,6 +172,7 @@ def typed_function(con: duckdb.DuckDBPyConnection, function: Callable[..., Any],
         functions = next(found for found in _registered if found.belongs_to(con))
         name = f"dbml_function_{next(_numbers)}"
         functions.add(name, function, type)
+        functions.make()
     return name
 
 

@@ -169,20 +169,34 @@ def read_state(con: duckdb.DuckDBPyConnection, found: Version) -> ModelState:
     return from_content(str(found), content)
 
 
-def model_exists(con: duckdb.DuckDBPyConnection, name: str) -> bool:
-    """Whether there is a model of this name."""
+def existing_version(con: duckdb.DuckDBPyConnection, name: str) -> Version | None:
+    """Return the current version of a model, None where there is no model of this name."""
     try:
-        find_version(con, ModelReference(name))
+        return find_version(con, ModelReference(name))
     except UnknownName:
-        return False
-    return True
+        return None
+
+
+def check_free(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Raise `RegistryError` if there is a model of this name."""
+    found = existing_version(con, name)
+    if found is not None:
+        raise _taken(found.name)
+
+
+def _taken(name: str) -> RegistryError:
+    return RegistryError(
+        f"there is a model {name!r} already: CREATE OR REPLACE MODEL makes a new version of it, "
+        "IF NOT EXISTS leaves it as it is"
+    )
 
 
 def _next_version(con: duckdb.DuckDBPyConnection, place: Place, name: str, replace: bool) -> Version:
     """Return a version that did not exist yet and make it the current one."""
     row = first_row(
         con.execute(
-            f"SELECT model_id, name, last_version + 1 FROM {place.schema}.registered_models WHERE lower(name) = lower(?)",
+            f"SELECT model_id, name, last_version + 1 FROM {place.schema}.registered_models "
+            "WHERE lower(name) = lower(?)",
             [name],
         )
     )
@@ -192,10 +206,7 @@ def _next_version(con: duckdb.DuckDBPyConnection, place: Place, name: str, repla
         con.execute(f"INSERT INTO {place.schema}.registered_models VALUES (?, ?, 1, 1, ?)", [model_id, name, _now()])
         return Version(place, model_id, name, 1)
     if not replace:
-        raise RegistryError(
-            f"there is a model {row[1]!r} already: CREATE OR REPLACE MODEL makes a new version of it, "
-            "IF NOT EXISTS leaves it as it is"
-        )
+        raise _taken(row[1])
     con.execute(
         f"UPDATE {place.schema}.registered_models SET current_version = $2, last_version = $2 WHERE model_id = $1",
         [row[0], row[2]],

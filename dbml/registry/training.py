@@ -8,14 +8,15 @@ from typing import Any
 
 import duckdb
 
-from dbml.errors import DbmlError, InvalidParameter, RegistryError, UnknownName, listing, nearest
+from dbml.errors import DbmlError, InvalidParameter, UnknownName, listing, nearest
 from dbml.estimators.base import Estimator
 from dbml.estimators.discovery import from_options
 from dbml.passes.progress import listening
 from dbml.registry.evaluation import evaluate
 from dbml.registry.split import SPLIT_OPTIONS, Split, split_rows
-from dbml.registry.store import Provenance, model_exists, save_model
+from dbml.registry.store import Provenance, check_free, save_model
 from dbml.registry.training_log import training_log
+from dbml.registry.versions import check_name
 
 # Options about the data; all others are the estimator's.
 _LABELS = "input_label_cols"
@@ -105,23 +106,29 @@ def train(con: duckdb.DuckDBPyConnection, relation: Any, order: TrainingOrder) -
         See `prepare_job`, `Estimator.fit` and `save_model`.
     """
     began = time.perf_counter()
-    if not order.replace and model_exists(con, order.name):
-        raise RegistryError(
-            f"there is a model {order.name!r} already: CREATE OR REPLACE MODEL makes a new version of it, "
-            "IF NOT EXISTS leaves it as it is"
-        )
+    check_name(order.name)
+    if not order.replace:
+        check_free(con, order.name)
     job = prepare_job(order, relation)
     with training_log(con, order.name, job.estimator, order.query) as log:
         with listening(*([] if log is None else [log])):
             job.estimator.fit(job.split.training, job.label, sample_weight=job.weight, options=job.encoding)
         metrics = {} if job.split.evaluation is None else evaluate(job.estimator, job.split.evaluation)
-        n_rows = max((done.rows for done in job.estimator.plan_.passes), default=None)
+        n_rows = _rows_read(job.estimator)
         provenance = Provenance(order.options, order.query, metrics, n_rows, None if log is None else log.run_id)
         saved = save_model(con, order.name, job.estimator, replace=order.replace, provenance=provenance)
         if log is not None:
             log.finish("succeeded", saved.version, n_rows)
     seconds = time.perf_counter() - began
     return Trained(saved.version, n_rows, len(job.estimator.plan_.passes), seconds, metrics)
+
+
+def _rows_read(estimator: Estimator) -> int | None:
+    """Return the rows of a whole pass; of a classifier, those with a label."""
+    target = estimator.schema_.target
+    if target is not None and target.counts is not None:
+        return sum(target.counts)
+    return max((done.rows for done in estimator.plan_.passes), default=None)
 
 
 def _estimator(who: str, model_type: str, options: dict[str, Any]) -> Estimator:

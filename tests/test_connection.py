@@ -1,0 +1,356 @@
+"""The connection a person holds: what is DuckDB's stays DuckDB's, what is ours runs once."""
+
+import sys
+import types
+import warnings
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import dbml
+from dbml.errors import InvalidParameter, RegistryError, StatementError, UnknownName
+
+OPTIONS = "OPTIONS (model_type = 'linear_reg', input_label_cols = ['y'])"
+ROWS = "SELECT i::DOUBLE AS x, (i % 3)::VARCHAR AS g, 2.0 * i + i % 3 AS y FROM range(60) r(i)"
+
+
+@pytest.fixture
+def con():
+    with dbml.connect() as con:
+        con.execute(f"CREATE TABLE t AS {ROWS}")
+        yield con
+
+
+def test_create_model_returns_what_it_did(con):
+    made = con.sql(f"CREATE MODEL m {OPTIONS} AS FROM t")
+    assert made.columns == ["model", "version", "rows", "passes", "seconds", "metrics"]
+    ((model, version, rows, _, seconds, metrics),) = made.fetchall()
+    assert (model, version, rows, metrics) == ("m", 1, 60, {})
+    assert seconds > 0.0
+    made.fetchall()
+    made.df()
+    assert con.sql("SELECT version FROM ml.models").fetchall() == [(1,)]
+
+
+def test_execute_keeps_the_result_for_fetching(con):
+    assert con.execute(f"CREATE MODEL m {OPTIONS} AS FROM t").fetchone()[:2] == ("m", 1)
+    assert con.execute("SELECT 1 AS a, 2 AS b").df().to_dict("list") == {"a": [1], "b": [2]}
+
+
+def test_if_not_exists_does_not_train(con):
+    con.execute(f"CREATE MODEL m {OPTIONS} AS FROM t")
+    con.execute(f"CREATE MODEL IF NOT EXISTS m {OPTIONS} AS FROM no_such_table")
+    assert con.execute("SELECT version FROM ml.models").fetchall() == [(1,)]
+    assert con.execute("SELECT count(*) FROM ml.training_runs").fetchall() == [(1,)]
+
+
+def test_create_model_of_a_taken_name(con):
+    con.execute(f"CREATE MODEL m {OPTIONS} AS FROM t")
+    with pytest.raises(
+        RegistryError, match="there is a model 'm' already: CREATE OR REPLACE MODEL makes a new version"
+    ):
+        con.execute(f"CREATE MODEL M {OPTIONS} AS FROM t")
+    con.execute(f"CREATE OR REPLACE MODEL M {OPTIONS} AS FROM t")
+    assert con.execute("SELECT name, version, versions FROM ml.models").fetchall() == [("m", 2, 2)]
+
+
+def test_a_script_sees_the_models_it_made(con):
+    rows = con.execute(
+        f"""CREATE TEMP TABLE s AS FROM t WHERE x > 5; -- a comment; with a semicolon
+        CREATE MODEL m {OPTIONS} AS FROM s;
+        SELECT round(predict('m', s), 6) = y FROM s LIMIT 1;"""
+    ).fetchall()
+    assert rows == [(True,)]
+
+
+def test_temp_tables_registered_frames_and_local_variables(con):
+    con.execute("CREATE TEMP TABLE temporary AS FROM t")
+    con.register("registered", con.sql("FROM t").df())
+    local = con.sql("FROM t").to_arrow_table()
+    frame = local.to_pandas()
+    for source in ("temporary", "registered", "local", "frame"):
+        con.execute(f"CREATE MODEL {source} {OPTIONS} AS FROM {source}")
+        assert con.sql(f"SELECT count(*) FROM {source}").fetchall() == [(60,)]
+        assert con.sql(f"SELECT max(abs(predict('{source}', s) - y)) < 1e-6 FROM {source} s").fetchall() == [(True,)]
+    assert len(local) == len(frame)
+
+
+def test_the_setting_for_local_variables_is_left_alone(con):
+    query = "SELECT current_setting('python_scan_all_frames')"
+    assert con.sql(query).fetchall() == duckdb.sql(query).fetchall()
+
+
+def test_parameters_reach_duckdb_and_training(con):
+    assert con.execute("SELECT ? + 1", [41]).fetchall() == [(42,)]
+    assert con.sql("SELECT $a + 1", params={"a": 41}).fetchall() == [(42,)]
+    con.execute(f"CREATE MODEL m {OPTIONS} AS FROM t WHERE x < ?", [30])
+    assert con.execute("SELECT n_rows FROM ml.models").fetchall() == [(30,)]
+    assert con.execute("SELECT predict('m', t) > ? FROM t LIMIT 1", [-100]).fetchall() == [(True,)]
+
+
+class Spy:
+    """A DuckDB connection that notes the text of what it runs."""
+
+    def __init__(self, con):
+        self.con, self.texts = con, []
+
+    def __getattr__(self, name):
+        return getattr(self.con, name)
+
+    def execute(self, text, *arguments):
+        self.texts.append(text)
+        return self.con.execute(text, *arguments)
+
+
+FOREIGN = [
+    "SELECT 1 /* predict( */ ; -- CREATE MODEL\n",
+    "SELECT 'CREATE MODEL m' AS predict,\n\t$$ ml.predict $$ AS model",
+    "\n  SELECT 'a;b' ; SELECT 2 AS models  ;\n",
+    "CREATE TABLE model (predict INTEGER)",
+    "FROM range(3) AS ml",
+]
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_statements_that_are_not_ours_stay_byte_for_byte(con, text):
+    spy = Spy(con.duckdb)
+    con.duckdb = spy
+    con.execute(text)
+    con.duckdb = spy.con
+    ran = "".join(part for part in spy.texts if part in text)
+    assert ran == text
+
+
+def test_everything_else_is_duckdbs(con):
+    assert con.table("t").columns == ["x", "g", "y"]
+    assert con.from_arrow(pa.table({"a": [1]})).fetchall() == [(1,)]
+    con.executemany("INSERT INTO t VALUES (?, ?, ?)", [[1.0, "a", 2.0], [2.0, "b", 3.0]])
+    assert con.execute("SELECT count(*) FROM t").fetchone() == (62,)
+    assert con.description[0][0] == "count_star()"
+    with pytest.raises(AttributeError):
+        con.no_such_method()
+    with pytest.raises(duckdb.ParserException):
+        con.execute("SELEC 1")
+
+
+def test_attach_sees_what_the_users_connection_sees(raw):
+    raw.execute(f"CREATE TEMP TABLE t AS {ROWS}; BEGIN; INSERT INTO t VALUES (1000, 'z', 0)")
+    with dbml.attach(raw) as con:
+        assert con.duckdb is raw
+        con.execute(f"CREATE MODEL m {OPTIONS} AS FROM t")
+        assert con.execute("SELECT n_rows FROM ml.models").fetchall() == [(61,)]
+    raw.execute("ROLLBACK")
+    assert raw.execute("SELECT count(*) FROM t").fetchone() == (60,)
+    with pytest.raises(duckdb.CatalogException):
+        raw.execute("SELECT predict('m', 1)")
+    assert dbml.attach(dbml.attach(raw)).duckdb is raw
+
+
+def test_save_and_load_from_python(con):
+    model = dbml.LinearRegression().fit(con.table("t"), y="y")
+    assert con.save_model("m", model) == 1
+    assert con.save_model("m", model) == 2
+    loaded = con.load_model("m", version=1)
+    assert loaded.coef_.tobytes() == model.coef_.tobytes()
+    scored = loaded.predict(con.table("t"))
+    assert scored.columns == ["x", "g", "y", "predicted_y"]
+    assert scored.filter("abs(predicted_y - y) > 1e-6").fetchall() == []
+    assert con.models().project("name, version, type, target, features").fetchall() == [
+        ("m", 2, "LinearRegression", "y", ["x", "g"])
+    ]
+
+
+def test_models_of_a_new_database_are_none(con):
+    assert con.models().fetchall() == []
+    assert con.execute("SHOW MODELS").fetchall() == []
+    assert con.execute("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = 'ml'").fetchone() == (0,)
+
+
+def test_a_relation_is_scored_again_without_stacking_predictions(con):
+    con.execute(f"CREATE MODEL m {OPTIONS} AS FROM t")
+    model = con.load_model("m")
+    twice = model.predict(model.predict(con.table("t")))
+    assert twice.columns == ["x", "g", "y", "predicted_y"]
+
+
+LABELS = {
+    "VARCHAR": "CASE WHEN i > 30 THEN 'it''s' ELSE 'no' END",
+    "BOOLEAN": "i > 30",
+    "INTEGER": "CASE WHEN i > 30 THEN 7 ELSE -3 END",
+    "TINYINT": "(i > 30)::TINYINT",
+    "DOUBLE": "CASE WHEN i > 30 THEN 0.5 ELSE 0.25 END::DOUBLE",
+}
+
+
+@pytest.mark.parametrize("type", LABELS)
+def test_labels_come_back_in_their_own_type(con, type):
+    con.execute(f"CREATE TABLE c AS SELECT i::DOUBLE AS x, ({LABELS[type]})::{type} AS y FROM range(60) r(i)")
+    con.execute("CREATE MODEL m OPTIONS (model_type = 'logistic_reg', input_label_cols = ['y']) AS FROM c")
+    wrong = "SELECT count(*) FROM {} WHERE predicted_y IS DISTINCT FROM y AND x NOT BETWEEN 25 AND 35"
+    for source in ("ML.PREDICT(MODEL m, TABLE c)", "ml.predict_m(c)"):
+        assert con.sql(f"SELECT DISTINCT typeof(predicted_y) FROM {source}").fetchall() == [(type,)]
+        assert con.sql(wrong.format(source)).fetchall() == [(0,)]
+    assert con.sql("SELECT DISTINCT typeof(predict('m', c)) FROM c").fetchall() == [(type,)]
+    assert str(con.load_model("m").predict(con.table("c")).types[-1]) == type
+
+
+def test_threshold(con):
+    con.execute("CREATE TABLE c AS SELECT i::DOUBLE AS x, (i + 7919 * i % 11) > 30 AS y FROM range(60) r(i)")
+    con.execute("CREATE MODEL m OPTIONS (model_type = 'logistic_reg', input_label_cols = ['y']) AS FROM c")
+    for threshold in (0.1, 0.5, 0.9):
+        expected = con.sql(f"SELECT count(*) FROM c WHERE predict_proba('m', c)['true'] > {threshold}").fetchall()
+        counts = [
+            f"SELECT count(*) FROM c WHERE predict('m', c, {{'threshold': {threshold}}})",
+            f"SELECT count(*) FROM ML.PREDICT(MODEL m, TABLE c, STRUCT({threshold} AS threshold)) WHERE predicted_y",
+            f"SELECT count(*) FROM ml.predict_m(c, threshold := {threshold}) WHERE predicted_y",
+            f"SELECT count(*) FROM c WHERE ml.predict_m(x, threshold := {threshold})",
+        ]
+        assert [con.sql(query).fetchall() for query in counts] == [expected] * 4
+
+
+def test_split_methods(con):
+    con.execute("CREATE OR REPLACE TABLE t AS SELECT *, x >= 45 AS held FROM t")
+    options = "model_type = 'linear_reg', input_label_cols = ['y']"
+    cases = {
+        "data_split_method = 'CUSTOM', data_split_col = 'held'": 45,
+        "data_split_method = 'SEQ', data_split_col = 'x', data_split_eval_fraction = 0.25": 45,
+        "data_split_method = 'AUTO_SPLIT'": 60,
+        "data_split_method = 'NO_SPLIT'": 60,
+    }
+    for split, rows in cases.items():
+        made = con.execute(f"CREATE OR REPLACE MODEL m OPTIONS ({options}, {split}) AS FROM t").fetchone()
+        assert made[2] == rows, split
+        assert ("r2_score" in made[5]) == (rows < 60), split
+        assert con.load_model("m").feature_names_in_.tolist() == {
+            "CUSTOM": ["x", "g"],
+            "SEQ": ["g", "held"],
+        }.get(split.split("'")[1], ["x", "g", "held"])
+    con.execute("INSERT INTO t SELECT i, 'a', i, false FROM range(4000) r(i)")
+    for _ in range(2):
+        made = con.execute(
+            f"CREATE OR REPLACE MODEL m OPTIONS ({options}, data_split_method = 'RANDOM', "
+            "data_split_eval_fraction = 0.25) AS FROM t"
+        ).fetchone()
+        assert 2900 < made[2] < 3200
+        assert set(made[5]) >= {"mean_squared_error", "r2_score"}
+    rows = con.execute("SELECT n_rows FROM ml.model_versions ORDER BY version DESC LIMIT 2").fetchall()
+    assert rows[0] == rows[1]
+
+
+def test_explain_create_model_does_not_train(con):
+    rows = con.execute(f"EXPLAIN CREATE MODEL m {OPTIONS} AS FROM t").fetchall()
+    assert rows[0] == ("model", "LinearRegression()")
+    assert "columns" in rows[1][1] and "x, g" in rows[1][1]
+    assert con.models().fetchall() == []
+    analyzed = con.execute(f"EXPLAIN ANALYZE CREATE MODEL m {OPTIONS} AS FROM t").fetchall()
+    assert "pass" in analyzed[1][1]
+    assert con.models().fetchall() == []
+
+
+def test_drop_and_alter_if_exists(con):
+    assert con.execute("DROP MODEL IF EXISTS m").fetchall() == []
+    assert con.execute("ALTER MODEL IF EXISTS m RENAME TO n").fetchall() == []
+    con.execute(f"CREATE MODEL m {OPTIONS} AS FROM t")
+    assert con.execute("DROP MODEL m").fetchall() == [("m", None, "dropped")]
+    with pytest.raises(UnknownName, match=r"no model 'm' \(there are no models yet\)"):
+        con.execute("DROP MODEL m")
+
+
+def test_training_runs_are_readable_from_another_connection_while_training(con):
+    from dbml.passes.progress import Listener, listening
+
+    seen = []
+
+    class Look(Listener):
+        def started(self, what):
+            with con.cursor() as other:
+                seen.extend(other.execute("SELECT model, type, status FROM ml.training_runs").fetchall())
+
+    with listening(Look()):
+        con.execute(f"CREATE MODEL m {OPTIONS} AS FROM t")
+    assert seen == [("m", "LinearRegression", "running")]
+    assert con.execute("SELECT status, version, n_rows FROM ml.training_runs").fetchall() == [("succeeded", 1, 60)]
+
+
+def test_iterations_are_kept(con):
+    con.execute("CREATE TABLE c AS SELECT i::DOUBLE AS x, (i * 7919 % 11) > 5 AS y FROM range(200) r(i)")
+    con.execute("CREATE MODEL c OPTIONS (model_type = 'logistic_reg', input_label_cols = ['y']) AS FROM c")
+    rows = con.execute("FROM ML.TRAINING_INFO(MODEL c)").fetchall()
+    assert len(rows) >= 1
+    assert all(row[2] is not None for row in rows)
+
+
+def test_memory_limit_is_one_for_duckdb_and_dbml():
+    from dbml.passes.memory import memory_budget, set_memory_limit
+
+    try:
+        with dbml.connect(memory_limit="1GB", threads=1) as con:
+            assert con.sql("SELECT current_setting('memory_limit'), current_setting('threads')").fetchall() == [
+                ("476.8 MiB", 1)
+            ]
+            assert memory_budget().total == 10**9
+    finally:
+        set_memory_limit(None)
+    with pytest.raises(InvalidParameter, match="memory_limit must be bytes, a size such as '1GB'"):
+        dbml.connect(memory_limit="much")
+
+
+def test_a_cursor_of_jupysql_is_the_connection_itself(con):
+    cell = types.ModuleType("sql.connection.connection")
+    exec("def cursor(con): return con.cursor()", vars(cell))
+    con.execute("CREATE TEMP TABLE earlier_cell AS SELECT 1 AS a")
+    assert cell.cursor(con).execute("FROM earlier_cell").fetchall() == [(1,)]
+    with pytest.raises(duckdb.CatalogException):
+        con.cursor().execute("FROM earlier_cell")
+
+
+def test_a_read_only_database(database):
+    with dbml.connect(database) as con:
+        con.execute(f"CREATE TABLE t AS {ROWS}")
+        con.execute(f"CREATE MODEL old {OPTIONS} AS FROM t")
+    with dbml.connect(database, read_only=True) as con:
+        assert con.sql("SELECT max(abs(predict('old', t) - y)) < 1e-6 FROM t").fetchall() == [(True,)]
+        with pytest.warns(UserWarning, match="is open read-only: models are kept in memory"):
+            con.execute(f"CREATE MODEL new {OPTIONS} AS FROM t")
+        assert con.sql("SELECT max(abs(predict('new', t) - y)) < 1e-6 FROM t").fetchall() == [(True,)]
+        assert con.models().project("name").order("name").fetchall() == [("new",), ("old",)]
+        with pytest.raises(RegistryError, match=r"model 'old' was not dropped: the database is open read-only"):
+            con.execute("DROP MODEL old")
+        con.execute("DROP MODEL new")
+    with dbml.connect(database) as con:
+        assert con.models().project("name").fetchall() == [("old",)]
+
+
+def test_statement_errors_show_the_place(con):
+    with pytest.raises(StatementError, match=r"line 1, column \d+"):
+        con.execute("CREATE MODEL m OPTIONS (model_type 'linear_reg') AS FROM t")
+
+
+def test_connecting_warns_of_functions_of_the_same_name(raw):
+    raw.create_function("predict", lambda *values: values[0], None, "VARCHAR")
+    with pytest.warns(
+        UserWarning, match="the connection has functions named predict already: dbml's are not registered"
+    ):
+        dbml.attach(raw).close()
+    raw.remove_function("predict")
+
+
+def test_two_connections_to_one_file(database):
+    with dbml.connect(database) as one, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        two, three = dbml.connect(database), dbml.connect(database)
+        one.execute(f"CREATE TABLE t AS {ROWS}")
+        one.execute(f"CREATE MODEL m {OPTIONS} AS FROM t")
+        for closed, used in ((two, three), (one, three)):
+            closed.close()
+            assert used.duckdb.sql("SELECT count(predict('m', t)) FROM t").fetchall() == [(60,)]
+        three.close()
+
+
+def test_pandas_frames_of_the_caller_in_queries(con):
+    frame = pd.DataFrame({"a": [1, 2, 3]})
+    assert con.sql("SELECT sum(a) FROM frame").fetchall() == [(6,)]
+    assert con.execute("SELECT sum(a) FROM frame").fetchall() == [(6,)]
+    assert sys.getrefcount(frame) < 20
