@@ -57,6 +57,10 @@ def query(relation: duckdb.DuckDBPyRelation, sql: str) -> duckdb.DuckDBPyRelatio
 
     Temporary tables, registered frames and the open transaction of that connection are seen.
     """
+    connection = getattr(relation, "_con", None)
+    if connection is not None and VIEW not in sql:
+        # Not over the relation: its connection binds the query once, `relation.query` three times.
+        return connection.sql(sql)
     made = relation.query(VIEW, sql)
     assert made is not None
     return made

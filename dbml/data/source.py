@@ -38,6 +38,8 @@ class Source:
         Row numbers of `base`, if it can be read by them.
     filters : tuple of str
         Conditions of ours, as SQL over `columns`.
+    table : str
+        What stands after FROM for a source without `base`.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Source:
     base: BaseTable | None = None
     extent: Extent | None = None
     filters: tuple[str, ...] = ()
+    table: str = duck.VIEW
 
     def select(self, expressions: Sequence[str], ranges: Sequence[tuple[int, int]] | None = None) -> str:
         """Return SQL that reads expressions of the rows, in order; of some ranges of row numbers of `base`."""
@@ -59,7 +62,7 @@ class Source:
 
     def rows(self) -> str:
         """Return what stands after FROM to read all rows, before `filters`."""
-        return duck.VIEW if self.base is None else self.base.rows()
+        return self.table if self.base is None else self.base.rows()
 
     def fetch(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a small query over `rows`."""
@@ -122,7 +125,11 @@ def open_source(X: Any, con: Any = None) -> Source:
     if not name or name == "the query":
         name = base.name if base is not None else "the query"
     extent = None if base is None else measure(relation, base)
-    return Source(name, relation, columns, base, extent if extent is not None and extent.end >= 0 else None)
+    is_file = isinstance(X, str) and base is None and name == X and X.lower().endswith(_FILES)
+    table = f"(SELECT * FROM {string(name)})" if is_file else duck.VIEW
+    return Source(
+        name, relation, columns, base, extent if extent is not None and extent.end >= 0 else None, table=table
+    )
 
 
 def _named(text: str, con: Any) -> tuple[duckdb.DuckDBPyRelation, str]:
