@@ -1,0 +1,214 @@
+"""A model as a query of another database: plain CASE, EXP and arithmetic, with the same rules for missing values.
+
+Written in a small common dialect and rendered by sqlglot. What differs more than in spelling (calendar parts) is a
+template a dialect. Nothing is looked up in schema ``ml``: levels are written out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from dbml_sql.errors import SqlError
+from dbml_sql.expressions import double, string, total
+from dbml_sql.features import Encoding, Feature
+from dbml_sql.forms import LinearForm
+from dbml_sql.macros import DEFAULT_THRESHOLD, scored_query
+from dbml_sql.score import Target, label_text
+from dbml_sql.terms import FeatureWeights, Output, outputs
+
+# False for NULL and infinities everywhere, and for NaN whether a database orders it last or compares it with nothing.
+_FINITE = "ABS({0}) <= 1.7976931348623157e308"
+
+# Predictors beyond this are 0 or 1 as probabilities; some databases raise an error where exp overflows or underflows.
+_LIMIT = "7e2"
+
+# Days since 1970 and the weekday (0 = Sunday) of a timestamp; the other parts are EXTRACT in each of them.
+_DATES = {
+    "postgres": ("EXTRACT(EPOCH FROM {0}) / 8.64e4", "EXTRACT(DOW FROM {0})"),
+    "redshift": ("EXTRACT(EPOCH FROM {0}) / 8.64e4", "EXTRACT(DOW FROM {0})"),
+    "snowflake": ("DATE_PART(EPOCH_MICROSECOND, {0}) / 8.64e10", "MOD(DAYOFWEEKISO({0}), 7)"),
+    "bigquery": ("UNIX_MICROS(TIMESTAMP({0})) / 8.64e10", "EXTRACT(DAYOFWEEK FROM {0}) - 1"),
+    "mysql": ("TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {0}) / 8.64e10", "DAYOFWEEK({0}) - 1"),
+    "tsql": (
+        "DATEDIFF_BIG(MICROSECOND, '1970-01-01', {0}) / 8.64e10",
+        "(DATEPART(WEEKDAY, {0}) + @@DATEFIRST - 1) % 7",
+    ),
+    "sqlite": ("JULIANDAY({0}) - 2440587.5", "CAST(STRFTIME('%w', {0}) AS INTEGER)"),
+}
+_SQLITE_PARTS = {"year": "%Y", "month": "%m", "hour": "%H"}
+_FOLDS_TO_UPPER = ("snowflake", "oracle")
+
+
+def export(form: LinearForm, encoding: Encoding, target: Target, dialect: str, table: str = "input_table") -> str:
+    """Return a query that scores a table of another database.
+
+    Parameters
+    ----------
+    form, encoding, target
+        The model.
+    dialect : str
+        A dialect of sqlglot: postgres, snowflake, bigquery, sqlite, mysql, tsql, …; duckdb gives DuckDB's own query.
+    table : str
+        Name of the table to score.
+
+    Returns
+    -------
+    str
+        ``SELECT`` of the table's columns, the linear predictors (``eta_0``, …), ``predicted_<target>`` and, for
+        classifiers with probabilities, ``probability_<label>`` for each class.
+
+    Raises
+    ------
+    SqlError
+        The dialect is unknown, or has no way to read a feature of the model (sparse rows, maps, vectors, dates).
+    """
+    name = dialect.lower()
+    if name == "duckdb":
+        source = '"' + table.replace('"', '""') + '"'
+        return scored_query(source, form, encoding, target, DEFAULT_THRESHOLD)
+    return _Exporter(name).query(outputs(form, encoding), form.link, target, table)
+
+
+class _Exporter:
+    """Writes the common dialect; columns are placeholders until `_render` puts their names and templates in."""
+
+    def __init__(self, dialect: str) -> None:
+        import sqlglot
+        from sqlglot.dialects import DIALECTS
+
+        known = sorted(name.lower() for name in DIALECTS)
+        if dialect not in known:
+            raise SqlError(f"no dialect {dialect!r} (dialects: {', '.join(known)})")
+        self._dialect = sqlglot.Dialect.get_or_raise(dialect)
+        self._name = dialect
+        self._raw: dict[str, str] = {}
+
+    def query(self, found: list[Output], link: str, target: Target, table: str) -> str:
+        etas = [f"eta_{k}" for k in range(len(found))]
+        inner = ", ".join(f"{self._predictor(output)} AS {eta}" for output, eta in zip(found, etas, strict=True))
+        source = f"(SELECT t.*, {inner} FROM {self._placeholder(self._identifier(table))} AS t) AS t"
+        if link in ("softmax", "one_vs_rest", "margin") and len(found) > 1:
+            source = f"(SELECT t.*, GREATEST({', '.join(etas)}) AS eta_most FROM {source}) AS t"
+        scores = _scores(etas, link, target, "CAST({0} AS BOOLEAN)" if self._name == "tsql" else None)
+        columns = [f"{made} AS {self._placeholder(self._identifier(name))}" for name, made in scores]
+        return self._render(f"SELECT t.*, {', '.join(columns)} FROM {source}")
+
+    def _predictor(self, output: Output) -> str:
+        # The cast makes databases that read literals as exact decimals compute in floating point.
+        return total(
+            [f"CAST({double(output.intercept)} AS DOUBLE)", *(self._feature(weights) for weights in output.features)]
+        )
+
+    def _feature(self, weights: FeatureWeights) -> str:
+        feature = weights.feature
+        if feature.kind == "number":
+            value = self._value(feature)
+            return _number(value, weights.values[0], feature.fill[0], weights.missing)
+        if feature.kind == "category":
+            pairs = zip(feature.levels, weights.values, strict=True)
+            return _category(self._value(feature), list(pairs), weights.missing, weights.other)
+        raise self._refuse(feature, f"a feature of kind {feature.kind}")
+
+    def _value(self, feature: Feature) -> str:
+        column = self._identifier(feature.column)
+        if feature.part is not None:
+            part = self._placeholder(self._calendar(feature, column))
+            return part if feature.kind == "number" else f"CAST(CAST({part} AS INTEGER) AS VARCHAR)"
+        value = self._placeholder(column)
+        if feature.kind == "category":
+            return value if feature.type.startswith(("VARCHAR", "ENUM")) else f"CAST({value} AS VARCHAR)"
+        if feature.type == "BOOLEAN":
+            return f"CASE WHEN {value} THEN 1e0 WHEN NOT {value} THEN 0e0 END"
+        return f"CAST({value} AS DOUBLE)"
+
+    def _calendar(self, feature: Feature, column: str) -> str:
+        if self._name not in _DATES:
+            raise self._refuse(feature, "a calendar part")
+        if "TIME ZONE" in feature.type:
+            if self._name != "postgres":
+                raise self._refuse(feature, "a time with a time zone")
+            column = f"({column} AT TIME ZONE 'UTC')"
+        epoch, weekday = _DATES[self._name]
+        if feature.part in ("epoch", "weekday"):
+            return f"({(epoch if feature.part == 'epoch' else weekday).format(column)})"
+        if self._name == "sqlite":
+            return f"STRFTIME('{_SQLITE_PARTS[str(feature.part)]}', {column})"
+        if self._name == "tsql":
+            return f"DATEPART({str(feature.part).upper()}, {column})"
+        return f"EXTRACT({str(feature.part).upper()} FROM {column})"
+
+    def _refuse(self, feature: Feature, what: str) -> SqlError:
+        return SqlError(f"column {feature.column!r} is {what}, which export to {self._name} does not write")
+
+    def _placeholder(self, text: str) -> str:
+        key = f"dbml_{len(self._raw)}_"
+        self._raw[key] = text
+        return key
+
+    def _identifier(self, name: str) -> str:
+        """Return a quoted name; bare where the database folds bare names to capitals and this one is plain."""
+        from sqlglot import exp
+
+        keywords = {keyword.lower() for keyword in self._dialect.tokenizer_class.KEYWORDS}
+        plain = re.fullmatch(r"[a-z_][a-z0-9_]*", name) is not None and name not in keywords
+        quoted = not (plain and self._name in _FOLDS_TO_UPPER)
+        return exp.to_identifier(name, quoted=quoted).sql(dialect=self._dialect)
+
+    def _render(self, query: str) -> str:
+        import sqlglot
+
+        written = sqlglot.transpile(query, read="duckdb", write=self._dialect, pretty=True)[0]
+        return re.sub(r"dbml_\d+_", lambda match: self._raw[match[0]], written)
+
+
+def _number(value: str, weight: float, centre: float, missing: float) -> str:
+    centred = f"({value} - {double(centre)})" if centre else value
+    return f"CASE WHEN {_FINITE.format(value)} THEN {double(weight)} * {centred} ELSE {double(missing)} END"
+
+
+def _category(value: str, pairs: list[tuple[str, float]], missing: float, other: float) -> str:
+    kept = [(level, weight) for level, weight in pairs if weight or other]
+    known = double(other)
+    if kept:
+        cases = " ".join(f"WHEN {string(level)} THEN {double(weight)}" for level, weight in kept)
+        known = f"CASE {value} {cases} ELSE {double(other)} END"
+    return f"CASE WHEN {value} IS NULL THEN {double(missing)} ELSE {known} END"
+
+
+def _scores(etas: list[str], link: str, target: Target, boolean: str | None) -> list[tuple[str, str]]:
+    """Return the output columns and their expressions over the columns of linear predictors."""
+    predicted = f"predicted_{target.name}"
+    if target.classes is None:
+        value = f"CASE WHEN eta_0 < -{_LIMIT} THEN 0e0 ELSE EXP(eta_0) END" if link == "log" else "eta_0"
+        return [(predicted, value)]
+    labels = [_label(label, boolean) for label in target.classes]
+    names = [f"probability_{label_text(label)}" for label in target.classes]
+    if len(etas) == 1:
+        found = [(predicted, f"CASE WHEN eta_0 > 0e0 THEN {labels[1]} ELSE {labels[0]} END")]
+        made = [_logistic("-eta_0"), _logistic("eta_0")]
+        return found if link == "margin" else found + list(zip(names, made, strict=True))
+    cases = " ".join(f"WHEN {eta} = eta_most THEN {label}" for eta, label in zip(etas, labels, strict=True))
+    found = [(predicted, f"CASE {cases} END")]
+    if link == "margin":
+        return found
+    powers = [
+        f"CASE WHEN {eta} - eta_most < -{_LIMIT} THEN 0e0 ELSE EXP({eta} - eta_most) END"
+        if link == "softmax"
+        else _logistic(eta)
+        for eta in etas
+    ]
+    return found + [(name, f"{power} / {total(powers)}") for name, power in zip(names, powers, strict=True)]
+
+
+def _logistic(eta: str) -> str:
+    tails = f"WHEN {eta} < -{_LIMIT} THEN 0e0 WHEN {eta} > {_LIMIT} THEN 1e0"
+    return f"CASE {tails} ELSE 1e0 / (1e0 + EXP(-({eta}))) END"
+
+
+def _label(label: Any, boolean: str | None) -> str:
+    if isinstance(label, bool):
+        return boolean.format(int(label)) if boolean else str(label).upper()
+    if isinstance(label, int):
+        return str(label)
+    return double(label) if isinstance(label, float) else string(str(label))
