@@ -1,6 +1,7 @@
 """Shuffled order: every row once, well mixed, the same for any number of threads, within memory."""
 
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -89,6 +90,24 @@ def test_a_source_read_in_order_only_is_kept_once():
     data.close()
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(("n", "block"), [(1, 40), (63, 40), (1_000, 100), (10_007, 1_000), (4_096, 1_024)])
+def test_kept_blocks_are_dealt_out(n, block, sparse):
+    with Pieces(n, size=block, block=block, sparse=sparse).materialise() as kept:
+        orders = [order_of(kept, seed, epoch) for seed, epoch in ((0, 0), (0, 1), (0, 0))]
+    assert np.array_equal(np.sort(orders[0]), np.arange(n))
+    assert np.array_equal(orders[0], orders[2])
+    assert n < 100 or not np.array_equal(orders[0], orders[1])
+
+
+def test_kept_rows_of_far_places_meet():
+    with Pieces(100_000, size=1_000, block=1_000).materialise() as kept:
+        (state,) = kept.fold(Rows(), order=Shuffled(0))
+    blocks = np.split(state["y"], np.cumsum(state["sizes"])[:-1])
+    assert np.mean([len(np.unique(block // 1_000)) for block in blocks]) > 12
+    assert np.mean(np.abs(np.diff(state["y"])) == 1) == pytest.approx(7 / 8, abs=0.01)
+
+
 def test_an_error_ends_a_shuffled_pass():
     class Failing(Rows):
         def update(self, state, block):
@@ -134,6 +153,6 @@ def test_pieces_and_groups_cover_the_partitions(sizes, piece, rows):
     groups = group_pieces(pieces, rows, np.random.default_rng(0))
     covered = sorted((p.start, p.start + p.n_rows) for group in groups for p in group)
     assert sum(end - start for start, end in covered) == sum(sizes)
-    assert all(a[1] <= b[0] for a, b in zip(covered, covered[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(covered))
     assert all(sum(p.n_rows for p in group) <= rows for group in groups)
     assert all([p.start for p in group] == sorted(p.start for p in group) for group in groups)

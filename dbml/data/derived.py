@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dbml.data.chunked import ChunkedData, rows_per_block
+from dbml.data.deal import Deck
 from dbml.data.sampling import copy_rows
 from dbml.data.selection import Selection
 from dbml.data.spill import SpilledBlocks
@@ -17,6 +19,7 @@ from dbml.passes.engine import Chunk, Workspace
 from dbml.passes.memory import memory_budget
 from dbml.passes.plan import Partition, Plan
 from dbml.passes.schema import Statistics
+from dbml.passes.step import Shuffled
 
 
 class DerivedData(ChunkedData):
@@ -147,6 +150,7 @@ class MaterialisedData(DerivedData):
         super().__init__(source)
         self._chunks: list[MemoryChunk | SpilledChunk] = []
         self._spilled: SpilledBlocks | None = None
+        self._deck: Deck | None = None
         self._closed = False
         try:
             self._keep(memory_budget().kept)
@@ -191,6 +195,14 @@ class MaterialisedData(DerivedData):
             return iter(self._chunks)
         return iter([self._chunks[partition.number] for partition in partitions])
 
+    def _shuffled(self, order: Shuffled, reason: str) -> tuple[Iterator[Chunk], Callable[[], None]]:
+        if self._spilled is not None:
+            return super()._shuffled(order, reason)
+        if self._deck is None:
+            self._deck = Deck([chunk.block for chunk in self._chunks], self.block_rows)
+        self.plan = self.plan.decide("order", "shuffled in memory: short runs from everywhere", reason)
+        return self._deck.chunks(np.random.default_rng([order.seed, order.epoch])), self.interrupt
+
     def materialise(self) -> ChunkedData:
         """Return the data itself: its blocks are kept already."""
         return self
@@ -198,7 +210,7 @@ class MaterialisedData(DerivedData):
     def close(self) -> None:
         """Free the blocks."""
         self._closed = True
-        self._chunks = []
+        self._chunks, self._deck = [], None
         if self._spilled is not None:
             self._spilled.close()
 
