@@ -146,11 +146,13 @@ def _named(text: str, con: Any) -> tuple[duckdb.DuckDBPyRelation, str]:
         )
     connection = duck.private_connection() if con is None else duck.unwrap(con)
     try:
+        if _is_table(connection, text):
+            return connection.table(identifier(text)), text
         if is_query:
             return connection.sql(text), "the query"
-        if is_file and not _is_table(connection, text):
+        if is_file:
             return connection.sql(f"SELECT * FROM {string(text)}"), text
-        return connection.table(_qualified(connection, text)), text
+        return connection.table(text), text
     except (duckdb.CatalogException, duckdb.IOException) as error:
         if is_query:
             raise
@@ -158,15 +160,10 @@ def _named(text: str, con: Any) -> tuple[duckdb.DuckDBPyRelation, str]:
 
 
 def _is_table(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
-    found = connection.sql(f"SELECT 1 FROM duckdb_tables() WHERE table_name = {string(name)}").fetchall()
-    return bool(found)
-
-
-def _qualified(connection: duckdb.DuckDBPyConnection, name: str) -> str:
-    """Return a table name quoted, unless it is written as schema.table or quoted already."""
+    """Return whether a table or view has exactly this name; else the text may still be ``schema.table``."""
     known = f"SELECT 1 FROM duckdb_tables() WHERE table_name = {string(name)} UNION ALL "
     known += f"SELECT 1 FROM duckdb_views() WHERE view_name = {string(name)}"
-    return identifier(name) if connection.sql(known).fetchall() else name
+    return bool(connection.sql(known).fetchall())
 
 
 def _no_table(connection: duckdb.DuckDBPyConnection, name: str, is_file: bool) -> str:

@@ -147,7 +147,8 @@ class TableData(ChunkedData):
         self._scan_columns = scan_columns_of(encoding, self._types, self._names)
         self._scan = self._make_scan(None)
         columns = tuple(dict.fromkeys(self._names[name] for name in encoding.columns))
-        self.plan = Plan(source.name, columns, source.filters, self.partitions, 0, self.block_rows)
+        filters = (*(() if source.base is None else source.base.filters), *source.filters)
+        self.plan = Plan(source.name, columns, filters, self.partitions, 0, self.block_rows)
 
     def _make_scan(self, selection: Selection | None) -> Scan:
         scan = Scan(self.source, Gather(self.schema.encoding, self._scan_columns, selection), self._row_values)
@@ -208,10 +209,10 @@ class TableData(ChunkedData):
     def lookup(self, keys: NDArray, column: str) -> Block:
         """Return the rows whose `column` is one of `keys`."""
         column = self.source.find(column)
-        listed = ", ".join(string(str(key)) for key in np.asarray(keys).tolist()) or "NULL"
-        # Cast to the column's type, so that an index and zone maps can be used.
-        values = f"SELECT CAST(k AS {self.source.columns[column]}) FROM (SELECT unnest([{listed}]) AS k)"
-        found = self.source.filtered(f"{identifier(column)} IN ({values})")
+        # Constants of the column's type, so that an index and zone maps are used, and the order is kept.
+        kind = self.source.columns[column]
+        listed = [f"TRY_CAST({string(str(key))} AS {kind})" for key in np.unique(np.asarray(keys)).tolist()] or ["NULL"]
+        found = self.source.filtered(f"{identifier(column)} IN ({', '.join(listed)})")
         scan = Scan(found, self._scan.gather, self._row_values)
         space = Workspace()
         blocks = [copy_rows(chunk.encode(space)) for chunk in self._read(scan, self.block_rows, None)]
