@@ -101,10 +101,11 @@ def test_kept_blocks_are_dealt_out(n, block, sparse):
 
 
 def test_kept_rows_of_far_places_meet():
-    with Pieces(100_000, size=1_000, block=1_000).materialise() as kept:
+    with Pieces(102_400, size=1_024, block=1_024).materialise() as kept:
         (state,) = kept.fold(Rows(), order=Shuffled(0))
     blocks = np.split(state["y"], np.cumsum(state["sizes"])[:-1])
-    assert np.mean([len(np.unique(block // 1_000)) for block in blocks]) > 12
+    assert np.mean([len(np.unique(block // 1_024)) for block in blocks]) > 10
+    # Packets of eight neighbours stay together, and nothing else does.
     assert np.mean(np.abs(np.diff(state["y"])) == 1) == pytest.approx(7 / 8, abs=0.01)
 
 

@@ -1,4 +1,4 @@
-"""Rows of kept blocks in random order: runs from anywhere in memory, dealt out like cards into shuffled blocks."""
+"""Rows of kept blocks in random order: runs of many blocks, dealt out like cards into shuffled blocks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dbml.passes.block import Block, SparseRows
 from dbml.passes.engine import Chunk, Workspace
 
 _RUN, _PACKET = 64, 8  # as in the kernel
+_GROUP = 32  # blocks that rows are drawn from at a time: from everywhere, the addresses would miss their cache
 
 
 class Deck:
@@ -36,9 +37,11 @@ class Deck:
         self.length = np.minimum(_RUN, self.stride - self.start)
 
     def chunks(self, generator: np.random.Generator) -> Iterator[Chunk]:
-        """Yield all rows in random order."""
-        order = generator.permutation(self.block.size)
+        """Yield all rows in random order: blocks in random groups, runs at random inside a group."""
         size = max(1, self.block_rows // _RUN)
+        group = generator.permutation(len(self.blocks))[self.block] // _GROUP
+        shuffled = generator.permutation(self.block.size)
+        order = shuffled[np.argsort(group[shuffled], kind="stable")]
         for first in range(0, order.size, size):
             runs = order[first : first + size]
             # Whole runs come first: they are dealt out, the others follow in one piece each.

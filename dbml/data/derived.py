@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dbml.data.arena import Arena
 from dbml.data.chunked import ChunkedData, rows_per_block
 from dbml.data.deal import Deck
-from dbml.data.sampling import copy_rows
 from dbml.data.selection import Selection
 from dbml.data.spill import SpilledBlocks
 from dbml.errors import InvalidData
@@ -162,7 +162,7 @@ class MaterialisedData(DerivedData):
         self._describe()
 
     def _keep(self, room: int) -> None:
-        for block in self.source.map(copy_rows, purpose="materialise"):
+        for block in self.source.map(Arena().keep, purpose="materialise"):
             size = block_bytes(block)
             if self._spilled is None and size <= room:
                 room -= size
@@ -200,7 +200,7 @@ class MaterialisedData(DerivedData):
             return super()._shuffled(order, reason)
         if self._deck is None:
             self._deck = Deck([chunk.block for chunk in self._chunks], self.block_rows)
-        self.plan = self.plan.decide("order", "shuffled in memory: short runs from everywhere", reason)
+        self.plan = self.plan.decide("order", "shuffled in memory: short runs from many blocks", reason)
         return self._deck.chunks(np.random.default_rng([order.seed, order.epoch])), self.interrupt
 
     def materialise(self) -> ChunkedData:

@@ -1,0 +1,47 @@
+"""Memory for the arrays of many kept blocks, taken in large pieces.
+
+The system backs large pieces by large pages: filling them takes fewer page faults, and reading rows from all over
+them fewer misses of the address cache, than arrays that were allocated one by one.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbml.passes.block import Block, SparseRows
+
+_PIECE = 32 << 20  # bytes
+_LINE = 64
+
+
+class Arena:
+    """Copies blocks into its memory, from any thread; it lives as long as a copy does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._piece = np.empty(0, np.uint8)
+        self._used = 0
+
+    def _take(self, size: int) -> NDArray[np.uint8]:
+        with self._lock:
+            if self._used + size + _LINE > self._piece.size:
+                self._piece = np.empty(max(_PIECE, size + _LINE), np.uint8)
+                self._used = -self._piece.ctypes.data % _LINE
+            taken = self._piece[self._used : self._used + size]
+            self._used += -(-size // _LINE) * _LINE
+            return taken
+
+    def copy(self, array: NDArray) -> NDArray:
+        """Return a copy of an array, column-major, 64-byte aligned."""
+        out = self._take(array.nbytes).view(array.dtype).reshape(array.shape, order="F")
+        out[...] = array
+        return out
+
+    def keep(self, block: Block) -> Block:
+        """Return a copy of a block."""
+        y, weight = (None if array is None else self.copy(array) for array in (block.y, block.weight))
+        sparse = None if block.sparse is None else SparseRows(*map(self.copy, block.sparse))
+        return Block(self.copy(block.X), sparse, y, weight, block.start)
