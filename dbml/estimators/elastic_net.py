@@ -13,7 +13,7 @@ from dbml.estimators.coordinate_descent import Descent, Elastic, Goal, Order, Qu
 from dbml.estimators.gram_step import GramStep, Moments
 from dbml.estimators.least_squares import not_negative, ridge
 from dbml.estimators.linear_model import LinearRegressor
-from dbml.estimators.quadratic import gram_fits, require_gram
+from dbml.estimators.quadratic import ALWAYS_GRAM, gram_fits, require_gram, row_count, sparse_entries
 from dbml.estimators.working_set import Columns, solve_columns
 from dbml.params import Boolean, Either, Integer, Options, Real, Rule
 from dbml.passes.block import Floats
@@ -33,12 +33,13 @@ CYCLES: Mapping[str, Rule] = {
 
 def gram_pays(data: Data) -> bool:
     """Whether one pass for the Gram matrix costs less than rounds of a working set, in nanoseconds per row."""
-    encoding, statistics = data.schema.encoding, data.statistics
-    d, p = encoding.n_dense, encoding.n_terms
-    entries = max(statistics.density * p - d, 0.0)
+    d, p = data.schema.encoding.n_dense, data.schema.encoding.n_terms
+    if p <= ALWAYS_GRAM:
+        return True
+    entries = sparse_entries(data)
     gram = 0.018 * d * d + entries * (0.5 * d + entries)
     rounds = 4_000.0 + 5.0 * d + 40.0 * entries
-    solving = 3e-10 * p**3 / max(statistics.n_rows, 1) * 1e9 / 10
+    solving = 3e-10 * p**3 / max(row_count(data)[0], 1) * 1e9 / 10
     return gram + solving <= rounds and p <= _WIDEST_GRAM
 
 
@@ -157,9 +158,7 @@ def kept_if_it_fits(data: Data) -> Data:
     """Return the data with encoded blocks kept in memory where the budget has room for all, else the data itself."""
     from dbml.passes.memory import memory_budget
 
-    encoding, statistics = data.schema.encoding, data.statistics
-    entries = max(statistics.density * encoding.n_terms - encoding.n_dense, 0.0)
-    size = statistics.n_rows * (8 * (encoding.n_dense + 2) + 12 * entries)
+    size = row_count(data)[0] * (8 * (data.schema.encoding.n_dense + 2) + 12 * sparse_entries(data))
     return data.materialise() if size <= memory_budget().kept else data
 
 

@@ -20,6 +20,8 @@ from dbml.passes.memory import memory_budget
 ILL_CONDITIONED = 1e8
 # Terms beyond which factoring the Gram matrix costs more than passes of conjugate gradients.
 WIDEST_GRAM = 4_000
+# Terms up to which a Gram matrix is taken without a look at statistics, which cost a sample.
+ALWAYS_GRAM = 200
 # Rows up to which their products with each other are solved instead.
 MOST_ROWS = 3_000
 
@@ -50,16 +52,38 @@ def require_gram(data: Data, n_folds: int = 1) -> None:
         )
 
 
+def row_count(data: Data) -> tuple[int, bool]:
+    """Return the rows of a pass and whether the number is exact: from the geometry if it is known, else statistics."""
+    sizes = [partition.n_rows for partition in data.plan.partitions]
+    if sizes and min(sizes) >= 0 and not data.plan.filters:
+        return sum(sizes), False
+    return data.statistics.n_rows, data.statistics.exact_rows
+
+
+def sparse_entries(data: Data) -> float:
+    """Return about how many sparse terms of a row are not 0: one per category; statistics know of lists and maps."""
+    encoding = data.schema.encoding
+    sparse = [feature.kind for feature in encoding.features if feature.sparse_terms]
+    if all(kind == "category" for kind in sparse):
+        return float(len(sparse))
+    return max(data.statistics.density * encoding.n_terms - encoding.n_dense, 0.0)
+
+
+def fewer_rows(data: Data) -> bool:
+    """Whether there are fewer rows than terms, few enough to hold."""
+    most = min(data.schema.encoding.n_terms, MOST_ROWS)
+    return row_count(data)[0] <= most and data.statistics.exact_rows and data.statistics.n_rows <= most
+
+
 def choose_solver(data: Data, asked: str, positive: bool = False) -> str:
     """Return ``cholesky``, ``svd`` or ``sparse_cg`` and write the choice with its reason into the plan."""
-    p, statistics = data.schema.encoding.n_terms, data.statistics
-    rows = statistics.n_rows
+    p = data.schema.encoding.n_terms
     if asked != "auto":
         choice, reason = asked, "as asked for"
     elif positive:
         choice, reason = "cholesky", "coefficients that are not negative are found from the Gram matrix"
-    elif statistics.exact_rows and rows <= min(p, MOST_ROWS) and p > 200:
-        choice, reason = "svd", f"{rows:,} rows of {p:,} terms: fewer rows than terms, they are solved in memory"
+    elif p > ALWAYS_GRAM and fewer_rows(data):
+        choice, reason = "svd", f"fewer rows than the {p:,} terms: they are solved in memory"
     elif p <= WIDEST_GRAM and gram_fits(data):
         choice, reason = "cholesky", f"{p:,} terms: one pass for their Gram matrix ({8 * (p + 2) ** 2:,} bytes)"
     else:
