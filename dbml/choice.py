@@ -5,6 +5,7 @@ Every choice carries its reason, so that a person can disagree.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +26,20 @@ _WHOLE = (
     "UHUGEINT",
 )
 _NUMBERS = ("FLOAT", "DOUBLE", "DECIMAL", *_WHOLE)
-_NO_FEATURE = ("BLOB", "BIT", "UUID", "INTERVAL", "TIME", "TIME WITH TIME ZONE", "STRUCT", "UNION", "VARIANT", "GEOMETRY")
+_NO_FEATURE = (
+    "BLOB",
+    "BIT",
+    "UUID",
+    "INTERVAL",
+    "TIME",
+    "TIME WITH TIME ZONE",
+    "STRUCT",
+    "UNION",
+    "VARIANT",
+    "GEOMETRY",
+)
 _LOOKED_AT_FOR_LEAKS = 200
+_MANY_LEVELS, _ROWS_OF_A_LEVEL = 1000, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +79,7 @@ class Choice:
     n_rows: int
 
 
-def choose(con: Any, source: str, target: str, exclude: tuple[str, ...] = ()) -> Choice:
+def choose(con: Any, source: str, target: str, exclude: tuple[str, ...] = (), include: tuple[str, ...] = ()) -> Choice:
     """Look at a table and choose what to train.
 
     Parameters
@@ -79,17 +92,19 @@ def choose(con: Any, source: str, target: str, exclude: tuple[str, ...] = ()) ->
         The column to predict.
     exclude : tuple of str
         Columns the person leaves out.
+    include : tuple of str
+        Columns the person keeps, whatever they look like.
 
     Raises
     ------
     UnknownName
-        The target or an excluded column is not in the table.
+        The target, or a column that is left out or kept, is not in the table.
     InvalidData
         The table has no rows, or no column is left to learn from.
     """
     described = con.sql(f"FROM {source} LIMIT 0")
     names, types = list(described.columns), [str(t) for t in described.types]
-    for name in (target, *exclude):
+    for name in (target, *exclude, *include):
         if name not in names:
             raise UnknownName(f"no column {name!r}{nearest(name, names)} (columns: {listing(names)})")
     n_rows, columns = _look(con, source, names, types)
@@ -100,9 +115,9 @@ def choose(con: Any, source: str, target: str, exclude: tuple[str, ...] = ()) ->
     excluded = dict.fromkeys(exclude, "left out as asked")
     for name, column in columns.items():
         why = _useless(column, n_rows)
-        if why and name not in excluded:
+        if why and name not in (*excluded, *include):
             excluded[name] = why
-    left = [column for name, column in columns.items() if name not in excluded]
+    left = [column for name, column in columns.items() if name not in (*excluded, *include)]
     excluded |= _leaks(con, source, label, left, n_rows)
     features = tuple(name for name in columns if name not in excluded)
     if not features:
@@ -157,6 +172,8 @@ def _useless(column: Column, n_rows: int) -> str | None:
     many = column.distinct > 0.85 * column.count and column.count >= 50
     if kind == "VARCHAR" and many:
         return "another text in (almost) every row"
+    if kind == "VARCHAR" and column.distinct > _MANY_LEVELS and column.count < _ROWS_OF_A_LEVEL * column.distinct:
+        return f"about {column.distinct:,} texts, {column.count / column.distinct:.0f} rows each: too few to learn from"
     dense = column.low is not None and column.high is not None and column.high - column.low < 4 * column.count
     if kind in _WHOLE and many and dense and column.count >= 1000:
         return "another whole number in (almost) every row: it numbers the rows"
@@ -191,9 +208,19 @@ def sql_value(value: Any) -> str:
     return repr(value)
 
 
-def create_model(name: str, options: dict[str, Any], features: tuple[str, ...], target: str, rows: str) -> str:
-    """Return the CREATE MODEL statement that trains on some columns of `rows` (what may follow FROM)."""
+def create_model(
+    name: str,
+    options: dict[str, Any],
+    features: tuple[str, ...],
+    target: str,
+    rows: str,
+    quote: Callable[[str], str] = identifier,
+) -> str:
+    """Return the CREATE MODEL statement that trains on some columns of `rows` (what may follow FROM).
+
+    `quote` spells a name; one that knows DuckDB's keywords may leave plain names bare, for people to read.
+    """
     given = {"model_type": options["model_type"], "input_label_cols": [target], **options}
     listed = ", ".join(f"{key} = {sql_value(value)}" for key, value in given.items())
-    columns = ", ".join(map(identifier, (*features, target)))
-    return f"CREATE OR REPLACE MODEL {identifier(name)} OPTIONS ({listed}) AS\nSELECT {columns} FROM {rows}"
+    columns = ", ".join(map(quote, (*features, target)))
+    return f"CREATE OR REPLACE MODEL {quote(name)}\n  OPTIONS ({listed}) AS\nSELECT {columns}\nFROM {rows}"

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 
@@ -139,7 +140,7 @@ def test_an_error_does_not_end_the_shell(terminal):
 def test_an_interrupt_forgets_the_line_and_goes_on(terminal):
     terminal.type("SELECT 'half")
     terminal.read("   ... ")
-    os.write(terminal.leader, b"\x03")
+    terminal.shell.send_signal(signal.SIGINT)
     terminal.read("dbml > ")
     assert "42" in terminal.ask("SELECT 42 AS answer;")
 

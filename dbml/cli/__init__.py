@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import click
 
@@ -14,7 +15,7 @@ from dbml.cli.models import export, models, show
 from dbml.cli.predict import predict
 from dbml.cli.shell import sql
 from dbml.cli.train import train
-from dbml.errors import DbmlError
+from dbml.errors import DbmlError, DbmlWarning
 
 OK, USER_ERROR, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -52,10 +53,17 @@ def _is_input_error(error: Exception) -> bool:
     return isinstance(error, DbmlError | OSError) or (duckdb is not None and isinstance(error, duckdb.Error))
 
 
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"dbml: warning: {' '.join(str(message).split())}", err=True)
+
+
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code; errors go to stderr on one line."""
+    """Run the command line and return its exit code; errors and warnings go to stderr on one line each."""
     try:
-        cli.main(arguments, prog_name="dbml", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", DbmlWarning)
+            warnings.showwarning = _warn
+            code = cli.main(arguments, prog_name="dbml", standalone_mode=False)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "dbml"
         click.echo(f"{where}: {error.format_message()} (see {where} --help)", err=True)
@@ -75,7 +83,7 @@ def run(arguments: list[str] | None = None) -> int:
             raise
         click.echo(f"dbml: {one_line(error)}", err=True)
         return USER_ERROR
-    return OK
+    return code if isinstance(code, int) else OK
 
 
 def main() -> None:

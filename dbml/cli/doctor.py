@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -177,4 +176,4 @@ def doctor(db: Path | None, as_json: bool) -> None:
     if as_json:
         echo_json([{"name": c.name, "state": c.state, "found": c.found, "remedy": c.remedy} for c in done])
     if any(check.state == "wrong" for check in done):
-        sys.exit(1)
+        click.get_current_context().exit(1)

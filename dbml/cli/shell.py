@@ -23,6 +23,13 @@ _HELP = """\
   .timer    show how long statements take      .read FILE   run the statements of a file
   .help     this                               .quit     leave (also Ctrl-D)"""
 
+_TABLES = """
+SELECT schema_name AS schema, table_name AS name, estimated_size AS rows FROM duckdb_tables()
+WHERE NOT internal AND schema_name <> 'ml'
+UNION ALL BY NAME
+SELECT schema_name AS schema, view_name AS name FROM duckdb_views() WHERE NOT internal AND schema_name <> 'ml'
+ORDER BY ALL"""
+
 
 class Printer:
     """Shows the result of a statement: a box, JSON or CSV; and the time, if asked for."""
@@ -112,7 +119,7 @@ def dot_command(con: Any, printer: Printer, line: str) -> bool:
     elif name == ".models":
         printer.run(con, "SELECT name, version, type, target, n_rows, metrics, created_at FROM ml.models")
     elif name == ".tables":
-        printer.run(con, "SELECT schema, name, estimated_size AS rows FROM (SHOW ALL TABLES) WHERE schema <> 'ml'")
+        printer.run(con, _TABLES)
     elif name == ".timer":
         printer.timer = not printer.timer
         click.echo(f"timer {'on' if printer.timer else 'off'}")

@@ -55,6 +55,7 @@ def train(
     model_type: str,
     name: str | None,
     exclude: tuple[str, ...],
+    include: tuple[str, ...],
     option: tuple[str, ...],
     db: Path | None,
     as_json: bool,
@@ -62,7 +63,7 @@ def train(
     """Train a model on DATA: a CSV, Parquet or JSON file, or a table or SELECT of the database.
 
     The kind of model follows from the target unless you say it; columns that cannot help are left out, with the
-    reason. The model is saved in --db, else in a .duckdb file beside DATA.
+    reason (--include keeps one). The model is saved in --db, else in a .duckdb file beside DATA.
 
     \b
     Examples:
@@ -77,7 +78,7 @@ def train(
     rows, name = source(data), name or target
     database = db or default_database(data)
     with opened(database) as con:
-        choice = choose(con, rows, target, exclude)
+        choice = choose(con, rows, target, exclude, include)
         given = {"model_type": choice.model_type if model_type == "auto" else model_type, **given}
         if not as_json:
             _announce(choice, name, given["model_type"], automatic=model_type == "auto")

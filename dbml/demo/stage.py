@@ -66,16 +66,29 @@ class Stage:
         return found
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], left_out: int = 0) -> None:
-        """Print rows."""
-        shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+        """Print rows; a single row that is wider than the page is printed as one line a column."""
+        if (
+            len(rows) == 1
+            and sum(max(len(n), len(cell(v))) + 3 for n, v in zip(columns, rows[0], strict=True)) > _WIDTH
+        ):
+            self._print(["", ""], [(name, value) for name, value in zip(columns, rows[0], strict=True)])
+            return
+        self._print(columns, rows)
+        if left_out > 0:
+            self.say(f"[dim]… {left_out} more[/dim]")
+
+    def _print(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        shown = Table(
+            box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", show_header=any(columns)
+        )
         for i, name in enumerate(columns):
-            right = bool(rows) and all(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in rows)
+            right = bool(rows) and all(
+                isinstance(row[i], int | float | None) and not isinstance(row[i], bool) for row in rows
+            )
             shown.add_column(name, justify="right" if right else "left", overflow="fold")
         for row in rows:
             shown.add_row(*(Text(cell(value)) for value in row))
         self.console.print(Padding(shown, (0, 0, 0, _INDENT), expand=False))
-        if left_out > 0:
-            self.say(f"[dim]… {left_out} more[/dim]")
 
     def plan(self, text: str) -> None:
         """Print a plan as it is."""
