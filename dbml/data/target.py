@@ -109,6 +109,8 @@ def _classes(source: Source, column: str, column_type: str) -> TargetColumn:
     rows = source.fetch(query)
     n_null = sum(n for value, n, _ in rows if value is None)
     found = [(value, n) for value, n, _ in rows if value is not None]
+    if column_type in INTEGERS:
+        found = [(int(value), n) for value, n in found]  # Arrow hands HUGEINT over as a decimal
     n_rows = sum(n for _, n in found)
     _refuse_none(source, column, n_rows, n_null)
     if rows[0][2] - bool(n_null) > MOST_CLASSES:
