@@ -227,3 +227,14 @@ def test_training_info(con):
     assert [column[0] for column in con.description] == [
         "training_run", "iteration", "loss", "eval_loss", "learning_rate", "duration_ms",
     ]  # fmt: skip
+
+
+def test_stored_metrics_or_words(con):
+    version = """INSERT INTO ml.model_versions BY NAME SELECT 1 AS model_id, 1 AS version, 'x' AS type, 'x' AS task,
+      true AS named, '{}' AS params, '{}' AS attributes, 1 AS format, '0' AS dbml_version, 'x' AS checksum,
+      now()::TIMESTAMP AS created_at"""
+    con.execute(version)
+    with pytest.raises(duckdb.Error, match="late: no rows were held out in training"):
+        run(con, "FROM ML.EVALUATE(MODEL late)")
+    con.execute("UPDATE ml.model_versions SET metrics = MAP {'recall': 0.5, 'roc_auc': 0.75}")
+    assert run(con, "SELECT recall, roc_auc, precision FROM ML.EVALUATE(MODEL late)") == [(0.5, 0.75, None)]

@@ -24,7 +24,8 @@ def scored_source(call: Call, source: str, threshold: str | None) -> str:
     name = string(f"{model.name}@{model.version}")
     option = "" if threshold is None else f", {{'threshold': {threshold}}}"
     type_ = label_type(model.classes, model.target_type)
-    made = [f"CAST(predict({name}, {arguments}{option}) AS {type_}) AS {identifier(f'predicted_{model.target}')}"]
+    predict = predict_function(model)
+    made = [f"CAST({predict}({name}, {arguments}{option}) AS {type_}) AS {identifier(f'predicted_{model.target}')}"]
     if model.probabilities:
         pairs = f"map_entries(predict_proba({name}, {arguments}))"
         made.append(
@@ -32,6 +33,13 @@ def scored_source(call: Call, source: str, threshold: str | None) -> str:
             f"AS {identifier(f'predicted_{model.target}_probs')}"
         )
     return f"(SELECT t.*, {', '.join(made)} FROM ({source}) t)"
+
+
+def predict_function(model: ModelSignature) -> str:
+    """Return the function that predicts where a model has no macro: ``predict`` is DOUBLE, labels that are text need
+    ``predict_label``."""
+    text = model.classes is not None and any(isinstance(label, str) for label in model.classes)
+    return "predict_label" if text else "predict"
 
 
 def _predict(call: Call) -> str:
@@ -52,10 +60,16 @@ def _evaluate(call: Call) -> str:
 
 
 def _stored_metrics(call: Call) -> str:
-    """Return the metrics that were stored with the model, in BigQuery's columns."""
-    names = _CLASSIFICATION if call.model.classes is not None else _REGRESSION
+    """Return the metrics that were stored with the model, in BigQuery's columns; an error where none were."""
+    model = call.model
+    names = _CLASSIFICATION if model.classes is not None else _REGRESSION
     columns = ", ".join(f"metrics['{name}'] AS {name}" for name in names)
-    return f"(SELECT {columns} FROM ml.model_versions WHERE {_key(call.model)} AND metrics IS NOT NULL)"
+    none = string(
+        f"{model.name}: no rows were held out in training, so there are no metrics. "
+        f"Hint: name rows, FROM ML.EVALUATE(MODEL {identifier(model.name)}, TABLE …)"
+    )
+    stored = f"CASE WHEN coalesce(cardinality(metrics), 0) = 0 THEN error({none}) ELSE metrics END AS metrics"
+    return f"(SELECT {columns} FROM (SELECT {stored} FROM ml.model_versions WHERE {_key(model)}))"
 
 
 _CLASSIFICATION = ("precision", "recall", "accuracy", "f1_score", "log_loss", "roc_auc")
