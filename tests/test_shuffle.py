@@ -67,6 +67,32 @@ def test_pieces_inside_partitions_where_the_source_can_read_them():
     assert sum(piece.n_rows for piece in data.read) == 200_000
 
 
+@pytest.mark.parametrize("divisible", [False, True])
+@pytest.mark.parametrize("seekable", [False, True])
+def test_samples_of_every_kind_of_source(seekable, divisible):
+    data = Pieces(50_000, size=5_000, block=500, seekable=seekable, divisible=divisible)
+    block = data.sample(1_000, seed=0)
+    assert np.array_equal(block.X[:, 0], block.y) and len(np.unique(block.y)) == 1_000
+    assert len(np.unique(block.y // 5_000)) == 10
+    assert np.array_equal(data.sample(1_000, seed=0).y, block.y)
+    if seekable and divisible:
+        assert sum(piece.n_rows for piece in data.read) == 2_000
+    assert np.array_equal(data.sample(50_000, seed=0).y, np.arange(50_000))
+
+
+def test_samples_where_filters_leave_few_rows():
+    class Filtered(Pieces):
+        """Holds rows in its last partition only."""
+
+        n_rows = -1
+
+        def chunks(self, partitions=None):
+            return (chunk for chunk in super().chunks(partitions) if chunk.start >= 49_000)
+
+    block = Filtered(50_000, size=1_000, block=500).sample(800, seed=0)
+    assert block.n_rows == 800 and block.y.min() >= 49_000
+
+
 def test_plain_order_where_rows_are_not_clustered():
     data = Pieces(1_000, clustered=False)
     assert np.array_equal(order_of(data), np.arange(1_000))

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbml.data.sampling import Reservoir, copy_rows, describe_terms, join_blocks, spread
+from dbml.data.sampling import Reservoir, copy_rows, describe_terms, join_blocks, piece_inside, spread
 from dbml.data.selection import Selection, TakenChunk
 from dbml.data.shuffle import PIECE, Shuffle, buffer_rows, cut_pieces
 from dbml.passes.block import Block
@@ -175,7 +175,10 @@ class ChunkedData(Data, ABC):
         if 0 <= self.n_rows <= n:
             return join_blocks([copy_rows(block) for block in self._encoded()], n_dense)
         if self.seekable and self.partitions:
-            return join_blocks(list(self._sampled(n, generator)), n_dense)
+            rows = join_blocks(list(self._sampled(n, generator)), n_dense)
+            if rows.n_rows >= n // 4:
+                return rows
+        # Read in order only, or filters leave few rows where the sample looked: all rows pass by.
         reservoir = Reservoir(n, n_dense, generator)
         for block in self._encoded():
             reservoir.add(block)
@@ -187,8 +190,12 @@ class ChunkedData(Data, ABC):
             yield chunk.encode(space)
 
     def _sampled(self, n: int, generator: np.random.Generator) -> Iterator[Block]:
-        """Yield rows of the first block or blocks of partitions spread evenly over the source."""
+        """Yield rows of partitions spread evenly over the source: of a piece of each, or of their first blocks."""
         chosen = spread(self.partitions, _SAMPLE_PIECES, generator)
+        if self.divisible:
+            share = -(-n // len(chosen))
+            yield from map(copy_rows, self._encoded([piece_inside(p, share, generator) for p in chosen]))
+            return
         for number, partition in enumerate(chosen):
             wanted = n // len(chosen) + (number < n % len(chosen))
             blocks = self._encoded([partition])

@@ -33,7 +33,7 @@ class MatrixData(ChunkedData):
         Encoded target and weights.
     """
 
-    seekable = True
+    seekable = divisible = True
 
     def __init__(self, n_rows: int, schema: Schema, y: NDArray | None, weight: NDArray | None) -> None:
         self._n_rows, self.schema, self.y, self.weight = n_rows, schema, y, weight

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbml.passes.block import Block, SparseRows
+from dbml.passes.plan import Partition
 from dbml.passes.schema import Statistics
 
 T = TypeVar("T")
+
+_VECTOR = 2_048
 
 
 def take_sparse(rows: SparseRows, index: NDArray[np.intp]) -> SparseRows:
@@ -78,6 +82,17 @@ def spread(items: Sequence[T], n: int, generator: np.random.Generator) -> list[T
         return list(items)
     edges = np.linspace(0, len(items), n + 1).astype(int)
     return [items[int(generator.integers(low, high))] for low, high in itertools.pairwise(edges)]
+
+
+def piece_inside(partition: Partition, rows: int, generator: np.random.Generator) -> Partition:
+    """Return a run of about `rows` rows at a random place inside a partition, at a multiple of 2,048 if there is room.
+
+    DuckDB reads 2,048 rows at a time.
+    """
+    rows = min(rows, partition.n_rows)
+    places = (partition.n_rows - rows) // _VECTOR + 1
+    start = partition.start + _VECTOR * int(generator.integers(places))
+    return replace(partition, start=start, n_rows=rows)
 
 
 class Reservoir:
