@@ -12,7 +12,7 @@ from benchmarks.contenders import Result
 from benchmarks.datasets import FOLDER, clean
 from benchmarks.report import lines, provenance, summary, to_json
 from benchmarks.rows import ROWS
-from benchmarks.runner import Settings, run_row
+from benchmarks.runner import Settings, make_tables, run_row
 
 QUICK_ROWS = 100_000
 
@@ -34,6 +34,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parsed
 
 
+def tell(line: str) -> None:
+    """Print a line of progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def store(path: Path, results: list[Result], about: dict[str, object]) -> None:
     """Write all samples; called after every row, so that an interrupted run leaves what it has."""
     stored = {**about, "rows": {result.row.name: to_json(result) for result in results}}
@@ -48,11 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     limit = options.limit or (QUICK_ROWS if options.quick else None)
     rounds = options.rounds or (1 if options.quick else None)
+    names = options.rows or list(ROWS)
+    make_tables([ROWS[name] for name in names], limit, tell)
     deadline = time.monotonic() + 60 * options.minutes
-    settings = Settings(limit, rounds, deadline, lambda line: print(line, file=sys.stderr, flush=True))
+    settings = Settings(limit, rounds, deadline, tell)
     about = {**provenance(), "row_limit": limit}
     results: list[Result] = []
-    for name in options.rows or ROWS:
+    for name in names:
         if time.monotonic() > deadline:
             results.append(Result(ROWS[name], {}, error=f"no time left after {options.minutes:g} minutes"))
         else:

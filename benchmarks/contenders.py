@@ -196,6 +196,11 @@ class Row:
     timeout: float = 120.0
     rounds: int = 3
 
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """Datasets that the contenders read, each once."""
+        return tuple(dict.fromkeys(c.dataset or self.dataset for c in self.contenders))
+
 
 @dataclass
 class Result:

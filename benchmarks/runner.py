@@ -128,12 +128,23 @@ def in_the_running(result: Result) -> list[Measured]:
     return [m for m in alive if id(m) in kept]
 
 
+def make_tables(rows: list[Row], limit: int | None, tell: Callable[[str], None]) -> None:
+    """Make the tables of some rows, so that the clock of the whole run does not count it."""
+    for dataset in {dataset: None for row in rows for dataset in row.datasets}:
+        if database(dataset, limit).exists():
+            continue
+        tell(f"making {database(dataset, limit).name}")
+        try:
+            ensure(dataset, limit)
+        except (Unavailable, duckdb.Error, OSError) as error:
+            tell(f"{dataset.name}: {error}")  # its rows will say so again
+
+
 def run_row(row: Row, settings: Settings) -> Result:
     """Measure a row; what fails is recorded and the rest goes on."""
     result = Result(row, {c.label: Measured(c) for c in row.contenders})
     try:
-        for dataset in {c.dataset or row.dataset for c in row.contenders}:
-            settings.tell(f"{row.name}: table {database(dataset, settings.limit).name}")
+        for dataset in row.datasets:
             warm_page_cache(ensure(dataset, settings.limit))
         if row.prepare:
             run_process(make_job(row, row.prepare, settings.limit), row.timeout, cold_cache=False)
