@@ -84,6 +84,13 @@ def test_train_prints_json_for_a_script(folder, capsys):
     assert model["database"] == "m.duckdb"
 
 
+def test_train_keeps_a_column_on_request(folder, capsys):
+    assert run(["train", "houses.csv", "-y", "price", "--include", "house", "--json"]) == OK
+    model = json.loads(said(capsys)[0])
+    assert "house" in model["features"]
+    assert set(model["excluded"]) == {"remark"}
+
+
 def test_train_passes_options_on(folder, capsys):
     assert run(["train", "houses.csv", "-y", "price", "--model-type", "linear_reg", "-o", "l2_reg=10", "--json"]) == OK
     assert json.loads(said(capsys)[0])["params"]
@@ -190,9 +197,11 @@ def test_show_tells_features_and_weights(trained, capsys):
 
 
 def test_export_prints_sql_for_another_database(trained, capsys):
-    assert run(["export", "price", "--dialect", "postgres"]) == OK
+    assert run(["export", "price", "--dialect", "postgres", "--table", "new houses"]) == OK
     out, _ = said(capsys)
-    assert '"area"' in out
+    assert "area" in out
+    assert '"new houses"' in out
+    assert "ml." not in out
     assert run(["export", "price", "--dialect", "klingon"]) in (USER_ERROR, USAGE_ERROR)
     assert "klingon" in said(capsys)[1]
 

@@ -47,6 +47,14 @@ class Terminal:
         """Type a line, without waiting for an answer."""
         os.write(self.leader, f"{line}\n".encode())
 
+    def interrupt(self):
+        """Press Ctrl-C until the shell answers: a signal right before it waits for a key is seen with the next one."""
+        for _ in range(60):
+            self.shell.send_signal(signal.SIGINT)
+            if select.select([self.leader], [], [], 1)[0]:
+                return
+        raise AssertionError("the shell does not answer an interrupt")
+
     def ask(self, line):
         """Type a line and return what the screen shows up to the next prompt."""
         self.type(line)
@@ -140,9 +148,9 @@ def test_an_error_does_not_end_the_shell(terminal):
 def test_an_interrupt_forgets_the_line_and_goes_on(terminal):
     terminal.type("SELECT 'half")
     terminal.read("   ... ")
-    terminal.shell.send_signal(signal.SIGINT)
-    terminal.read("dbml > ")
-    assert "42" in terminal.ask("SELECT 42 AS answer;")
+    terminal.interrupt()
+    terminal.type("SELECT 42 AS answer;")
+    terminal.read("│     42 │")
 
 
 def test_quit_leaves_and_keeps_the_history(terminal, tmp_path):

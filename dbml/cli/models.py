@@ -116,18 +116,33 @@ def _weights(con: Any, model: str) -> list[dict[str, Any]]:
 @click.argument("model")
 @with_options(
     click.option(
-        "--dialect", default="duckdb", show_default=True, help="postgres, snowflake, bigquery, mysql, sqlite, …"
+        "--dialect", default="duckdb", show_default=True, help="postgres, snowflake, bigquery, mysql, sqlite, tsql, …"
     ),
+    click.option("--table", default="input_table", show_default=True, help="The table to score there."),
     db_option,
 )
-def export(model: str, dialect: str, db: Path | None) -> None:
-    """Print MODEL[@version] as a SQL expression over its columns, for another database.
+def export(model: str, dialect: str, table: str, db: Path | None) -> None:
+    """Print MODEL[@version] as a query that scores a table of another database.
+
+    Encoding, missing values and weights are written out: the query needs nothing but the table.
 
     \b
     Examples:
-      dbml export late --dialect postgres
+      dbml export late --dialect postgres --table flights
       dbml export late@2 --dialect bigquery --db flights.duckdb > late.sql
     """
+    from dbml_sql.errors import SqlError
+    from dbml_sql.export import export as as_query
+
+    from dbml.errors import StatementError
+
     with opened(existing_database(db), read_only=True) as con:
         find(con, model)
-        click.echo(con.export_model(model, dialect=dialect))
+        loaded = con.load_model(model)
+    form, schema = loaded.form(), loaded.schema_
+    if form is None or schema.target is None:
+        raise StatementError(f"model {model!r} ({type(loaded).__name__}) cannot be written as a query")
+    try:
+        click.echo(as_query(form, schema.encoding, schema.target, dialect, table))
+    except SqlError as error:
+        raise StatementError(str(error)) from error

@@ -43,6 +43,7 @@ def default_database(data: str) -> Path:
     ),
     click.option("--name", metavar="MODEL", help="Name of the model  [default: the target's name]."),
     click.option("--exclude", "-x", multiple=True, metavar="COLUMN", help="Leave a column out (may be repeated)."),
+    click.option("--include", "-i", multiple=True, metavar="COLUMN", help="Keep a column that would be left out."),
     click.option(
         "--option", "-o", multiple=True, metavar="NAME=VALUE", help="An option of the model (may be repeated)."
     ),

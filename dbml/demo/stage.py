@@ -67,25 +67,18 @@ class Stage:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], left_out: int = 0) -> None:
         """Print rows; a single row that is wider than the page is printed as one line a column."""
-        if (
-            len(rows) == 1
-            and sum(max(len(n), len(cell(v))) + 3 for n, v in zip(columns, rows[0], strict=True)) > _WIDTH
-        ):
-            self._print(["", ""], [(name, value) for name, value in zip(columns, rows[0], strict=True)])
+        if len(rows) == 1 and _width(columns, rows[0]) > self.console.width - _INDENT:
+            self._print(["", ""], list(zip(columns, rows[0], strict=True)))
             return
         self._print(columns, rows)
         if left_out > 0:
             self.say(f"[dim]… {left_out} more[/dim]")
 
     def _print(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        shown = Table(
-            box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", show_header=any(columns)
-        )
+        shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+        shown.show_header = any(columns)
         for i, name in enumerate(columns):
-            right = bool(rows) and all(
-                isinstance(row[i], int | float | None) and not isinstance(row[i], bool) for row in rows
-            )
-            shown.add_column(name, justify="right" if right else "left", overflow="fold")
+            shown.add_column(name, justify="right" if _numbers([row[i] for row in rows]) else "left", overflow="fold")
         for row in rows:
             shown.add_row(*(Text(cell(value)) for value in row))
         self.console.print(Padding(shown, (0, 0, 0, _INDENT), expand=False))
@@ -98,6 +91,16 @@ class Stage:
         """Print how long each step took."""
         total = ("all of it", sum(seconds for _, seconds in self.steps))
         self.table(["step", "seconds"], [(step, round(seconds, 2)) for step, seconds in (*self.steps, total)])
+
+
+def _width(columns: Sequence[str], row: Sequence[Any]) -> int:
+    """Return the characters that a row takes with its header."""
+    return sum(max(len(name), len(cell(value))) + 3 for name, value in zip(columns, row, strict=True))
+
+
+def _numbers(values: list[Any]) -> bool:
+    """Whether all values of a column are numbers or NULL."""
+    return bool(values) and all(isinstance(v, int | float | None) and not isinstance(v, bool) for v in values)
 
 
 def cell(value: Any) -> str:
