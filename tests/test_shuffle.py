@@ -80,6 +80,18 @@ def test_samples_of_every_kind_of_source(seekable, divisible):
     assert np.array_equal(data.sample(50_000, seed=0).y, np.arange(50_000))
 
 
+@pytest.mark.parametrize(
+    ("n", "seekable", "exact"), [(100, False, True), (90_000, False, False), (90_000, True, False)]
+)
+def test_statistics_where_the_number_of_rows_is_not_known(n, seekable, exact):
+    class Unknown(Pieces):
+        n_rows = -1
+
+    found = Unknown(n, size=5_000, block=500, seekable=seekable).statistics
+    assert found.exact_rows is exact
+    assert found.n_rows == n if exact or seekable else found.n_rows >= 50_000
+
+
 def test_samples_where_filters_leave_few_rows():
     class Filtered(Pieces):
         """Holds rows in its last partition only."""

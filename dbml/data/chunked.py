@@ -207,7 +207,14 @@ class ChunkedData(Data, ABC):
 
     @cached_property
     def _statistics(self) -> Statistics:
-        return describe_terms(self.sample(self.statistics_rows, seed=0), self.n_terms, self.n_rows)
+        wanted = self.statistics_rows
+        rows = self.sample(wanted, seed=0)
+        if self.n_rows >= 0:
+            return describe_terms(rows, self.n_terms, self.n_rows)
+        if rows.n_rows < wanted and not self.seekable:  # then they are all there are
+            return describe_terms(rows, self.n_terms, rows.n_rows)
+        listed = sum(max(0, partition.n_rows) for partition in self.partitions)
+        return describe_terms(rows, self.n_terms, max(rows.n_rows, listed), exact=False)
 
     @property
     def statistics_rows(self) -> int:
