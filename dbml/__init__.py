@@ -13,7 +13,13 @@ provide(lambda: importlib.import_module("dbml.data"))
 provide(lambda: importlib.import_module("dbml.engine"))
 provide(lambda: importlib.import_module("dbml.registry"))
 
-_SURFACE = {"connect": "dbml.connection", "attach": "dbml.connection", "show_progress": "dbml.engine"}
+_SURFACE = {
+    "connect": "dbml.connection",
+    "attach": "dbml.connection",
+    "register": "dbml.connection",
+    "show_progress": "dbml.engine",
+    "from_long": "dbml.data.long_table",
+}
 
 
 def __getattr__(name: str) -> Any:
