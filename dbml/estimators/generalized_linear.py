@@ -225,7 +225,7 @@ class PoissonRegressor(GeneralizedLinearRegressor):
         return 1.0
 
 
-class GammaRegressor(PoissonRegressor):
+class GammaRegressor(GeneralizedLinearRegressor):
     """Regression of positive amounts: the mean is ``exp`` of a linear predictor, the deviation proportional to it.
 
     Parameters, attributes and cost are those of `PoissonRegressor`; the target must be positive.
@@ -237,6 +237,23 @@ class GammaRegressor(PoissonRegressor):
     >>> model.predict([[3.0]]).round(3)
     array([8.])
     """
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 1.0,
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        max_iter: int = 100,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+    ) -> None:
+        self.alpha = alpha
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.max_iter = max_iter
+        self.tol = tol
+        self.warm_start = warm_start
 
     def _loss(self) -> Loss:
         return GAMMA

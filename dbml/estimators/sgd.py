@@ -172,12 +172,8 @@ class SGDClassifier(LinearClassifier, SgdEstimator):
         """
         self._checked()
         reading = {"sample_weight": sample_weight, "task": self.task, "con": con}
-        first = "schema_" not in vars(self)
-        if first:
-            with as_data(X, y, options=options, **reading) as data:
-                schema = data.schema
-            if classes is not None:
-                schema = replace(schema, target=replace(schema.target, classes=labels_of(classes), counts=None))
+        if "schema_" not in vars(self):
+            schema = _first_schema(X, y, classes, con, options or {}, sample_weight)
         else:
             schema = self.schema_
             if classes is not None and labels_of(classes) != tuple(schema.target.classes):
@@ -343,3 +339,17 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average
 def labels_of(classes: Any) -> tuple[Any, ...]:
     """Return class labels, ascending and each once, as Python values."""
     return tuple(np.unique(np.asarray(classes)).tolist())
+
+
+def _first_schema(X: Any, y: Any, classes: Any, con: Any, options: dict[str, Any], sample_weight: Any) -> Schema:
+    """Return the schema that a first batch teaches: with all `classes`, which its own rows need not have."""
+    if classes is None:
+        with as_data(X, y, sample_weight=sample_weight, task="classification", con=con, options=options) as data:
+            return data.schema
+    labels = np.asarray(labels_of(classes))
+    with as_data(np.zeros((len(labels), 1)), labels, task="classification") as data:
+        target = data.schema.target
+    named = [name for name in (y, sample_weight) if isinstance(name, str)]
+    without = {**options, "exclude": [*options.get("exclude", ()), *named]} if named else options
+    with as_data(X, task="none", con=con, options=without) as data:
+        return replace(data.schema, target=replace(target, name=y if isinstance(y, str) else target.name))

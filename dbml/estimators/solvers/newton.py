@@ -15,6 +15,7 @@ from dbml.estimators.solvers.objective import Evaluation, Request
 from dbml.passes.block import Floats
 
 _SMALLEST_STEP = 2.0**-30
+_LEAST_SHARE = 1e-3  # of the first value, below which the tolerance shrinks no more: some objectives fall to 0
 _ROUNDING = 1e-13  # of the value: a difference below is noise of the sums
 
 
@@ -53,12 +54,12 @@ def newton(starts: Sequence[Floats], tol: float, max_iter: int) -> Solver:
     does not decrease the value enough is shortened.
     """
     best = yield from first_finite(starts, True)
-    previous = np.inf
+    previous, least = np.inf, _LEAST_SHARE * abs(best.value)
     if not np.isfinite(best.value):
         return Solution(best.theta, best.value, np.inf, False, 0)
     for iteration in range(max_iter):
         step, slope, decrease = direction(best, tol)
-        goal = max(tol * tol, _ROUNDING) * abs(best.value)
+        goal = max(tol * tol, _ROUNDING) * max(abs(best.value), least)
         rate = min(1.0, decrease / previous) if np.isfinite(previous) else 1.0
         if decrease * rate <= goal:
             return Solution(best.theta + step, best.value - decrease, decrease * rate, True, iteration + 1)
@@ -70,8 +71,11 @@ def newton(starts: Sequence[Floats], tol: float, max_iter: int) -> Solver:
             length *= 0.5 if not np.isfinite(trial.value) else _shorter(length, slope, trial.value - best.value)
             if length < _SMALLEST_STEP:
                 return Solution(best.theta, best.value, decrease, False, iteration + 1)
+        gained = best.value - trial.value
         previous = decrease if length == 1.0 else np.inf
         best = trial
+        if length < 1.0 and gained <= goal:  # the model promises what the objective does not hold: a corner
+            return Solution(best.theta, best.value, gained, True, iteration + 1)
     return Solution(best.theta, best.value, previous, False, max_iter)
 
 

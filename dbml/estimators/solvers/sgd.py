@@ -168,7 +168,8 @@ class Validation:
 
     def chosen(self, block: Block) -> np.ndarray:
         """Return which rows of a block are held out, shape (n,)."""
-        mixed = np.full(block.n_rows, np.uint64(self.seed * 2 + 1) * np.uint64(0x9E3779B97F4A7C15), np.uint64)
+        first = (2 * self.seed + 1) * 0x9E3779B97F4A7C15 % 2**64
+        mixed = np.full(block.n_rows, first, np.uint64)
         columns = [block.X[:, j] for j in range(block.X.shape[1])]
         if block.y is not None:
             columns.append(block.y)

@@ -1,0 +1,191 @@
+"""SGDClassifier and SGDRegressor: the minimum of their objective, any scale, any order, batch by batch."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from dbml import LinearRegression, LogisticRegression, SGDClassifier, SGDRegressor
+from dbml.errors import ConvergenceWarning, InterruptedTraining, InvalidParameter
+from dbml.estimators.solvers.sgd import LOSSES, Validation
+from dbml.passes.block import Block
+from dbml.passes.progress import Listener, listening
+
+
+def table(n=20_000, p=6, classes=2, seed=0):
+    """Columns of very different scales and offsets."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, p)) * np.exp(rng.normal(size=p) * 3) + rng.normal(size=p) * 1000
+    W = rng.normal(size=(classes, p)) / X.std(axis=0)
+    return X, np.argmax((X - X.mean(axis=0)) @ W.T + rng.gumbel(size=(n, classes)), axis=1)
+
+
+def log_loss(model, X, y, alpha):
+    eta = X @ model.coef_[0] + model.intercept_[0]
+    return np.logaddexp(0, -np.where(y == 1, 1, -1) * eta).mean() + alpha / 2 * (model.coef_**2).sum()
+
+
+def test_the_objective_comes_close_to_its_minimum_on_columns_nobody_scaled():
+    X, y = table()
+    alpha = 1e-4
+    best = LogisticRegression(C=1 / (alpha * len(X))).fit(X, y)
+    model = SGDClassifier(loss="log_loss", alpha=alpha).fit(X, y)
+    assert log_loss(model, X, y, alpha) <= log_loss(best, X, y, alpha) * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_classifies_about_as_well_as_logistic_regression(loss):
+    X, y = table()
+    best = LogisticRegression().fit(X, y).score(X, y)
+    assert SGDClassifier(loss=loss, alpha=1e-7, max_iter=30, tol=None).fit(X, y).score(X, y) > best - 0.005
+
+
+def test_rows_sorted_by_label_lose_at_most_half_a_point():
+    X, y = table(classes=3)
+    order = np.argsort(y, kind="stable")
+    for loss in ("hinge", "log_loss"):
+        mixed = SGDClassifier(loss=loss, alpha=1e-7).fit(X, y).score(X, y)
+        assert SGDClassifier(loss=loss, alpha=1e-7).fit(X[order], y[order]).score(X, y) > mixed - 0.005
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive"])
+def test_regression_takes_targets_of_any_unit(loss):
+    X, _ = table()
+    rng = np.random.default_rng(1)
+    signal = (X - X.mean(axis=0)) @ (rng.normal(size=X.shape[1]) / X.std(axis=0)) + 0.1 * rng.normal(size=len(X))
+    for unit in (1e-5, 1e5):
+        y = (signal + 100) * unit
+        model = SGDRegressor(loss=loss, alpha=0.0, epsilon=0.1 * unit).fit(X, y)
+        assert model.score(X, y) > LinearRegression().fit(X, y).score(X, y) - 0.005
+
+
+@pytest.mark.parametrize("rate", ["constant", "optimal", "invscaling", "adaptive"])
+def test_scikit_learns_schedules_work_too(rate):
+    X, y = table()
+    model = SGDClassifier(loss="log_loss", learning_rate=rate, alpha=1e-4, max_iter=40, tol=1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    assert model.score(X, y) > LogisticRegression().fit(X, y).score(X, y) - 0.02
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
+    X, y = table(n=3000)
+    one, two, other = (SGDClassifier(random_state=seed).fit(X, y) for seed in (1, 1, 2))
+    assert one.coef_.tobytes() == two.coef_.tobytes()
+    assert one.coef_.tobytes() != other.coef_.tobytes()
+
+
+def test_batch_by_batch_reaches_what_fit_reaches():
+    X, y = table(classes=3)
+    names = np.array(["a", "b", "c"])[y]
+    model = SGDClassifier(loss="log_loss", alpha=1e-6)
+    for start in range(0, len(X), 500):
+        part = slice(start, start + 500)
+        model.partial_fit(X[part], names[part], classes=["a", "b", "c"])
+    assert model.t_ == len(X) + 1
+    assert model.score(X, names) > LogisticRegression().fit(X, names).score(X, names) - 0.01
+    first = SGDClassifier(alpha=1e-6).partial_fit(X[y == 0][:50], names[y == 0][:50], classes=["a", "b", "c"])
+    assert first.classes_.tolist() == ["a", "b", "c"]
+
+
+def test_batches_of_a_regression():
+    X, _ = table()
+    y = (X - X.mean(axis=0)) @ (np.ones(X.shape[1]) / X.std(axis=0)) * 1e4
+    model = SGDRegressor(alpha=0.0)
+    for start in range(0, len(X), 1000):
+        model.partial_fit(X[start : start + 1000], y[start : start + 1000])
+    assert model.score(X, y) > 0.99
+
+
+def test_partial_fit_refuses_what_it_cannot_do():
+    X, y = table(n=200)
+    with pytest.raises(InvalidParameter, match="class_weight 'balanced' is not supported for partial_fit"):
+        SGDClassifier(class_weight="balanced").partial_fit(X, y)
+    with pytest.raises(InvalidParameter, match="partial_fit needs early_stopping=False"):
+        SGDClassifier(early_stopping=True).partial_fit(X, y)
+    model = SGDClassifier().partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(InvalidParameter, match=r"classes must be those of the first call .*\[0, 1\]; got \[0, 1, 2\]"):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+
+
+def test_sparse_and_dense_rows_are_the_same_rows():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(5000, 30)) * (rng.random((5000, 30)) < 0.2)
+    y = (X[:, 0] - X[:, 1] + 0.3 * rng.logistic(size=5000) > 0).astype(int)
+    best = LogisticRegression(C=1 / (1e-4 * 5000)).fit(X, y)
+    for rows in (X, sp.csr_array(X)):
+        model = SGDClassifier(loss="log_loss").fit(rows, y)
+        assert log_loss(model, X, y, 1e-4) <= log_loss(best, X, y, 1e-4) * 1.005
+
+
+def test_no_intercept_means_zero_where_the_columns_are_zero():
+    X, y = table(n=5000)
+    model = SGDClassifier(fit_intercept=False).fit(X, y)
+    assert model.intercept_.tolist() == [0.0]
+    assert model.decision_function(np.zeros((1, X.shape[1]))) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_probabilities_for_the_losses_that_have_them():
+    X, y = table(n=5000, classes=3)
+    for loss in ("log_loss", "modified_huber"):
+        proba = SGDClassifier(loss=loss).fit(X, y).predict_proba(X)
+        np.testing.assert_allclose(proba.sum(axis=1), 1.0, rtol=1e-12)
+        assert proba.min() >= 0
+    assert not hasattr(SGDClassifier().fit(X, y), "predict_proba")
+
+
+def test_l1_without_averages_zeroes_useless_terms():
+    X, y = table(n=5000)
+    X = np.column_stack([X, np.random.default_rng(0).normal(size=(5000, 10))])
+    model = SGDClassifier(loss="log_loss", penalty="l1", alpha=0.05, average=False).fit(X, y)
+    strong = SGDClassifier(loss="log_loss", penalty="l1", alpha=1e9, average=False).fit(X, y)
+    assert (strong.coef_ == 0).all()
+    assert np.abs(model.coef_[0, 6:]).max() < 0.05
+
+
+def test_early_stopping_judges_by_rows_it_does_not_learn_from():
+    X, y = table(n=5000)
+    model = SGDClassifier(early_stopping=True, alpha=1e-6).fit(X, y)
+    assert model.score(X, y) > LogisticRegression().fit(X, y).score(X, y) - 0.01
+    rate = SGDRegressor(early_stopping=True, alpha=0.0).fit(X, X[:, 0] * 5)
+    assert rate.score(X, X[:, 0] * 5) > 0.99
+
+
+def test_held_out_rows_do_not_depend_on_their_order():
+    rng = np.random.default_rng(0)
+    X, y = np.asfortranarray(rng.normal(size=(4000, 3))), rng.normal(size=4000)
+    chosen = Validation(0.1, 7).chosen(Block(X, None, y, None, 0))
+    assert 0.08 < chosen.mean() < 0.12
+    order = rng.permutation(4000)
+    again = Validation(0.1, 7).chosen(Block(np.asfortranarray(X[order]), None, y[order], None, -1))
+    np.testing.assert_array_equal(again, chosen[order])
+
+
+def test_too_few_epochs_warn():
+    X, y = table(n=2000)
+    with pytest.warns(ConvergenceWarning, match="SGDClassifier: stopped after max_iter=2 epochs"):
+        SGDClassifier(max_iter=2).fit(X, y)
+
+
+class _Interrupt(Listener):
+    def iteration(self, number, **values):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_training_keeps_what_it_had():
+    X, y = table(n=3000)
+    model = SGDClassifier(warm_start=True).fit(X, y)
+    before = model.coef_.copy()
+    with pytest.raises(KeyboardInterrupt), listening(_Interrupt()):
+        SGDClassifier().fit(X, y)
+
+    class Second(Listener):
+        def iteration(self, number, **values):
+            if number == 2:
+                raise KeyboardInterrupt
+
+    with pytest.warns(InterruptedTraining), listening(Second()):
+        model.fit(X, y)
+    assert model.coef_.shape == before.shape

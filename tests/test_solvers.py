@@ -1,0 +1,186 @@
+"""Solvers on objectives: derivatives by finite differences, minima by another solver, trouble on purpose."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbml.errors import InvalidData
+from dbml.estimators import losses
+from dbml.estimators.penalties import Penalty
+from dbml.estimators.solvers.held_rows import HeldRows
+from dbml.estimators.solvers.lbfgs import lbfgs
+from dbml.estimators.solvers.loss_step import RowReading, weighted_median
+from dbml.estimators.solvers.minimise import run
+from dbml.estimators.solvers.newton import newton, solve_scaled
+from dbml.estimators.solvers.objective import Objective, Request, SoftmaxObjective
+from dbml.passes.block import Block, SparseRows
+
+
+def block(n=300, d=4, sparse=3, classes=2, seed=0):
+    rng = np.random.default_rng(seed)
+    X = np.asfortranarray(rng.normal(size=(n, d)))
+    level = rng.integers(0, sparse, size=n)
+    rows = SparseRows(np.arange(n + 1), (d + level).astype(np.int32), np.ones(n))
+    margin = X[:, 0] - 0.5 * level + rng.logistic(size=n)
+    y = np.digitize(margin, np.quantile(margin, np.arange(1, classes) / classes)).astype(float)
+    return Block(X, rows, y, rng.random(n) * 2, 0)
+
+
+def objective(kind=Objective, loss=losses.LOGISTIC, penalty=None, intercept=True, reading=None, outputs=1, terms=7):
+    reading = RowReading(1) if reading is None else reading
+    penalty = penalty or Penalty(l2=0.1)
+    centre = np.linspace(-1, 2, terms)
+    return kind(loss, penalty, terms, centre, intercept, reading, owner="Test", n_outputs=outputs)
+
+
+CASES = {
+    "logistic": {},
+    "no intercept": {"intercept": False},
+    "penalised intercept": {"penalty": Penalty(l2=0.3, intercept_l2=0.2, per_sum=True)},
+    "Poisson": {"loss": losses.POISSON, "reading": RowReading()},
+    "Huber": {"loss": losses.huber(1.35), "reading": RowReading()},
+    "Huber without intercept": {"loss": losses.huber(1.35), "reading": RowReading(), "intercept": False},
+    "class weights": {"reading": RowReading(1, np.array([0.5, 2.0]))},
+    "softmax": {"kind": SoftmaxObjective, "outputs": 3, "reading": RowReading()},
+    "softmax without intercept": {
+        "kind": SoftmaxObjective,
+        "outputs": 3,
+        "reading": RowReading(None, np.array([0.5, 2.0, 1.0])),
+        "intercept": False,
+    },
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradient_and_hessian_are_finite_differences(case):
+    what = objective(**CASES[case])
+    rows = HeldRows(block(classes=3 if "softmax" in case else 2))
+    rng = np.random.default_rng(1)
+    theta = rng.normal(size=what.size) * 0.3
+    if what.has_scale:
+        theta[-1] = 0.8
+
+    def at(theta, hessian=False):
+        request = Request(theta, hessian)
+        return what.evaluate(request, rows.fold(what.step(request))[0])
+
+    here, h = at(theta, True), 1e-5
+    for j in range(what.size):
+        move = h * np.eye(what.size)[j]
+        up, down = at(theta + move), at(theta - move)
+        assert (up.value - down.value) / (2 * h) == pytest.approx(here.gradient[j], abs=1e-8, rel=1e-5)
+        np.testing.assert_allclose((up.gradient - down.gradient) / (2 * h), here.hessian[j], atol=1e-2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_newton_and_lbfgs_agree(case):
+    what = objective(**CASES[case])
+    rows = HeldRows(block(classes=3 if "softmax" in case else 2))
+    start = np.zeros(what.size)
+    start[-1] = 1.0 if what.has_scale else 0.0
+    silent = lambda number, best: None  # noqa: E731
+    (a,) = run(rows, [what], [newton([start], 1e-7, 100)], "", silent)
+    (b,) = run(rows, [what], [lbfgs([start], np.ones(what.size), 1e-9, 1000)], "", silent)
+    assert a.converged
+    assert b.converged
+    (w, c, scale), (v, d, other) = what.split(a.theta), what.split(b.theta)
+    np.testing.assert_allclose(w, v, atol=1e-5)
+    assert scale == pytest.approx(other, abs=1e-5)
+    if "softmax" in case:  # what all classes have in common changes nothing
+        c, d = c - c.mean(), d - d.mean()
+    np.testing.assert_allclose(c, d, atol=1e-5)
+
+
+def test_parameters_come_back_from_theta():
+    for case in CASES.values():
+        what = objective(**case)
+        rng = np.random.default_rng(0)
+        coef, intercept = rng.normal(size=(what.n_outputs, 7)), rng.normal(size=what.n_outputs)
+        if not what.fit_intercept:
+            intercept = coef @ what.centre
+        back = what.split(what.theta(coef, intercept, 2.0))
+        np.testing.assert_allclose(back[0], coef)
+        np.testing.assert_allclose(back[1], intercept, atol=1e-12)
+
+
+def test_newton_stops_without_a_wasted_pass_and_never_goes_up():
+    what, rows = objective(), HeldRows(block(n=2000))
+    values = []
+    solver = newton([np.zeros(what.size)], 1e-4, 100)
+    (solution,) = run(rows, [what], [solver], "", lambda number, best: values.append(best[0].value))
+    assert solution.converged
+    assert len(values) == solution.iterations
+    assert values == sorted(values, reverse=True)
+    request = Request(solution.theta, False)
+    here = what.evaluate(request, rows.fold(what.step(request))[0])
+    assert np.abs(here.gradient).max() < 1e-6
+
+
+def test_newton_on_separable_rows_without_penalty_stays_finite():
+    X = np.asfortranarray([[-2.0], [-1.0], [1.0], [2.0]])
+    rows = HeldRows(Block(X, None, np.array([0.0, 0, 1, 1]), None, 0))
+    what = objective(penalty=Penalty(), terms=1)
+    (solution,) = run(rows, [what], [newton([np.zeros(2)], 1e-4, 100)], "", lambda number, best: None)
+    assert np.isfinite(solution.theta).all()
+    assert solution.theta[0] > 1
+
+
+def test_a_start_outside_the_domain_is_left_for_the_next():
+    what = objective(loss=losses.tweedie(1, "identity"), reading=RowReading(), penalty=Penalty(), terms=1)
+    rows = HeldRows(Block(np.asfortranarray([[0.0], [1.0], [2.0]]), None, np.array([1.0, 2.0, 3.0]), None, 0))
+    starts = [np.array([0.0, -5.0]), np.array([0.0, 2.0])]
+    (solution,) = run(rows, [what], [newton(starts, 1e-8, 100)], "", lambda number, best: None)
+    np.testing.assert_allclose(solution.theta, [1.0, 1.0], atol=1e-6)
+
+
+def test_a_target_outside_the_domain_and_weights_of_zero_are_named():
+    what = objective(loss=losses.GAMMA, reading=RowReading(), terms=1)
+    X = np.asfortranarray([[0.0], [1.0]])
+    request = Request(np.zeros(2), False)
+    with pytest.raises(InvalidData, match=r"Test: .*gamma: y must be > 0; the smallest is -1"):
+        what.evaluate(request, HeldRows(Block(X, None, np.array([1.0, -1.0]), None, 0)).fold(what.step(request))[0])
+    nothing = HeldRows(Block(X, None, np.ones(2), np.zeros(2), 0))
+    with pytest.raises(InvalidData, match="Test: the weights of the rows must not all be 0"):
+        what.evaluate(request, nothing.fold(what.step(request))[0])
+
+
+def test_solve_scaled_takes_any_scaling_and_singular_matrices():
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(50, 5)) * 10.0 ** np.array([-6, -3, 0, 3, 6])
+    H, x = A.T @ A, rng.normal(size=5)
+    size = np.sqrt(H.diagonal())
+    step = solve_scaled(H, H @ (x / size)) * size
+    np.testing.assert_allclose(step, x, rtol=1e-8)
+    A[:, 4] = A[:, 3]
+    A[:, 0] = 0.0
+    H = A.T @ A
+    step = solve_scaled(H, H @ x)
+    np.testing.assert_allclose(H @ step, H @ x, rtol=1e-7, atol=1e-20)
+    assert step[0] == 0.0
+    assert step[3] == pytest.approx(step[4])
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 50), st.integers(0, 2**31))
+def test_weighted_median_is_that_of_repeated_rows(n, seed):
+    rng = np.random.default_rng(seed)
+    values, weight = rng.normal(size=n), rng.integers(0, 4, size=n)
+    weight[0] += 1
+    repeated = np.sort(np.repeat(values, weight))
+    assert weighted_median(values, weight.astype(float)) == repeated[(len(repeated) - 1) // 2]
+
+
+def test_held_rows_give_what_one_block_gives():
+    rows = block(n=5000, d=2, sparse=3)
+    held = HeldRows(rows)
+    held_small = HeldRows.__new__(HeldRows)
+    from dbml.estimators.solvers.held_rows import _pieces
+
+    held_small.blocks = list(_pieces(rows, 700))
+    assert len(held_small.blocks) == 8
+    what = objective(terms=5)
+    request = Request(np.arange(6) / 10, True)
+    a, b = (what.evaluate(request, h.fold(what.step(request))[0]) for h in (held, held_small))
+    assert a.value == pytest.approx(b.value, rel=1e-12)
+    np.testing.assert_allclose(a.hessian, b.hessian, rtol=1e-10, atol=1e-14)
