@@ -99,6 +99,9 @@ def lines(result: Result) -> Iterator[str]:
         yield _line(measured)
     for bar in result.row.bars:
         yield bar_line(bar, result)
+    firsts = [m.first for m in result.comparable() if m.samples]
+    if firsts and any(m.samples and m.contender.kind == "ours" for m in result.measured.values()):
+        yield f"  first runs only: {min(firsts) / result.ours.first:.4g} times the best peer's first run"
 
 
 def summary(results: list[Result]) -> Iterator[str]:
