@@ -30,7 +30,7 @@ def main(n_rows: int) -> None:
         seconds = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"{n_rows:,} rows, {size:,.0f} MiB of numbers: {seconds:.2f} s, peak of this process {peak:,.0f} MiB")
-        print("coefficients of x0, x1, x2:", [round(float(c), 3) for c in model.coef_[:3]])
+        print("coefficients of x0, x1, x2:", [round(float(c), 2) + 0.0 for c in model.coef_[:3]])
         print(model.explain())
         con.close()
 

@@ -29,7 +29,7 @@ for row in con.sql(risk).fetchall():
 # In Python: scikit-learn's names over the same table. Text and NULL need no preparation.
 model = LogisticRegression(C=10.0).fit(con.table("flights"), y="late")
 scored = model.predict(con.table("flights"))  # a relation in, a relation out
-(right,) = scored.aggregate("avg((late = predicted_late)::INTEGER)").fetchone()
+((right,),) = scored.aggregate("avg((late = predicted_late)::INTEGER)").fetchall()
 print(f"{right:.0%} of the flights are predicted right")
 
 con.save_model("late_in_python", model)
