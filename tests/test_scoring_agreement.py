@@ -130,7 +130,8 @@ texts = st.one_of(st.none(), st.sampled_from(["a", "b", "c d", "", "it's", "é"]
 def trained():
     con = dbml.connect()
     con.execute(
-        """CREATE TABLE t AS SELECT CASE WHEN i % 7 > 0 THEN i / 10.0 END AS "x 1", 1e8 + (i * 7919 % 101)::DOUBLE AS "select",
+        """CREATE TABLE t AS SELECT CASE WHEN i % 7 > 0 THEN i / 10.0 END AS "x 1",
+        1e8 + (i * 7919 % 101)::DOUBLE AS "select",
         ['a', 'b', 'c d', NULL, 'it''s'][1 + i % 5] AS "g.""h", i % 3 = 0 AS yes, ['lo', 'mid', 'hi'][1 + i % 3] AS z
         FROM range(500) r(i)"""
     )

@@ -116,7 +116,7 @@ def _probabilities(scorer: Scorer) -> _Made:
     assert scorer.classes is not None
     assert scorer.model.schema_.target is not None
     return (
-        lambda: function,
+        function,
         f"STRUCT(label {label_type(scorer.classes, scorer.model.schema_.target.type)}, prob DOUBLE)[]",
     )
 

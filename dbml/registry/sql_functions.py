@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from dbml_sql.score import label_text
 
 from dbml.errors import InvalidData, InvalidParameter, listing
@@ -14,12 +15,15 @@ from dbml.registry.functions import Functions
 from dbml.registry.model_cache import ModelCache
 from dbml.registry.scorer import Scorer
 
+# From a model, its input columns and the thresholds of the rows (None: the usual ones) to one value a row.
+Score = Callable[[Scorer, list[pa.Array], np.ndarray | None], pa.Array]
+
 
 def make_functions(functions: Functions) -> Iterator[tuple[str, Callable[..., Any], bool]]:
     """Yield name, function and whether it has side effects."""
     cache = ModelCache(lambda version, model: Scorer(version.name, model))
 
-    def scoring(score: Callable[[Scorer, list[pa.Array]], pa.Array]) -> Callable[..., pa.Array]:
+    def scoring(score: Score) -> Callable[..., pa.Array]:
         def function(*arguments: pa.ChunkedArray) -> pa.Array:
             return _by_model(arguments, lambda name: cache.get(name, functions.cursor), score)
 
@@ -31,34 +35,62 @@ def make_functions(functions: Functions) -> Iterator[tuple[str, Callable[..., An
     yield "train_model", train_function(functions), True
 
 
-def _by_model(
-    arguments: tuple[pa.ChunkedArray, ...],
-    find: Callable[[str], Scorer],
-    score: Callable[[Scorer, list[pa.Array]], pa.Array],
-) -> pa.Array:
+def _by_model(arguments: tuple[pa.ChunkedArray, ...], find: Callable[[str], Scorer], score: Score) -> pa.Array:
     """Score rows with the model that the first argument names; it may differ from row to row."""
     names, *values = arguments
     if not pa.types.is_string(names.type) or not values:
         raise InvalidParameter("expected predict('model', row) with a row by its alias, or predict('model', columns …)")
+    threshold = None
+    if len(values) > 1 and pa.types.is_struct(values[-1].type) and values[-1].type.names == ["threshold"]:
+        threshold = _thresholds(values.pop())
     distinct = names.unique().to_pylist()
     if None in distinct:
         raise InvalidParameter("the name of the model must not be NULL")
     if len(distinct) == 1:
         scorer = find(distinct[0])
-        return score(scorer, scorer.columns_of(values))
+        return score(scorer, scorer.columns_of(values), threshold)
     parts, places = [], []
     for name in distinct:
-        place = np.flatnonzero(pa.compute.equal(names, name).to_numpy())
+        place = np.flatnonzero(pc.equal(names, name).to_numpy())
         scorer, rows = find(name), [value.take(pa.array(place)) for value in values]
-        parts.append(score(scorer, scorer.columns_of(rows)))
+        chosen = None if threshold is None else threshold[place]
+        parts.append(score(scorer, scorer.columns_of(rows), chosen))
         places.append(place)
     order = np.argsort(np.concatenate(places), kind="stable")
     return pa.concat_arrays(parts).take(pa.array(order))
 
 
-def predict_number(scorer: Scorer, columns: list[pa.Array]) -> pa.Array:
+def _thresholds(options: pa.ChunkedArray) -> np.ndarray:
+    """Return the threshold of each row from the struct ``{'threshold': …}``."""
+    field = pc.struct_field(options, "threshold").cast(pa.float64())
+    values = field.to_numpy()
+    if field.null_count or not ((values >= 0.0) & (values <= 1.0)).all():
+        shown = next(value for value in field.to_pylist() if value is None or not 0.0 <= value <= 1.0)
+        raise InvalidParameter(f"threshold must be a number between 0 and 1; got {shown}")
+    return values
+
+
+def _classes(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None) -> np.ndarray:
+    """Return the class number of each row; with a threshold, of two classes the second where it is more probable."""
+    block = scorer.block(columns)
+    if threshold is None:
+        return scorer.method("class")(block)
+    if scorer.classes is None or len(scorer.classes) != 2 or not scorer.has("predict_proba"):
+        raise _no_threshold(scorer)
+    return (scorer.method("predict_proba")(block)[:, 1] > threshold).astype(np.intp)
+
+
+def _no_threshold(scorer: Scorer) -> InvalidParameter:
+    return InvalidParameter(
+        f"model {scorer.name!r} takes no threshold: that is for predictions of two classes with probabilities"
+    )
+
+
+def predict_number(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
     """Return predictions as DOUBLE: numbers, or labels that are numbers or booleans."""
     if scorer.classes is None:
+        if threshold is not None:
+            raise _no_threshold(scorer)
         return pa.array(scorer.method("predict")(scorer.block(columns)))
     if not all(isinstance(label, (bool, int, float)) for label in scorer.classes):
         shown = listing([repr(label) for label in scorer.classes], 4)
@@ -67,19 +99,21 @@ def predict_number(scorer: Scorer, columns: list[pa.Array]) -> pa.Array:
             f"use predict_label('{scorer.name}', …), or ml.\"predict_{scorer.name}\"(…)"
         )
     labels = np.array([float(label) for label in scorer.classes])
-    return pa.array(labels[scorer.method("class")(scorer.block(columns))])
+    return pa.array(labels[_classes(scorer, columns, threshold)])
 
 
-def predict_label(scorer: Scorer, columns: list[pa.Array]) -> pa.Array:
+def predict_label(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
     """Return predicted labels as text."""
     if scorer.classes is None:
         raise InvalidData(f"model {scorer.name!r} predicts numbers and has no labels: use predict('{scorer.name}', …)")
     texts = pa.array([label_text(label) for label in scorer.classes])
-    return texts.take(pa.array(scorer.method("class")(scorer.block(columns)).astype(np.int64, copy=False)))
+    return texts.take(pa.array(_classes(scorer, columns, threshold).astype(np.int64, copy=False)))
 
 
-def predict_proba(scorer: Scorer, columns: list[pa.Array]) -> pa.Array:
+def predict_proba(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
     """Return the probability of each label as a MAP from its text."""
+    if threshold is not None:
+        raise _no_threshold(scorer)
     offsets, places, probabilities = _flat_probabilities(scorer, columns)
     assert scorer.classes is not None
     texts = pa.array([label_text(label) for label in scorer.classes])

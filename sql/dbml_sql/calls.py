@@ -14,8 +14,9 @@ from typing import Any, Protocol
 
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier
-from dbml_sql.functions import FUNCTIONS, make_call
+from dbml_sql.functions import FUNCTIONS, make_call, predict_function
 from dbml_sql.macros import predict_macro, proba_macro, threshold_parameter
+from dbml_sql.score import label_type
 from dbml_sql.statements import ModelReference, parse_reference, read_reference
 from dbml_sql.tokens import Cursor, Token, significant
 
@@ -196,8 +197,10 @@ class _Rewriter:
         columns = self._columns(arguments, model, index)
         if model.native is None:
             given = f", {{'threshold': {options}}}" if options else ""
-            name = "predict_proba" if proba else "predict"
-            return f"{name}({self.found[ranges[0][0]].text}, {', '.join(columns)}{given})", after
+            values = f"{self.found[ranges[0][0]].text}, {', '.join(columns)}{given}"
+            if proba:
+                return f"predict_proba({values})", after
+            return f"CAST({predict_function(model)}({values}) AS {label_type(model.classes, model.target_type)})", after
         macro = proba_macro(model.native) if proba else predict_macro(model.native)
         named = f", {identifier(threshold_parameter(model.columns))} := {options}" if options else ""
         return f"{macro}({', '.join(columns)}{named})", after

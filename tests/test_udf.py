@@ -1,0 +1,173 @@
+"""The SQL functions on a plain DuckDB connection: one return type each, and never a silent cast."""
+
+import duckdb
+import pytest
+
+import dbml
+
+ERROR = duckdb.InvalidInputException
+
+
+@pytest.fixture
+def con(raw):
+    raw.execute(
+        """CREATE TABLE t AS SELECT i::DOUBLE AS x, ['a', 'b', NULL][1 + i % 3] AS g, 2.0 * i AS y, i > 30 AS flag,
+        CASE WHEN i > 30 THEN 'yes' ELSE 'no' END AS word, (i > 30)::INTEGER AS one FROM range(60) r(i)"""
+    )
+    assert dbml.register(raw) is raw
+    with dbml.attach(raw) as attached:
+        for label, type in (
+            ("y", "linear_reg"),
+            ("flag", "logistic_reg"),
+            ("word", "logistic_reg"),
+            ("one", "LinearSVC"),
+        ):
+            attached.execute(
+                f"CREATE MODEL {label}_model OPTIONS (model_type = '{type}', input_label_cols = ['{label}']) AS "
+                f"SELECT x, g, {label} FROM t"
+            )
+        yield raw
+
+
+def one(con, query):
+    return con.execute(query).fetchall()[0][0]
+
+
+def test_types_are_fixed(con):
+    calls = ("predict('y_model', t)", "predict_label('word_model', t)", "predict_proba('flag_model', t)")
+    types = ", ".join(f"typeof({call})" for call in calls)
+    assert con.execute(f"SELECT {types} FROM t LIMIT 1").fetchall() == [("DOUBLE", "VARCHAR", "MAP(VARCHAR, DOUBLE)")]
+
+
+def test_numbers_of_every_kind_of_label_that_is_one(con):
+    assert one(con, "SELECT max(abs(predict('y_model', t) - y)) < 1e-6 FROM t")
+    assert one(con, "SELECT count(*) FROM t WHERE predict('flag_model', t)") == 29
+    assert one(con, "SELECT list_sort(list(DISTINCT predict('one_model', t))) FROM t") == [0.0, 1.0]
+
+
+def test_text_labels_are_never_cast_silently(con):
+    assert one(con, "SELECT count(*) FROM t WHERE predict_label('word_model', t) = word") >= 58
+    with pytest.raises(
+        ERROR, match=r"labels of model 'word_model' are text \('no', 'yes'\): use predict_label\('word_model'"
+    ):
+        con.execute("SELECT avg(predict('word_model', t)) FROM t")
+    with pytest.raises(ERROR, match="model 'y_model' predicts numbers and has no labels: use predict"):
+        con.execute("SELECT predict_label('y_model', t) FROM t")
+
+
+def test_labels_of_any_type_as_text(con):
+    assert one(con, "SELECT list_sort(list(DISTINCT predict_label('flag_model', t))) FROM t") == ["false", "true"]
+    assert one(con, "SELECT list_sort(list(DISTINCT predict_label('one_model', t))) FROM t") == ["0", "1"]
+
+
+def test_probabilities_by_label(con):
+    assert one(con, "SELECT avg(predict_proba('flag_model', t)['true']) FROM t") == pytest.approx(29 / 60, abs=0.02)
+    assert one(con, "SELECT max(abs(list_sum(map_values(predict_proba('word_model', t))) - 1)) < 1e-12 FROM t")
+    assert one(con, "SELECT predict_proba('flag_model', t)['no such label'] FROM t LIMIT 1") is None
+    with pytest.raises(ERROR, match="model 'one_model' is a LinearSVC, which has no probabilities: use predict"):
+        con.execute("SELECT predict_proba('one_model', t) FROM t")
+
+
+def test_rows_match_by_name_and_columns_by_order(con):
+    by_row = "SELECT predict('y_model', s) FROM (SELECT 'extra' AS e, g, X FROM t) s ORDER BY x"
+    by_column = "SELECT predict('y_model', x, g) FROM t ORDER BY x"
+    assert con.execute(by_row).fetchall() == con.execute(by_column).fetchall()
+    packed = "SELECT predict('y_model', {'g': g, 'x': x}) FROM t ORDER BY x"
+    assert con.execute(packed).fetchall() == con.execute(by_column).fetchall()
+
+
+def test_null_rows_and_values_are_scored(con):
+    missing = one(con, "SELECT predict('y_model', NULL, NULL)")
+    assert missing is not None
+    assert one(con, "SELECT predict('y_model', {'x': NULL::DOUBLE, 'g': NULL::VARCHAR})") == missing
+    outer = "SELECT predict('y_model', s) FROM range(1) r(i) LEFT JOIN (SELECT x, g FROM t WHERE x < 0) s ON true"
+    assert one(con, outer) == missing
+
+
+def test_no_rows(con):
+    assert (
+        con.execute("SELECT predict('y_model', t), predict_proba('flag_model', t) FROM t WHERE x < 0").fetchall() == []
+    )
+
+
+def test_the_model_may_differ_from_row_to_row(con):
+    query = "SELECT predict(['y_model', 'flag_model'][1 + x::INTEGER % 2], x, g) FROM t ORDER BY x"
+    mixed = [value for (value,) in con.execute(query).fetchall()]
+    numbers = [v for (v,) in con.execute("SELECT predict('y_model', x, g) FROM t ORDER BY x").fetchall()]
+    flags = [v for (v,) in con.execute("SELECT predict('flag_model', x, g) FROM t ORDER BY x").fetchall()]
+    assert mixed == [flags[i] if i % 2 else numbers[i] for i in range(60)]
+
+
+def test_threshold(con):
+    expected = one(con, "SELECT count(*) FROM t WHERE predict_proba('flag_model', t)['true'] > 0.9")
+    assert one(con, "SELECT sum(predict('flag_model', t, {'threshold': 0.9})) FROM t") == expected
+    assert one(con, "SELECT sum(predict('flag_model', x, g, {'threshold': 0.9})) FROM t") == expected
+    assert one(con, "SELECT count(*) FROM t WHERE predict_label('word_model', t, {'threshold': 0.9}) = 'yes'") < 30
+    with pytest.raises(ERROR, match=r"threshold must be a number between 0 and 1; got 7\.0"):
+        con.execute("SELECT predict('flag_model', t, {'threshold': 7}) FROM t")
+    with pytest.raises(ERROR, match="model 'y_model' takes no threshold"):
+        con.execute("SELECT predict('y_model', t, {'threshold': 0.5}) FROM t")
+
+
+def test_a_new_version_is_seen_at_once(con):
+    assert one(con, "SELECT predict('y_model', 10.0, 'a')") == pytest.approx(20.0, abs=0.1)
+    with dbml.attach(con.cursor()) as other:
+        other.execute(
+            "CREATE OR REPLACE MODEL y_model OPTIONS (model_type = 'linear_reg', input_label_cols = ['y']) AS "
+            "SELECT x, g, 5 * x AS y FROM t"
+        )
+    assert one(con, "SELECT predict('y_model', 10.0, 'a')") == pytest.approx(50.0, abs=0.1)
+    assert one(con, "SELECT predict('y_model@1', 10.0, 'a')") == pytest.approx(20.0, abs=0.1)
+
+
+def test_errors_say_what_to_do(con):
+    for query, message in {
+        "predict('y_modle', t)": r"no model 'y_modle'; did you mean 'y_model'\?",
+        "predict('y_model@7', t)": r"model 'y_model' has no version 7 \(versions: 1\)",
+        "predict('y_model', {'g': 'a'})": r"model 'y_model' needs a column 'x', which the rows do not have",
+        "predict('y_model', x)": "takes a row by its alias, or its 2 columns in the order x, g; got 1 values",
+        "predict(3, t)": r"expected predict\('model', row\)",
+        "predict('y_model')": r"expected predict\('model', row\)",
+        "predict(NULL, t)": r"expected predict\('model', row\)|name of the model must not be NULL",
+    }.items():
+        with pytest.raises(ERROR, match=message):
+            con.execute(f"SELECT {query} FROM t")
+
+
+def test_train_model_from_a_plain_connection(con):
+    options = "{'model_type': 'linear_reg', 'input_label_cols': ['y']}"
+    made = one(con, f"SELECT train_model('plain', 'SELECT x, y FROM t', {options})")
+    assert (made["model"], made["version"], made["rows"]) == ("plain", 1, 60)
+    assert one(con, "SELECT predict('plain', 10.0)") == pytest.approx(20.0)
+    assert one(con, "SELECT ml.predict_plain(10.0)") == pytest.approx(20.0)
+    assert one(con, f"SELECT train_model('plain', 'SELECT x, y FROM t', {options})")["version"] == 2
+    for call, message in {
+        f"train_model('plain', 'SELECT x FROM nowhere', {options})": "Table with name nowhere does not exist",
+        "train_model('plain', 'SELECT x, y FROM t', {'model_type': 'linear_re'})": r"did you mean 'linear_reg'\?",
+        "train_model('plain', 'SELECT x, y FROM t')": r"expected train_model\('name', 'SELECT",
+        "train_model('plain', 'SELECT x, y FROM t', 'linear_reg')": "options must be a STRUCT",
+    }.items():
+        with pytest.raises(ERROR, match=message):
+            con.execute(f"SELECT {call}")
+    assert one(con, "SELECT version FROM ml.models WHERE name = 'plain'") == 2
+
+
+def test_a_model_without_a_form_is_scored_by_functions(con, monkeypatch):
+    from dbml.estimators.logistic_regression import LogisticRegression
+
+    monkeypatch.setattr(LogisticRegression, "form", lambda self: None)
+    attached = dbml.attach(con)
+    attached.execute(
+        "CREATE MODEL formless OPTIONS (model_type = 'logistic_reg', input_label_cols = ['word']) AS "
+        "SELECT x, g, word FROM t"
+    )
+    assert one(con, "SELECT count(*) FROM duckdb_functions() WHERE function_name = 'predict_formless'") == 0
+    right = "count(*) FILTER (predicted_word = word) >= 58"
+    model = attached.load_model("formless")
+    assert model.predict(attached.table("t")).aggregate(right).fetchall() == [(True,)]
+    total = "abs(predicted_word_probs[1].prob + predicted_word_probs[2].prob - 1)"
+    probs = model.predict_proba(attached.table("t")).aggregate(f"max({total}) < 1e-12")
+    assert probs.fetchall() == [(True,)]
+    assert model.decision_function(attached.table("t")).columns[-1] == "decision_function"
+    assert attached.sql(f"SELECT {right} FROM ML.PREDICT(MODEL formless, TABLE t)").fetchall() == [(True,)]
+    assert attached.sql("SELECT count(*) >= 58 FROM t WHERE predict('formless', t) = word").fetchall() == [(True,)]
