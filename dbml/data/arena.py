@@ -40,8 +40,14 @@ class Arena:
         out[...] = array
         return out
 
+    def keep_sparse(self, rows: SparseRows | None) -> SparseRows | None:
+        """Return a copy of sparse rows."""
+        if rows is None:
+            return None
+        return SparseRows(self.copy(rows.indptr), self.copy(rows.indices), self.copy(rows.values))
+
     def keep(self, block: Block) -> Block:
         """Return a copy of a block."""
         y, weight = (None if array is None else self.copy(array) for array in (block.y, block.weight))
-        sparse = None if block.sparse is None else SparseRows(*map(self.copy, block.sparse))
+        sparse = self.keep_sparse(block.sparse)
         return Block(self.copy(block.X), sparse, y, weight, block.start)

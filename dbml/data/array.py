@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ class ArrayData(MatrixData):
         """Return `chunks` for some terms only: no other column is touched."""
         design = DenseDesign(self.schema.encoding.features, selection.terms)
         size = rows_per_block(design.n_terms)
-        return lambda partitions: (replace(chunk, design=design) for chunk in self.cut(partitions, size))
+        return lambda partitions: (ArrayChunk(self, design, *rows) for rows in self.runs(partitions, size))
 
     def lookup(self, keys: NDArray, column: str) -> Block:
         """Return the rows whose `column` is one of `keys`; compares every row."""

@@ -38,7 +38,7 @@ def to_matrix(X: Any) -> NDArray:
         Values that are not numbers.
     """
     if isinstance(X, np.ma.MaskedArray):
-        X = X.astype(np.float64).filled(np.nan)
+        X = np.ma.filled(X.astype(np.float64), np.nan)
     X = np.asarray(X)
     if X.dtype.kind == "c":
         raise InvalidData(f"X must hold real numbers; got dtype {X.dtype}. Complex data not supported")

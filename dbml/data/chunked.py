@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import cached_property
 from typing import TypeVar
 
@@ -184,7 +184,7 @@ class ChunkedData(Data, ABC):
             reservoir.add(block)
         return reservoir.rows()
 
-    def _encoded(self, partitions: Sequence[Partition] | None = None) -> Iterator[Block]:
+    def _encoded(self, partitions: Sequence[Partition] | None = None) -> Generator[Block]:
         space = Workspace()
         for chunk in self.chunks(partitions):
             yield chunk.encode(space)
@@ -236,7 +236,7 @@ class ChunkedData(Data, ABC):
         """Return `chunks` for some terms only. Here rows are encoded as a whole; override it where less is needed."""
         return lambda partitions: (TakenChunk(chunk, selection) for chunk in self.chunks(partitions))
 
-    def materialise(self) -> Data:
+    def materialise(self) -> ChunkedData:
         """Return the data with its encoded blocks kept; see `Data.materialise`."""
         from dbml.data.derived import MaterialisedData
 

@@ -52,7 +52,7 @@ class Deck:
         """Return where the first row of each run goes, and the rows between packets of a run."""
         length = self.length[runs]
         whole = int((length == _RUN).sum())
-        rest = whole * _RUN + np.concatenate([[0], np.cumsum(length[whole:])[:-1]]) if whole < runs.size else []
+        rest = whole * _RUN + np.cumsum(length[whole:]) - length[whole:]
         return np.concatenate([np.arange(whole) * _PACKET, rest]).astype(np.int64), whole * _PACKET
 
     def sparse(self, runs: NDArray[np.intp]) -> SparseRows | None:

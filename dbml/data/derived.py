@@ -26,7 +26,7 @@ class DerivedData(ChunkedData):
     """Base of data made from `source`: its schema, and its plan, which the passes of both are written into."""
 
     def __init__(self, source: ChunkedData) -> None:
-        self.source, self.schema = source, source.schema
+        self.source, self.schema, self.temp_directory = source, source.schema, source.temp_directory
 
     @property
     def plan(self) -> Plan:
@@ -52,10 +52,6 @@ class DerivedData(ChunkedData):
     @property
     def block_rows(self) -> int:
         return self.source.block_rows
-
-    @property
-    def temp_directory(self) -> str | None:
-        return self.source.temp_directory
 
     @property
     def statistics(self) -> Statistics:
@@ -199,7 +195,7 @@ class MaterialisedData(DerivedData):
         if self._spilled is not None:
             return super()._shuffled(order, reason)
         if self._deck is None:
-            self._deck = Deck([chunk.block for chunk in self._chunks], self.block_rows)
+            self._deck = Deck([c.block for c in self._chunks if isinstance(c, MemoryChunk)], self.block_rows)
         self.plan = self.plan.decide("order", "shuffled in memory: short runs from many blocks", reason)
         return self._deck.chunks(np.random.default_rng([order.seed, order.epoch])), self.interrupt
 

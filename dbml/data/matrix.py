@@ -55,15 +55,15 @@ class MatrixData(ChunkedData):
 
     def chunks(self, partitions: Sequence[Partition] | None = None) -> Iterator[Chunk]:
         """Yield runs of rows; see `ChunkedData.chunks`."""
-        return self.cut(partitions, self.block_rows)
+        return (self.chunk(*rows) for rows in self.runs(partitions, self.block_rows))
 
-    def cut(self, partitions: Sequence[Partition] | None, size: int) -> Iterator[Chunk]:
-        """Yield runs of at most `size` rows of some partitions, or of all."""
+    def runs(self, partitions: Sequence[Partition] | None, size: int) -> Iterator[tuple[slice, int, int]]:
+        """Yield runs of at most `size` rows of some partitions, or of all: slice, first row, number."""
         for partition in self.partitions if partitions is None else partitions:
             end = partition.start + partition.n_rows
             for start in range(partition.start, end, size):
                 stop = min(start + size, end)
-                yield self.chunk(slice(start, stop), start, stop - start)
+                yield slice(start, stop), start, stop - start
 
     def _shuffled(self, order: Shuffled, reason: str) -> tuple[Iterator[Chunk], Callable[[], None]]:
         self.plan = self.plan.decide("order", "shuffled", reason)

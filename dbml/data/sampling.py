@@ -50,7 +50,7 @@ def copy_rows(block: Block, index: NDArray[np.intp] | None = None) -> Block:
     sparse = block.sparse
     if index is None:
         y, weight = (None if array is None else array.copy() for array in (block.y, block.weight))
-        rows = None if sparse is None else SparseRows(*(array.copy() for array in sparse))
+        rows = None if sparse is None else sparse.copied()
         return Block(block.X.copy(order="F"), rows, y, weight, block.start)
     X = take_columns(block.X, index, np.empty((index.size, block.X.shape[1]), order="F"))
     y, weight = (None if array is None else array[index] for array in (block.y, block.weight))

@@ -30,7 +30,7 @@ _FEWEST = 2
 
 def cut_pieces(partitions: Sequence[Partition], rows: int) -> list[Partition]:
     """Return the partitions cut into pieces of at most `rows` rows."""
-    pieces = []
+    pieces: list[Partition] = []
     for partition in partitions:
         for start in range(partition.start, partition.start + partition.n_rows, rows):
             size = min(rows, partition.start + partition.n_rows - start)
@@ -96,7 +96,7 @@ class RowBuffer:
         self._y = self._put(self._y, block.y)
         self._weight = self._put(self._weight, block.weight)
         if block.sparse is not None:
-            self._rows.append(SparseRows(*(array.copy() for array in block.sparse)))
+            self._rows.append(block.sparse.copied())
         self.n_rows = end
 
     def _put(self, kept: NDArray | None, more: NDArray | None) -> NDArray | None:

@@ -13,7 +13,7 @@ from dbml_sql.features import Encoding, Feature
 from numpy.typing import NDArray
 
 from dbml.data.array_input import check_shape, check_target, check_weight, check_width, encode_target
-from dbml.data.chunked import Chunk, Workspace, rows_per_block
+from dbml.data.chunked import Chunk, ChunkedData, Workspace, rows_per_block
 from dbml.data.dense import DenseDesign, number_features
 from dbml.data.matrix import Index, MatrixData
 from dbml.data.sampling import describe_terms, take_sparse
@@ -126,7 +126,7 @@ class SparseData(MatrixData):
             return super().reader(selection)
         return SparseData(self._by_column[:, selection.terms].tocsr(), self.schema, self.y, self.weight).chunks
 
-    def materialise(self) -> Data:
+    def materialise(self) -> ChunkedData:
         """Return the data itself where it is compressed: its rows need no encoding."""
         return self if self.design is None else super().materialise()
 

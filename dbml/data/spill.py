@@ -123,9 +123,9 @@ class SpilledBlocks:
 
         begin, size = self._places[number]
         buffer = workspace.array("spilled", size, np.uint8)
-        self._read_into(memoryview(buffer), begin)
+        self._read_into(memoryview(buffer.data), begin)
         batch = pa.ipc.read_record_batch(pa.py_buffer(buffer), self._schema)
-        parts = {name: _view(batch.column(name), buffer, code) for name, code in _ARRAYS.items()}
+        parts: dict[str, Any] = {name: _view(batch.column(name), buffer, code) for name, code in _ARRAYS.items()}
         n_rows = batch.column("n_rows")[0].as_py()
         X = parts["X"].reshape((n_rows, n_dense), order="F")
         sparse = None

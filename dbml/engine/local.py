@@ -113,10 +113,10 @@ class _Fold:
         """Merge the states of the next block, and show the block to the chained steps."""
         for number, (step, state) in enumerate(zip(self.steps, states, strict=True)):
             into = self.states[number]
-            if state is None:
-                step.update(into, block)
-            else:
+            if state is not None:
                 self.states[number] = state if into is None else step.merge(into, state)
+            elif into is not None and block is not None:
+                step.update(into, block)
 
     def result(self) -> tuple[State, ...]:
         return tuple(

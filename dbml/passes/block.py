@@ -21,6 +21,10 @@ class SparseRows(NamedTuple):
     indices: NDArray[np.int32]
     values: Floats
 
+    def copied(self) -> SparseRows:
+        """Return a copy whose arrays are its own."""
+        return SparseRows(self.indptr.copy(), self.indices.copy(), self.values.copy())
+
 
 @dataclass(slots=True)
 class Block:

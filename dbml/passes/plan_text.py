@@ -54,7 +54,7 @@ PASS_HEADER = ("pass", "times", "order", "columns", "rows", "bytes", "seconds", 
 
 def pass_rows(passes: Sequence[Pass]) -> list[tuple[str, ...]]:
     """Return the passes as rows of `PASS_HEADER`; those of one kind that follow each other are one row, with sums."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for (purpose, order, columns), group in groupby(passes, key=_kind):
         same = list(group)
         n_rows, n_bytes = sum(done.rows for done in same), sum(done.bytes for done in same)
