@@ -1,0 +1,266 @@
+"""Bad input: a clear error that names it, and nothing lost."""
+
+import numpy as np
+import pytest
+
+import dbml
+from dbml.errors import (
+    DbmlError,
+    InvalidData,
+    InvalidParameter,
+    NotFitted,
+    RegistryError,
+    StatementError,
+    UnknownName,
+    UnsupportedColumn,
+)
+
+LINEAR = "model_type = 'linear_reg', input_label_cols = ['y']"
+LOGISTIC = "model_type = 'logistic_reg', input_label_cols = ['y']"
+
+
+@pytest.fixture
+def con():
+    with dbml.connect() as con:
+        con.execute(
+            """CREATE TABLE t AS SELECT i::DOUBLE AS x, (i % 3)::VARCHAR AS g, 2.0 * i AS y, i > 30 AS flag
+            FROM range(60) r(i)"""
+        )
+        con.execute(f"CREATE MODEL good OPTIONS ({LINEAR}) AS SELECT x, g, y FROM t")
+        yield con
+        # Nothing is lost: the model that was there still is, and scores.
+        assert con.execute("SELECT name, version FROM ml.models WHERE name = 'good'").fetchall() == [("good", 1)]
+        assert con.execute("SELECT predict('good', 1.0, '1')").fetchone()[0] == pytest.approx(2.0, abs=1e-3)
+
+
+def create(con, options, query):
+    con.execute(f"CREATE MODEL bad OPTIONS ({options}) AS {query}")
+
+
+STATEMENTS = {
+    "no such table": (LINEAR, "FROM tt", Exception, "Table with name tt does not exist"),
+    "no such column": (LINEAR, "SELECT xx, y FROM t", Exception, '"xx" not found'),
+    "no such label": (
+        "model_type = 'linear_reg', input_label_cols = ['yy']",
+        "SELECT x, y FROM t",
+        UnknownName,
+        r"model 'bad': the query has no column 'yy'; did you mean 'y'\? \(columns: x, y\)",
+    ),
+    "no label named": (
+        "model_type = 'linear_reg'",
+        "SELECT x, y FROM t",
+        UnknownName,
+        r"has no column 'label'; name the label with OPTIONS \(input_label_cols = \['…'\]\) \(columns: x, y\)",
+    ),
+    "two labels": (
+        "model_type = 'linear_reg', input_label_cols = ['x', 'y']",
+        "SELECT x, y FROM t",
+        InvalidParameter,
+        r"model 'bad': input_label_cols must name one column; got \['x', 'y'\]",
+    ),
+    "no model type": (
+        "input_label_cols = ['y']",
+        "FROM t",
+        InvalidParameter,
+        r"OPTIONS \(model_type = '…'\) must name the type of the model",
+    ),
+    "unknown model type": (
+        "model_type = 'logistic_regression', input_label_cols = ['y']",
+        "FROM t",
+        UnknownName,
+        r"no model type 'logistic_regression'; did you mean 'logisticregression'\? \(model types: ",
+    ),
+    "unknown option": (
+        LINEAR + ", l2_regg = 1",
+        "FROM t",
+        UnknownName,
+        r"model 'bad': .*no option 'l2_regg'",
+    ),
+    "unknown data option": (
+        LINEAR + ", data_split_fraction = 0.5",
+        "FROM t",
+        UnknownName,
+        "no option 'data_split_fraction'; did you mean 'data_split_eval_fraction'",
+    ),
+    "bad option value": (
+        "model_type = 'lasso', input_label_cols = ['y'], alpha = -1",
+        "FROM t",
+        InvalidParameter,
+        "model 'bad': Lasso: alpha must be a number >= 0; got -1",
+    ),
+    "bad split": (
+        LINEAR + ", data_split_method = 'RANDON'",
+        "FROM t",
+        InvalidParameter,
+        "data_split_method must be one of NO_SPLIT, AUTO_SPLIT, RANDOM, SEQ, CUSTOM; got 'RANDON'; did you mean 'RANDOM'",
+    ),
+    "bad fraction": (
+        LINEAR + ", data_split_method = 'RANDOM', data_split_eval_fraction = 20",
+        "FROM t",
+        InvalidParameter,
+        "data_split_eval_fraction must be a number above 0 and below 1; got 20",
+    ),
+    "split without column": (
+        LINEAR + ", data_split_method = 'SEQ'",
+        "FROM t",
+        InvalidParameter,
+        "data_split_method = 'SEQ' needs data_split_col",
+    ),
+    "split by unknown column": (
+        LINEAR + ", data_split_method = 'CUSTOM', data_split_col = 'flagg'",
+        "FROM t",
+        UnknownName,
+        r"data_split_col = 'flagg' is no column of the query; did you mean 'flag'\?",
+    ),
+    "split by another type": (
+        LINEAR + ", data_split_method = 'CUSTOM', data_split_col = 'x'",
+        "FROM t",
+        InvalidParameter,
+        "data_split_col must be BOOLEAN for 'CUSTOM'; column 'x' is DOUBLE",
+    ),
+    "target all NULL": (LINEAR, "SELECT x, NULL::DOUBLE AS y FROM t", InvalidData, "'y'"),
+    "one class": (
+        LOGISTIC,
+        "SELECT x, true AS y FROM t",
+        InvalidData,
+        "target 'y' of t has one class, True; a classifier needs at least 2",
+    ),
+    "text target for a number": (LINEAR, "SELECT x, g || 'a' AS y FROM t", DbmlError, "'y'"),
+    "no rows": (LINEAR, "SELECT x, y FROM t WHERE false", InvalidData, "row"),
+    "all rows filtered": (LINEAR, "SELECT x, y FROM t WHERE x < -1", InvalidData, "row"),
+    "no features": (LINEAR, "SELECT y FROM t", DbmlError, "column"),
+    "blob": (LINEAR, "SELECT x, 'a'::BLOB AS b, y FROM t", UnsupportedColumn, "b.*BLOB"),
+}
+
+
+@pytest.mark.parametrize("case", STATEMENTS)
+def test_a_training_that_cannot_be(con, case):
+    options, query, error, message = STATEMENTS[case]
+    with pytest.raises(error, match=message):
+        create(con, options, query)
+    with pytest.raises(UnknownName):
+        con.load_model("bad")
+
+
+SYNTAX = {
+    "CREATE MODEL": "expected the name of a model",
+    "CREATE MODEL m": "expected OPTIONS",
+    "CREATE MODEL m OPTIONS (model_type = 'linear_reg')": "expected AS and a query",
+    "CREATE MODEL m OPTIONS (model_type = 'linear_reg') AS": "expected a query after AS",
+    "CREATE MODEL m OPTIONS (a = 1, a = 2) AS FROM t": "option a is given twice",
+    "CREATE MODEL a.b OPTIONS (model_type = 'linear_reg') AS FROM t": "name them without a schema",
+    "CREATE TEMP MODEL m AS FROM t": "there are no temporary ones",
+    "DROP MODEL": "expected the name of a model",
+    "ALTER MODEL good FLY": "expected RENAME TO name, SET ALIAS",
+    "FROM ML.PREDICTT(MODEL good, TABLE t)": "no function ML.PREDICTT",
+    "SELECT predict('good', x, g, y) FROM t": r"good takes a row by its alias or 2 columns \(x, g\); 3 given",
+    "SELECT predict('good', t, {'threshold': 0.5}) FROM t": "takes no threshold",
+    "SELECT predict_proba('good', t) FROM t": "without probabilities",
+}
+
+
+@pytest.mark.parametrize("text", SYNTAX)
+def test_a_statement_that_is_not_well_formed(con, text):
+    with pytest.raises(StatementError, match=SYNTAX[text]):
+        con.execute(text)
+
+
+NAMES = {
+    "SELECT predict('goood', t) FROM t": r"no model 'goood'; did you mean 'good'\? \(models: good\)",
+    "FROM ML.PREDICT(MODEL nope, TABLE t)": r"no model 'nope' \(models: good\)",
+    "SELECT predict('good@9', t) FROM t": r"model 'good' has no version 9 \(versions: 1\)",
+    "DROP MODEL goood": "no model 'goood'; did you mean 'good'",
+    "DROP MODEL good@9": "model 'good' has no version 9",
+    "ALTER MODEL good ROLLBACK TO VERSION 4": "model 'good' has no version 4",
+    "ALTER MODEL good DROP ALIAS best": "model 'good' has no alias 'best'",
+}
+
+
+@pytest.mark.parametrize("text", NAMES)
+def test_what_does_not_exist_is_named_with_the_nearest(con, text):
+    with pytest.raises(UnknownName, match=NAMES[text]):
+        con.execute(text)
+
+
+def test_changes_that_cannot_be(con):
+    with pytest.raises(RegistryError, match="'good@1' cannot be rolled back: there is no older version"):
+        con.execute("ALTER MODEL good ROLLBACK")
+    con.execute(
+        "CREATE MODEL other OPTIONS (model_type = 'linear_reg', input_label_cols = ['y']) AS SELECT x, y FROM t"
+    )
+    with pytest.raises(RegistryError, match="model 'other' cannot be renamed: there is a model 'good' already"):
+        con.execute("ALTER MODEL other RENAME TO Good")
+    with pytest.raises(StatementError, match="must not start with proba_"):
+        con.execute("ALTER MODEL other RENAME TO proba_x")
+    with pytest.raises(InvalidParameter, match="must not start with proba_"):
+        con.save_model("proba_x", con.load_model("other"))
+    with pytest.raises(NotFitted, match="LinearRegression"):
+        con.save_model("empty", dbml.LinearRegression())
+
+
+def test_one_row_trains_or_says_why(con):
+    con.execute(f"CREATE MODEL single OPTIONS ({LINEAR}) AS SELECT x, y FROM t WHERE x = 7")
+    assert con.execute("SELECT predict('single', 7.0)").fetchone()[0] == pytest.approx(14.0)
+    with pytest.raises(InvalidData, match="at least 2 classes"):
+        create(con, LOGISTIC, "SELECT x, flag AS y FROM t WHERE x = 7")
+
+
+def test_constant_duplicated_and_empty_columns(con):
+    con.execute(
+        f"""CREATE MODEL odd OPTIONS ({LINEAR}) AS
+        SELECT x, x AS again, 5.0 AS constant, NULL::DOUBLE AS empty, NULL::VARCHAR AS nothing, y FROM t"""
+    )
+    worst = con.execute(
+        """SELECT max(abs(predicted_y - y)) FROM ML.PREDICT(MODEL odd,
+        (SELECT x, x AS again, 5.0 AS constant, NULL::DOUBLE AS empty, NULL::VARCHAR AS nothing, y FROM t))"""
+    ).fetchone()[0]
+    assert worst < 1e-6
+
+
+STRANGE = ['quo"te', "it's", "a.b", "a b", "select", "Größe", "😀", "x; DROP TABLE t; --", "$1", "%", "?"]
+
+
+def test_names_of_columns_tables_and_models(con):
+    columns = ", ".join('x * {} + 1 AS "{}"'.format(i + 1, name.replace('"', '""')) for i, name in enumerate(STRANGE))
+    for name in STRANGE:
+        quoted = '"' + name.replace('"', '""') + '"'
+        con.execute(f"CREATE TABLE {quoted} AS SELECT {columns}, y FROM t")
+        con.execute(f"CREATE MODEL {quoted} OPTIONS ({LINEAR}) AS FROM {quoted}")
+        text = name.replace("'", "''")
+        for query in (
+            f"SELECT max(abs(predict('{text}', s) - y)) FROM {quoted} s",
+            f"SELECT max(abs(predicted_y - y)) FROM ML.PREDICT(MODEL {quoted}, TABLE {quoted})",
+        ):
+            assert con.execute(query).fetchone()[0] < 1e-6, (name, query)
+        assert con.duckdb.execute(f"SELECT max(abs(predict('{text}', s) - y)) FROM {quoted} s").fetchone()[0] < 1e-6
+        assert con.load_model(name).predict(con.table(quoted)).columns[-1] == "predicted_y"
+    for name in STRANGE:
+        con.execute('DROP MODEL "{}"'.format(name.replace('"', '""')))
+    assert con.models().aggregate("count(*)").fetchall() == [(1,)]
+
+
+def test_a_column_dropped_renamed_or_retyped_since_training(con):
+    model = con.load_model("good")
+    missing = "'g', which the rows do not have"
+    for query in ("SELECT x FROM t", "SELECT x, g AS h FROM t"):
+        with pytest.raises(UnknownName, match=missing):
+            model.predict(con.sql(query))
+    with pytest.raises(Exception, match=r'(?i)"?g"?.*not found|does not have a column named "g"'):
+        con.execute("FROM ML.PREDICT(MODEL good, (SELECT x FROM t))")
+    with pytest.raises(DbmlError, match="'g'"):
+        model.predict(con.sql("SELECT x FROM t").to_arrow_table())
+    # Another type is cast, and what cannot be cast is missing.
+    for retyped in ("x::VARCHAR AS x, g::INTEGER AS g", "x::DECIMAL(9, 2) AS x, g::HUGEINT AS g", "x::INTEGER AS x, g"):
+        other = f"(SELECT x AS k, {retyped} FROM t)"
+        worst = f"max(abs(predict('good', s.x, s.g) - predict('good', f.x, f.g))) FROM t f JOIN {other} s ON f.x = s.k"
+        assert con.execute(f"SELECT {worst}").fetchone()[0] < 1e-9, retyped
+        assert con.duckdb.execute(f"SELECT {worst}").fetchone()[0] < 1e-9, retyped
+    words = con.execute("SELECT predict('good', 'not a number', '1') = predict('good', NULL, '1')").fetchall()
+    assert words == [(True,)]
+
+
+def test_arrays_that_cannot_be_learned_from():
+    with pytest.raises(InvalidData):
+        dbml.LinearRegression().fit(np.zeros((0, 2)), np.zeros(0))
+    with pytest.raises(InvalidData, match="X must be a DuckDB relation, a table name or SQL with con=, an Arrow table"):
+        dbml.LinearRegression().fit(object(), [1.0])
