@@ -187,3 +187,33 @@ def test_the_plan_names_what_is_read(big):
     assert any("i > 1000" in condition for condition in plan.filters)
     assert len(plan.partitions) == 3
     assert [d.choice for d in plan.decisions if d.subject == "rows left out"]
+
+
+def test_a_lookup_uses_an_index(raw):
+    raw.execute("CREATE TABLE t AS SELECT i AS id, i / 2 AS x FROM range(200_000) r(i)")
+    data = as_data(raw.table("t"))
+    data.lookup(np.array([5]), "id")
+    assert data.plan.decisions[-1].choice == "a scan pruned by zone maps"
+    raw.execute("CREATE INDEX by_id ON t (id)")
+    found = data.lookup(np.array([5, 9]), "id")
+    assert found.n_rows == 2
+    assert data.plan.decisions[-1].choice == "an index scan"
+
+
+@pytest.mark.parametrize(
+    ("condition", "pruned"),
+    [
+        ("i >= 122880", 1),
+        ("122880 > i AND x < 5", 2),
+        ("i BETWEEN 150000 AND 160000", 2),
+        ("(i = 7)", 2),
+        ("i < 10 OR i > 290000", 0),
+        ("x > 3", 0),
+        ("i + 1 > 290000", 0),
+        ("c = 'c1'", 0),
+    ],
+)
+def test_row_groups_that_a_filter_rules_out(big, condition, pruned):
+    data = as_data(big.sql(f"SELECT * FROM t WHERE {condition}"))
+    assert data.plan.pruned == pruned
+    assert whole(data)[0].shape[0] == big.sql(f"SELECT count(*) FROM t WHERE {condition}").fetchall()[0][0]

@@ -38,6 +38,8 @@ class BaseTable:
         Name that the query knows the table by, where it gives none itself.
     filters : tuple of str
         Conditions of the query and the views, as SQL; for the plan.
+    direct : bool
+        The conditions are over columns of the table itself: there is no view between.
     """
 
     name: str
@@ -46,6 +48,7 @@ class BaseTable:
     after: str
     alias: str | None
     filters: tuple[str, ...] = ()
+    direct: bool = True
 
     def rows(self, bounds: tuple[int, int] | None = None) -> str:
         """Return what stands after FROM: all rows, or those with ``low <= rowid < high``."""
@@ -74,6 +77,13 @@ def measure(relation: duckdb.DuckDBPyRelation, base: BaseTable) -> Extent:
     n_rows, last = duck.fetch(relation, f"SELECT count(*), max(rowid) FROM {base.qualified}")[0]
     end = 0 if last is None else last + 1
     return Extent(n_rows, end if end < _LOCAL_ROWS else -1)
+
+
+def indexed_columns(relation: duckdb.DuckDBPyRelation, base: BaseTable) -> set[str]:
+    """Return the columns of a table that have an index of their own, in lower case."""
+    rows = duck.fetch(relation, "SELECT database_name, schema_name, table_name, expressions FROM duckdb_indexes()")
+    own = [text for *place, text in rows if ".".join(map(identifier, place)) == base.qualified]
+    return {text.strip("[]").strip("'\"").casefold() for text in own}
 
 
 def find_base(relation: duckdb.DuckDBPyRelation) -> BaseTable | None:
@@ -131,6 +141,7 @@ def _look_through(relation: duckdb.DuckDBPyRelation, sql: str, depth: int) -> Ba
         f"{inner.after}\n){named}{after}",
         inner.alias,
         (*inner.filters, *filters),
+        direct=False,
     )
 
 

@@ -16,8 +16,8 @@ MAX_LEVELS = 1_000
 MOST_LEVELS = 65_536
 MIN_LEVEL_ROWS = 10  # below that a level's weight is mostly noise: its standard error is sigma / sqrt(rows)
 
-INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
-INTEGERS += ("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
+_SIGNED = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+INTEGERS = (*_SIGNED, *(f"U{name}" for name in _SIGNED))
 FLOATS = ("FLOAT", "DOUBLE")
 _DAYS = ("DATE",)
 _TIMES = ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")

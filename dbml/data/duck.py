@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ def fetch(relation: duckdb.DuckDBPyRelation, sql: str) -> list[tuple[Any, ...]]:
     return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
-def stream(relation: duckdb.DuckDBPyRelation, sql: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
+def stream(relation: duckdb.DuckDBPyRelation, sql: str, batch_rows: int) -> Generator[pa.RecordBatch, None, None]:
     """Yield the rows of a query as record batches, in order. Closing the iterator ends the query."""
     with explained(relation.alias):
         reader = query(relation, sql).to_arrow_reader(batch_rows)
@@ -81,6 +81,18 @@ def stream(relation: duckdb.DuckDBPyRelation, sql: str, batch_rows: int) -> Iter
         yield from reader
     finally:
         reader.close()
+
+
+def interrupt(relation: duckdb.DuckDBPyRelation) -> None:
+    """Make a query of ours that runs in the connection of a relation end with an error."""
+    connection = getattr(relation, "_con", None)
+    if connection is not None:
+        connection.interrupt()
+
+
+def temp_directory(relation: duckdb.DuckDBPyRelation) -> str | None:
+    """Return where the database of a relation spills, None where it says nothing."""
+    return fetch(relation, "SELECT current_setting('temp_directory')")[0][0] or None
 
 
 def columns_of(relation: duckdb.DuckDBPyRelation) -> dict[str, str]:

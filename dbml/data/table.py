@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from dbml.data import duck
 from dbml.data.array_input import check_target, check_weight, encode_target
+from dbml.data.base_table import indexed_columns
 from dbml.data.chunked import Chunk, ChunkedData, Workspace, rows_per_block
 from dbml.data.columns import EncodingOptions, assign_roles, is_number
 from dbml.data.gather import ExportedBatch, Gather, GatherValues, Rows, cut
 from dbml.data.geometry import compare_runs, is_exact, merged_ranges, partitions_of
 from dbml.data.learning import learn_encoding
+from dbml.data.pruning import count_pruned
 from dbml.data.sampling import copy_rows, join_blocks
 from dbml.data.selection import Selection
 from dbml.data.source import Source, accepts, open_source
@@ -44,6 +46,11 @@ class RowValues:
     y: ScanColumn | NDArray[np.float64] | None = None
     weight: ScanColumn | NDArray[np.float64] | None = None
 
+    def scanned(self) -> RowValues:
+        """Return what is in columns: an array does not follow rows that are picked from all over the source."""
+        y, weight = (value if isinstance(value, ScanColumn) else None for value in (self.y, self.weight))
+        return RowValues(y, weight)
+
 
 class Scan:
     """A training scan: SQL columns, and how its batches become blocks.
@@ -56,16 +63,18 @@ class Scan:
         Design columns.
     values : RowValues
         Target and weights.
+    labelled : bool
+        The target is a class.
     """
 
-    def __init__(self, source: Source, gather: Gather, values: RowValues) -> None:
-        self.source, self.gather, self.values = source, gather, values
+    def __init__(self, source: Source, gather: Gather, values: RowValues, labelled: bool = False) -> None:
+        self.source, self.gather, self.values, self.labelled = source, gather, values, labelled
         scanned = [column for column in (values.y, values.weight) if isinstance(column, ScanColumn)]
         first = len(gather.expressions)
         self.expressions = [*gather.expressions, *(column.sql for column in scanned)]
         self._values = GatherValues([(first + number, column.layout) for number, column in enumerate(scanned)])
 
-    def batches(self, ranges: Sequence[tuple[int, int]] | None, size: int) -> Iterator[pa.RecordBatch]:
+    def batches(self, ranges: Sequence[tuple[int, int]] | None, size: int) -> Generator[pa.RecordBatch, None, None]:
         """Yield the batches of all rows, or of ranges of row numbers of the base table."""
         return duck.stream(self.source.relation, self.source.select(self.expressions, ranges), size)
 
@@ -94,15 +103,13 @@ class Scan:
                 f"{what} must be finite in every row of {self.source.name}; {int(missing.sum()):,} of these "
                 f"{missing.size:,} rows hold NULL, NaN or infinity"
             )
-        if values.size and values.min() < 0 and (what == "the weight" or self._codes):
+        if values.size and values.min() < 0 and (what == "the weight" or self.labelled):
             wrong = int((values < 0).sum())
             why = "must not be negative" if what == "the weight" else "must be a class that the model knows"
             raise InvalidData(
                 f"{what} {why}; in {wrong:,} of these {values.size:,} rows of {self.source.name} it is not"
             )
         return values
-
-    _codes = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +154,14 @@ class TableData(ChunkedData):
         self._scan_columns = scan_columns_of(encoding, self._types, self._names)
         self._scan = self._make_scan(None)
         columns = tuple(dict.fromkeys(self._names[name] for name in encoding.columns))
+        pruned = 0 if source.base is None else count_pruned(source.relation, source.base)
         filters = (*(() if source.base is None else source.base.filters), *source.filters)
-        self.plan = Plan(source.name, columns, filters, self.partitions, 0, self.block_rows)
+        self.plan = Plan(source.name, columns, filters, self.partitions, pruned, self.block_rows)
 
     def _make_scan(self, selection: Selection | None) -> Scan:
-        scan = Scan(self.source, Gather(self.schema.encoding, self._scan_columns, selection), self._row_values)
+        gather = Gather(self.schema.encoding, self._scan_columns, selection)
         target = self.schema.target
-        scan._codes = target is not None and target.classes is not None
-        return scan
+        return Scan(self.source, gather, self._row_values, target is not None and target.classes is not None)
 
     @property
     def n_rows(self) -> int:
@@ -169,14 +176,14 @@ class TableData(ChunkedData):
         scan, size = self._make_scan(selection), rows_per_block(selection.dense.size)
         return lambda partitions: self._read(scan, size, partitions)
 
-    def _read(self, scan: Scan, size: int, partitions: Sequence[Partition] | None) -> Iterator[Chunk]:
+    def _read(self, scan: Scan, size: int, partitions: Sequence[Partition] | None) -> Iterator[TableChunk]:
         if partitions is None:
             yield from self._run(scan, size, None)
             return
         for first in range(0, len(partitions), _RANGES):
             yield from self._run(scan, size, partitions[first : first + _RANGES])
 
-    def _run(self, scan: Scan, size: int, partitions: Sequence[Partition] | None) -> Iterator[Chunk]:
+    def _run(self, scan: Scan, size: int, partitions: Sequence[Partition] | None) -> Iterator[TableChunk]:
         """Yield the chunks of one query. Rows have a known place only where no row was deleted or filtered."""
         starts: Iterator[tuple[int, int]] = iter(())
         ranges, ends, start, left = None, [], 0, -1
@@ -200,6 +207,15 @@ class TableData(ChunkedData):
         finally:
             batches.close()
 
+    def interrupt(self) -> None:
+        """End the query that is being read."""
+        duck.interrupt(self.source.relation)
+
+    @property
+    def temp_directory(self) -> str | None:  # type: ignore[override]
+        """Where DuckDB spills."""
+        return duck.temp_directory(self.source.relation)
+
     def clustering(self) -> tuple[bool, str]:
         """Compare runs of rows from all over the table: means that differ more than rows do within a run."""
         if not self.seekable:
@@ -213,10 +229,20 @@ class TableData(ChunkedData):
         kind = self.source.columns[column]
         listed = [f"TRY_CAST({string(str(key))} AS {kind})" for key in np.unique(np.asarray(keys)).tolist()] or ["NULL"]
         found = self.source.filtered(f"{identifier(column)} IN ({', '.join(listed)})")
-        scan = Scan(found, self._scan.gather, self._row_values)
+        self._explain_lookup(found, column)
+        scan = Scan(found, self._scan.gather, self._row_values.scanned(), self._scan.labelled)
         space = Workspace()
         blocks = [copy_rows(chunk.encode(space)) for chunk in self._read(scan, self.block_rows, None)]
         return join_blocks(blocks, self.n_dense)
+
+    def _explain_lookup(self, found: Source, column: str) -> None:
+        if found.base is None:
+            choice, reason = "a filtered scan", "a query has no index"
+        elif column.casefold() in indexed_columns(found.relation, found.base):
+            choice, reason = "an index scan", f"{column} has an index"
+        else:
+            choice, reason = "a scan pruned by zone maps", f"{column} has no index"
+        self.plan = self.plan.decide(f"lookup by {column}", choice, reason)
 
 
 def matched_types(source: Source, encoding: Encoding) -> tuple[dict[str, str], dict[str, str]]:
