@@ -54,6 +54,18 @@ class LinearRegressor(Regressor):
         return LinearForm((tuple(self.coef_.tolist()),), (self.centred_intercept_,), "identity")
 
 
+_STRATEGIES = {"auto_strategy": "auto", "normal_equation": "cholesky", "batch_gradient_descent": "sparse_cg"}
+
+
+def strategy_solver(value: Any) -> dict[str, Any]:
+    """Return the solver of BigQuery's ``optimize_strategy``: from the Gram matrix, or a pass per iteration."""
+    solver = _STRATEGIES.get(str(value).lower())
+    if solver is None:
+        words = ", ".join(repr(word) for word in _STRATEGIES)
+        raise InvalidParameter(f"optimize_strategy must be one of {words}; got {value!r}")
+    return {"solver": solver}
+
+
 class QuadraticRegressor(LinearRegressor):
     """Base of least squares without or with an l2 penalty."""
 
@@ -67,14 +79,15 @@ class QuadraticRegressor(LinearRegressor):
             name = type(self).__name__
             raise InvalidParameter(f"{name}: positive=True needs solver 'auto' or 'cholesky'; got {self.solver!r}")
 
-    def _solve(self, data: Data, alpha: float, max_iter: int | None) -> Solved:
-        """Choose a solver, run it and set the attributes that all of them have."""
+    def _solve(self, data: Data, alpha: float, max_iter: int | None) -> None:
+        """Choose a solver, run it and set the fitted attributes."""
         self.solver_ = choose_solver(data, self.solver, self.positive)
         intercepted = self.fit_intercept
 
         def report(number: int, coef: Floats, intercept: float, residual: float) -> None:
             self._iteration(number, residual=residual)
-            self._keep(**self._linear(data.schema, coef, intercept, intercepted))
+            so_far = Solved(coef, intercept, None, number)
+            self._keep(**self._about(so_far), **self._linear(data.schema, coef, intercept, intercepted))
 
         if self.solver_ == "cholesky":
             solved = solve_gram(data, alpha, intercepted, self.positive)
@@ -82,5 +95,9 @@ class QuadraticRegressor(LinearRegressor):
             solved = solve_rows(data, alpha, intercepted)
         else:
             solved = solve_passes(data, alpha, intercepted, self.tol, max_iter, type(self).__name__, report)
-        vars(self).update(self._linear(data.schema, solved.coef, solved.centred_intercept, intercepted))
-        return solved
+        linear = self._linear(data.schema, solved.coef, solved.centred_intercept, intercepted)
+        vars(self).update({**self._about(solved), **linear})
+
+    def _about(self, solved: Solved) -> dict[str, Any]:
+        """Return the attributes of this class that tell of the solution."""
+        raise NotImplementedError

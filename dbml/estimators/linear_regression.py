@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from dbml.errors import InvalidParameter
-from dbml.estimators.linear_model import LinearRegressor, QuadraticRegressor
+from dbml.estimators.linear_model import LinearRegressor, QuadraticRegressor, strategy_solver
+from dbml.estimators.quadratic import Solved
 from dbml.params import Boolean, Options, Real, Rule
 from dbml.passes.data import Data
 
@@ -61,6 +62,8 @@ class LinearRegression(QuadraticRegressor):
         "solver": Options(("auto", "cholesky", "svd", "sparse_cg")),
     }
     model_types = ("linear_reg",)
+    sql_options: ClassVar = {"optimize_strategy": strategy_solver}
+    choosing_options = ("l1_reg", "l2_reg")
 
     def __init__(
         self, *, fit_intercept: bool = True, tol: float = 1e-6, positive: bool = False, solver: str = "auto"
@@ -71,8 +74,10 @@ class LinearRegression(QuadraticRegressor):
         self.solver = solver
 
     def _fit(self, data: Data) -> None:
-        solved = self._solve(data, 0.0, None)
-        self.rank_ = solved.rank
+        self._solve(data, 0.0, None)
+
+    def _about(self, solved: Solved) -> dict[str, Any]:
+        return {"rank_": solved.rank}
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> LinearRegressor:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from dbml.estimators.linear_model import QuadraticRegressor
+from dbml.estimators.linear_model import QuadraticRegressor, strategy_solver
+from dbml.estimators.quadratic import Solved
 from dbml.params import Boolean, Either, Integer, Options, Real, Rule
 from dbml.passes.data import Data
 
@@ -64,6 +65,7 @@ class Ridge(QuadraticRegressor):
     }
     sql_options: ClassVar = {
         "l2_reg": lambda value: {"alpha": value},
+        "optimize_strategy": strategy_solver,
         "max_iterations": lambda value: {"max_iter": value},
         "min_rel_progress": lambda value: {"tol": value},
     }
@@ -86,5 +88,7 @@ class Ridge(QuadraticRegressor):
         self.positive = positive
 
     def _fit(self, data: Data) -> None:
-        solved = self._solve(data, float(self.alpha), self.max_iter)
-        self.n_iter_ = solved.n_iter or 1
+        self._solve(data, float(self.alpha), self.max_iter)
+
+    def _about(self, solved: Solved) -> dict[str, Any]:
+        return {"n_iter_": solved.n_iter or 1}

@@ -15,6 +15,7 @@ class SqlOptions:
     rules: ClassVar[Mapping[str, Rule]] = {}
     model_types: ClassVar[tuple[str, ...]] = ()
     sql_options: ClassVar[Mapping[str, Callable[[Any], dict[str, Any]]]] = {}
+    choosing_options: ClassVar[tuple[str, ...]] = ()  # those that `from_options` of a subclass takes out itself
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
@@ -42,7 +43,7 @@ class SqlOptions:
             elif option in names:
                 more = {names[option]: value}
             else:
-                known = sorted({*cls.sql_options, *names})
+                known = sorted({*cls.sql_options, *cls.choosing_options, *names})
                 exist = f"(options of this model: {listing(known, 40)})"
                 raise UnknownName(f"{cls.__name__}: no option {option!r}{nearest(option, known)} {exist}")
             twice = set(params) & set(more)

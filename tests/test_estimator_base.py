@@ -1,0 +1,217 @@
+"""What every estimator does alike: state, interrupts, progress, names, errors; on all that are found."""
+
+import json
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import dbml
+from dbml import ElasticNet, Lasso, LinearRegression, Ridge
+from dbml.errors import InterruptedTraining, InvalidData, InvalidParameter, NotFitted
+from dbml.estimators.discovery import estimators, model_types
+from dbml.passes.progress import Listener, listening
+
+FOUND = estimators()
+
+
+def table(name, n=120):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 4)) + 2.0
+    if FOUND[name].task == "classification":
+        return X, np.where(X[:, 0] + rng.normal(size=n) > 2.0, "yes", "no")
+    return X, np.exp(0.3 * X[:, 0]) + rng.random(n)
+
+
+@pytest.fixture(params=FOUND)
+def fitted(request):
+    X, y = table(request.param)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dbml.errors.ConvergenceWarning)
+        return FOUND[request.param]().fit(X, y), X, y
+
+
+def test_the_linear_family_is_found_and_importable_by_name():
+    assert {"LinearRegression", "Ridge", "Lasso", "ElasticNet", "LassoCV", "ElasticNetCV", "RidgeCV"} <= set(FOUND)
+    assert all(getattr(dbml, name) is kind for name, kind in FOUND.items())
+    assert model_types()["linear_reg"] is LinearRegression
+    assert model_types()["lasso"] is Lasso
+
+
+def test_importing_dbml_loads_no_estimator():
+    code = "import sys, dbml; print(any(n.startswith(('dbml.estimators', 'numba', 'sklearn')) for n in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_model_rebuilt_from_its_state_predicts_bit_for_bit(fitted):
+    model, X, _ = fitted
+    state = model.get_state()
+    json.dumps([state.params, state.attributes, state.schema.to_json()])  # plain values: the registry stores them so
+    assert all(array.dtype.kind in "fiub" for array in state.arrays.values())
+    again = type(model).from_state(state)
+    np.testing.assert_array_equal(model.predict(X), again.predict(X))
+    kept = {name for name in vars(model) if name.endswith("_") and name not in ("plan_", "schema_")}
+    assert kept <= set(vars(again))
+    assert again.get_state().params == state.params
+
+
+def test_terms_are_named_and_as_many_as_coefficients(fitted):
+    model, _, _ = fitted
+    assert model.terms_ == ("x0", "x1", "x2", "x3")
+    assert model.coef_.shape[-1] == 4
+    assert model.n_features_in_ == 4
+
+
+def test_predicting_and_scoring_agree_for_arrays_and_tables(fitted, raw):
+    model, X, y = fitted
+    raw.execute("CREATE TABLE t (x0 DOUBLE, x1 DOUBLE, x2 DOUBLE, x3 DOUBLE, y VARCHAR)")
+    listed = [(*map(float, row), str(value)) for row, value in zip(X, y, strict=True)]
+    raw.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?)", listed)
+    kind = "VARCHAR" if model.task == "classification" else "DOUBLE"
+    rows = raw.sql(f"SELECT * REPLACE (y::{kind} AS y) FROM t")
+    named = type(model)(**model.get_params())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dbml.errors.ConvergenceWarning)
+        named.fit(rows, y="y")
+    assert named.feature_names_in_.tolist() == ["x0", "x1", "x2", "x3"]
+    assert model.score(X, y) == pytest.approx(model.score(X, list(y)))
+    assert named.score(rows, y="y") == pytest.approx(named.score(rows.df()[["x0", "x1", "x2", "x3"]], y), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_use_before_fit_is_a_clear_error(name):
+    model = FOUND[name]()
+    with pytest.raises(NotFitted, match=f"{name} is not fitted yet; call fit first"):
+        model.predict([[1.0]])
+    for act in (model.explain, model.get_state, lambda: model.score([[1.0]], [1.0])):
+        with pytest.raises(NotFitted):
+            act()
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_every_rule_refuses_its_bad_values_by_name(name):
+    X, y = table(name, 20)
+    for parameter, rule in FOUND[name].rules.items():
+        for bad in rule.bad_values():
+            with pytest.raises(InvalidParameter) as raised:
+                FOUND[name](**{parameter: bad}).fit(X, y)
+            assert str(raised.value).startswith(f"{name}: ")
+            assert parameter in str(raised.value)
+            assert str(raised.value).endswith(f"got {bad!r}")
+
+
+def test_an_unknown_parameter_names_the_nearest():
+    with pytest.raises(InvalidParameter, match=r"Ridge: no parameter 'alhpa'; did you mean 'alpha'\?"):
+        Ridge().set_params(alhpa=1.0)
+
+
+def test_the_printed_form_shows_what_differs_from_the_defaults():
+    assert repr(Ridge()) == "Ridge()"
+    assert repr(ElasticNet(0.1, l1_ratio=0.9)) == "ElasticNet(alpha=0.1, l1_ratio=0.9)"
+
+
+@pytest.mark.parametrize("name", [n for n, kind in FOUND.items() if kind.task == "classification"])
+@pytest.mark.parametrize("labels", [(False, True), (3, 7), ("no", "yes"), (-1.0, 1.0)])
+def test_labels_come_back_in_their_type(name, labels):
+    X, y = table(name)
+    model = FOUND[name]().fit(X, np.where(y == "yes", labels[1], labels[0]))
+    predicted = model.predict(X)
+    assert model.classes_.tolist() == list(labels)
+    assert set(predicted.tolist()) <= set(labels)
+    assert type(predicted.tolist()[0]) is type(labels[0])
+    again = type(model).from_state(model.get_state())
+    assert type(again.predict(X).tolist()[0]) is type(labels[0])
+
+
+@pytest.mark.parametrize("name", [n for n, kind in FOUND.items() if kind.task == "classification"])
+def test_one_class_is_refused(name):
+    with pytest.raises(InvalidData, match="class"):
+        FOUND[name]().fit([[1.0], [2.0]], ["a", "a"])
+
+
+class Interrupter(Listener):
+    """Presses Ctrl-C after some iterations."""
+
+    def __init__(self, after):
+        self.after, self.events = after, []
+
+    def started(self, what):
+        self.events.append(what)
+
+    def iteration(self, number, **values):
+        self.events.append(values)
+        if number > self.after:
+            raise KeyboardInterrupt
+
+    def ended(self, seconds):
+        self.events.append("ended")
+
+
+def wide():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(200, 600))
+    return X, X @ rng.normal(size=600)
+
+
+@pytest.mark.parametrize("model", [Lasso(0.5, precompute=False), Ridge(1e-3, solver="sparse_cg", tol=1e-12)])
+def test_an_interrupt_keeps_the_best_model_so_far(model):
+    X, y = wide()
+    listener = Interrupter(after=2)
+    with listening(listener), pytest.warns(InterruptedTraining, match="the best model so far is kept"):
+        model.fit(X, y)
+    assert model.score(X, y) > 0.1
+    assert len(model.training_) == 3
+    assert listener.events[-1] == "ended"
+    assert model.n_iter_ >= 2
+
+
+def test_an_interrupt_before_there_is_a_model_is_passed_on():
+    X, y = wide()
+    model = Lasso(0.5, precompute=False)
+    with listening(Interrupter(after=0)), pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    with pytest.raises(NotFitted):
+        model.predict(X)
+
+
+def test_iterations_are_recorded_and_announced():
+    X, y = wide()
+    listener = Interrupter(after=10_000)
+    with listening(listener):
+        model = Lasso(0.5, precompute=False).fit(X, y)
+    assert listener.events[0].startswith("Lasso on ")
+    assert [entry["iteration"] for entry in model.training_] == list(range(1, len(model.training_) + 1))
+    assert np.diff([entry["gap"] for entry in model.training_]).max(initial=-1.0) < 0.0
+    assert listener.events[1:-1] == [
+        {name: value for name, value in entry.items() if name not in ("iteration", "seconds")}
+        for entry in model.training_
+    ]
+
+
+def test_fitting_again_forgets_the_names_of_the_first_table():
+    import pandas as pd
+
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [1.0, 0.0, 1.0]})
+    model = LinearRegression().fit(frame, [1.0, 2.0, 3.0])
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    model.fit(frame.to_numpy(), [1.0, 2.0, 3.0])
+    assert not hasattr(model, "feature_names_in_")
+
+
+def test_scikit_learn_is_not_needed():
+    code = """
+import sys
+sys.modules["sklearn"] = None
+import numpy as np
+from dbml import Lasso, Ridge
+X = np.arange(20.0).reshape(10, 2) % 7
+print(round(Ridge(1e-9).fit(X, X @ [1.0, 2.0]).score(X, X @ [1.0, 2.0]), 6), repr(Lasso()))
+try:
+    Ridge().predict(X)
+except Exception as error:
+    print(type(error).__module__, type(error).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["1.0 Lasso()", "dbml.errors NotFitted"]
