@@ -149,6 +149,19 @@ def test_levels_null_and_unseen(con, n_levels, null_level, other_level):
     assert_scores(con, form_of(encoding), encoding, [{"k": v} for v in values])
 
 
+def test_many_levels_keep_the_order_of_the_rows_and_stand_in_a_lambda(con):
+    encoding = Encoding((Feature("k", "VARCHAR", "category", levels=tuple(f"l{i}" for i in range(500))),))
+    for statement in create_macros("m", form_of(encoding), encoding, Label()):
+        con.execute(statement)
+    con.execute("CREATE TABLE t AS SELECT i AS id, 'l' || i % 700 AS k FROM range(50000) r(i)")
+    assert con.execute("SELECT id, ml.predict_m(k) FROM t").fetchnumpy()["id"].tolist() == list(range(50000))
+    assert con.execute("FROM ml.predict_m(t)").fetchnumpy()["id"].tolist() == list(range(50000))
+    found = con.execute(
+        "SELECT list_transform(['l3', 'none'], lambda x: ml.predict_m(x)), ml.predict_m('l3')"
+    ).fetchone()
+    assert found[0][0] == found[1]
+
+
 def test_categories_of_other_types_are_compared_by_text(con):
     con.execute("CREATE TABLE t AS SELECT 0 AS id, 2 AS k, 'b'::ENUM('a', 'b') AS e")
     encoding = Encoding(

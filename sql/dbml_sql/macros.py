@@ -8,7 +8,7 @@ from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier
 from dbml_sql.features import Encoding
 from dbml_sql.forms import LinearForm
-from dbml_sql.linear import LOOK_UP_COLUMNS, linear_predictors
+from dbml_sql.linear import linear_predictors
 from dbml_sql.score import Scores, Target, linear_scores
 from dbml_sql.statements import RESERVED_PREFIX
 
@@ -36,11 +36,8 @@ def proba_macro(name: str) -> str:
 
 
 def parameters(columns: Sequence[str]) -> tuple[str, ...]:
-    """Return the parameter of each input column: its name, with a number where another differs in case only.
-
-    DuckDB refuses a parameter with the name of a column in the body, so those of the level look-up are taken too.
-    """
-    taken = set(LOOK_UP_COLUMNS)
+    """Return the parameter of each input column: its name, with a number where another differs in case only."""
+    taken: set[str] = set()
     found = []
     for column in columns:
         name, count = column, 1

@@ -130,7 +130,7 @@ CREATE TABLE ml.weights (
     level VARCHAR,
     weight DOUBLE NOT NULL
 );
-COMMENT ON TABLE ml.weights IS 'Weights of linear models, one row a term and output; scoring macros look levels up here';
+COMMENT ON TABLE ml.weights IS 'Weights of linear models, one row a term and output';
 COMMENT ON COLUMN ml.weights.model_id IS 'Model, see ml.registered_models';
 COMMENT ON COLUMN ml.weights.version IS 'Version of the model';
 COMMENT ON COLUMN ml.weights.output IS 'Output: 0, or the number of the class';
