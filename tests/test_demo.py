@@ -1,5 +1,6 @@
 """`dbml demo`: the tour, a file of one's own, and the table that is made."""
 
+import shlex
 from pathlib import Path
 
 import duckdb
@@ -33,6 +34,15 @@ def test_the_tour_keeps_its_database_when_asked(toured):
             FROM new_flights WHERE carrier = 'Estrella'""").fetchall()
     assert names == ["diagnosis", "late"]
     assert risk == pytest.approx(happened, abs=0.05)
+
+
+def test_what_it_says_to_type_next_works(toured, capsys):
+    commands = [line.strip() for line in toured.partition("Next")[2].splitlines() if line.strip().startswith("dbml ")]
+    assert len(commands) == 4
+    for command in commands[:3]:
+        words = shlex.split(command)[1:]
+        assert run([*words, "-c", "FROM ml.models"] if words[0] == "sql" else words) == OK, command
+        assert "late" in capsys.readouterr().out
 
 
 def test_a_database_that_exists_is_not_touched(toured, capsys):

@@ -68,6 +68,20 @@ def opened(db: Path | str, read_only: bool = False) -> Iterator[Connection]:
         con.close()
 
 
+@contextmanager
+def made(db: Path) -> Iterator[Connection]:
+    """Open a database to write into; one that was not there before is removed again if the work fails."""
+    new = not db.exists()
+    try:
+        with opened(db) as con:
+            yield con
+    except BaseException:
+        if new:
+            db.unlink(missing_ok=True)
+            Path(f"{db}.wal").unlink(missing_ok=True)
+        raise
+
+
 def is_query(data: str) -> bool:
     """Whether DATA is a SELECT and not the name of a table or a file."""
     words = data.split(None, 1)

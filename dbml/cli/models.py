@@ -95,9 +95,9 @@ def show(model: str, db: Path | None, as_json: bool) -> None:
     if features:
         echo_table(list(features[0]), [list(row.values()) for row in features], title="features")
     if weights:
-        largest = weights[:_SHOWN_WEIGHTS]
-        title = f"weights, the largest {len(largest)} of {len(weights)}"
-        echo_table(list(largest[0]), [list(row.values()) for row in largest], title=title)
+        rows = _by_term(weights)
+        title = f"weights, the largest {_SHOWN_WEIGHTS} of {len(rows)}" if len(rows) > _SHOWN_WEIGHTS else "weights"
+        echo_table(list(rows[0]), [list(row.values()) for row in rows[:_SHOWN_WEIGHTS]], title=title)
 
 
 def _said(value: Any) -> Any:
@@ -109,7 +109,19 @@ def _said(value: Any) -> Any:
 def _weights(con: Any, model: str) -> list[dict[str, Any]]:
     from dbml.cli.output import records
 
-    return records(con.sql(f"FROM ML.WEIGHTS(MODEL {reference(model)}) ORDER BY abs(weight) DESC NULLS LAST"))
+    return records(con.sql(f"FROM ML.WEIGHTS(MODEL {reference(model)})"))
+
+
+def _by_term(weights: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row a term, categories written out, the largest weights first and the intercepts last."""
+    rows = []
+    for row in weights:
+        label = {key: row[key] for key in ("class_label",) if key in row}
+        for item in row["category_weights"] or [None]:
+            category = "" if item is None else f" = {item['category'] if item['category'] is not None else 'NULL'}"
+            weight = row["weight"] if item is None else item["weight"]
+            rows.append({"term": row["processed_input"] + category, **label, "weight": weight})
+    return sorted(rows, key=lambda row: (row["term"] == "__INTERCEPT__", -abs(row["weight"])))
 
 
 @click.command()

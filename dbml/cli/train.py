@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbml.cli.database import db_option, file_reader, json_option, opened, source, with_options
+from dbml.cli.database import db_option, file_reader, json_option, made, source, with_options
 
 if TYPE_CHECKING:
     from dbml.choice import Choice
@@ -64,7 +64,9 @@ def train(
     """Train a model on DATA: a CSV, Parquet or JSON file, or a table or SELECT of the database.
 
     The kind of model follows from the target unless you say it; columns that cannot help are left out, with the
-    reason (--include keeps one). The model is saved in --db, else in a .duckdb file beside DATA.
+    reason (--include keeps one). A part of the rows (20 %, at most 10,000; none of few) is held out to measure how good
+    the model is; -o data_split_method=NO_SPLIT trains on all. The model is saved in --db, else in a .duckdb file beside
+    DATA.
 
     \b
     Examples:
@@ -78,11 +80,12 @@ def train(
     given = dict(map(parse_option, option))
     rows, name = source(data), name or target
     database = db or default_database(data)
-    with opened(database) as con:
+    with made(database) as con:
         choice = choose(con, rows, target, exclude, include)
-        given = {"model_type": choice.model_type if model_type == "auto" else model_type, **given}
+        chosen = choice.model_type if model_type == "auto" else model_type
+        given = {"model_type": chosen, "data_split_method": "AUTO_SPLIT", **given}
         if not as_json:
-            _announce(choice, name, given["model_type"], automatic=model_type == "auto")
+            _announce(choice, name, chosen, automatic=model_type == "auto")
         started = time.perf_counter()
         con.execute(create_model(name, given, choice.features, target, rows))
         seconds = time.perf_counter() - started
@@ -104,9 +107,9 @@ def _report(con: Any, database: Path, name: str, choice: Choice, seconds: float,
     if as_json:
         echo_json({**model, "database": str(database), "seconds": seconds, "excluded": choice.excluded})
         return
-    metrics = ", ".join(f"{key} {shown(value)}" for key, value in (model.get("metrics") or {}).items())
-    click.echo(
-        f"saved {name} version {model['version']} in {database} after {seconds:.1f} s"
-        + (f": {metrics}" * bool(metrics))
-    )
+    measured = {key: value for key, value in (model.get("metrics") or {}).items() if value is not None}
+    metrics = ", ".join(f"{key} {shown(value)}" for key, value in measured.items())
+    click.echo(f"saved {name} version {model['version']} in {database} after {seconds:.1f} s")
+    if metrics:
+        click.echo(f"on rows it has not seen: {metrics}")
     click.echo(f"next: dbml predict {name} DATA --db {database}    dbml show {name} --db {database}")

@@ -28,14 +28,22 @@ class Stage:
         self.console = console or Console(highlight=False)
         self.console.width = min(self.console.width, _WIDTH)
         self.steps: list[tuple[str, float]] = []
+        self._under_heading = False
 
     def heading(self, text: str) -> None:
         """Start a part."""
         self.console.print()
         self.console.print(Rule(Text(text, "bold cyan"), align="left", style="cyan"))
+        self._under_heading = True
 
     def say(self, text: str) -> None:
-        """Print a sentence or two."""
+        """Print a sentence or two, set off from what stands above."""
+        if not self._under_heading:
+            self.console.print()
+        self._under_heading = False
+        self._note(text)
+
+    def _note(self, text: str) -> None:
         self.console.print(Padding(Text.from_markup(text), (0, 0, 0, _INDENT), expand=False))
 
     def show(self, statement: str) -> None:
@@ -43,6 +51,7 @@ class Stage:
         code = Syntax(
             textwrap.dedent(statement).strip(), "sql", theme="ansi_dark", background_color="default", word_wrap=True
         )
+        self._under_heading = False
         self.console.print()
         self.console.print(Padding(code, (0, 0, 0, _INDENT), expand=False))
 
@@ -72,7 +81,7 @@ class Stage:
             return
         self._print(columns, rows)
         if left_out > 0:
-            self.say(f"[dim]… {left_out} more[/dim]")
+            self._note(f"[dim]… {left_out} more[/dim]")
 
     def _print(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
@@ -90,7 +99,7 @@ class Stage:
     def steps_table(self) -> None:
         """Print how long each step took."""
         total = ("all of it", sum(seconds for _, seconds in self.steps))
-        self.table(["step", "seconds"], [(step, round(seconds, 2)) for step, seconds in (*self.steps, total)])
+        self.table(["step", "seconds"], [(step, f"{seconds:7.2f}") for step, seconds in (*self.steps, total)])
 
 
 def _width(columns: Sequence[str], row: Sequence[Any]) -> int:
