@@ -60,11 +60,13 @@ def test_nasty_values(raw):
 
 def test_columns_of_another_type_than_in_training(raw):
     raw.execute(
-        "CREATE TABLE seen AS SELECT i AS n, 'c' || (i % 3) AS c, DATE '2020-01-01' + i::INT AS d FROM range(99) r(i)"
+        """CREATE TABLE seen AS SELECT i AS n, 'c' || (i % 3) AS c, DATE '2020-01-01' + i::INT AS d
+        FROM range(99) r(i)"""
     )
     schema = as_data(raw.table("seen")).schema
     other = raw.sql(
-        "SELECT ['1', 'x', NULL, '2.5'][i % 4 + 1] AS n, i % 3 AS c, ['2020-02-02', 'no date'][i % 2 + 1] AS d FROM range(9) r(i)"
+        """SELECT ['1', 'x', NULL, '2.5'][i % 4 + 1] AS n, i % 3 AS c, ['2020-02-02', 'no date'][i % 2 + 1] AS d
+        FROM range(9) r(i)"""
     )
     data = as_data(other, schema=schema)
     assert_same_blocks(data, other.to_arrow_table())
@@ -79,6 +81,7 @@ def test_nulls_only_and_slices(raw):
     block = encoder.encode([pa.nulls(3), pa.nulls(3)])
     assert block.X.tolist() == [[0.0]] * 3
     assert block.sparse.indptr.tolist() == [0, 0, 0, 0]
+    assert encoder.encode([pa.array([], pa.int64()), pa.array([], pa.string())]).X.shape == (0, 1)
     block = encoder.encode([pa.array([1, None, 3])[1:], pa.array(["c1", "c0", "new"])[1:]])
     assert block.X[:, 0].tolist() == [0.0, 3 - 49.5]
     assert block.sparse.indptr.tolist() == [0, 1, 1]

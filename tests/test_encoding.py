@@ -139,6 +139,11 @@ def test_maps(raw):
     sql = "SELECT unnest([MAP {'a': 1, 'b': 2}, MAP {'b': 3}, NULL, MAP {'a': NULL}]) AS m"
     assert read(raw, sql) == {"m[b]": [2, 3, 0, 0], "m[a]": [1, 0, 0, 0]}
     assert read(raw, "SELECT MAP {7: 1.5} AS m") == {"m[7]": [1.5]}
+    many = raw.sql("SELECT MAP {'a' || i: 1.0, 'b' || i % 2: 2.0} AS m FROM range(3_000) r(i)")
+    assert as_data(many).n_terms == 3_002
+    few = as_data(many, options={"max_levels": 2})
+    assert few.schema.encoding.terms == ("m[b0]", "m[b1]")
+    assert few.plan.decisions[-1].choice == "the 2 most frequent of 3,002"
 
 
 @pytest.mark.parametrize(

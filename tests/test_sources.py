@@ -169,6 +169,11 @@ def test_columns_that_differ_in_case_only():
         as_data(pa.table({"A": [1], "a": [2]}))
 
 
+def test_columns_of_the_same_name(table):
+    with pytest.raises(InvalidData, match="these do not: x"):
+        as_data(table.sql("SELECT a.x, b.x, a.c FROM t a JOIN t b USING (n)"))
+
+
 def test_columns_of_a_dict_must_fit():
     with pytest.raises(InvalidData, match="one array per column"):
         as_data({"a": [1, 2], "b": [1]})

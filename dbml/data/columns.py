@@ -52,8 +52,9 @@ class EncodingOptions:
 
     Attributes
     ----------
-    max_levels : int
-        Most levels of a category that have a term of their own, the most frequent; the others share one.
+    max_levels : int or None
+        Most levels of a category that have a term of their own, the most frequent; the others share one. Most keys of
+        a MAP, the others are left out. None: 1,000 levels, 65,536 keys.
     min_level_rows : int or None
         Fewest rows of such a level; None: 10, or a hundredth of the rows where that is less.
     sparse : (str, str) or None
@@ -62,10 +63,16 @@ class EncodingOptions:
         Columns that are no features.
     """
 
-    max_levels: int = MAX_LEVELS
+    max_levels: int | None = None
     min_level_rows: int | None = None
     sparse: tuple[str, str] | None = None
     exclude: tuple[str, ...] = ()
+
+    def most(self, kind: Kind) -> int:
+        """Return the most levels of a category, or keys of a map."""
+        if self.max_levels is not None:
+            return self.max_levels
+        return MOST_LEVELS if kind == "map" else MAX_LEVELS
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> EncodingOptions:

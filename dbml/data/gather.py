@@ -149,6 +149,10 @@ class Gather:
 
         X = space.dense(n, self.n_dense)
         start = 0
+        if n == 0:
+            # The buffers of an empty column may be absent.
+            empty = SparseRows(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0))
+            return X, empty if self.has_sparse else None
         for rows, batch in zip(parts, exported, strict=True):
             dense_gather(batch.address, rows.first, rows.n, *self._dense, X, start)
             start += rows.n

@@ -50,7 +50,7 @@ def learn_encoding(
         No column is left.
     """
     numbers = number_statistics(source, [role for role in roles if role.kind in ("number", "vector")], n_rows)
-    levels = count_levels(source, [role for role in roles if role.kind in ("category", "map")], options.max_levels)
+    levels = count_levels(source, [role for role in roles if role.kind in ("category", "map")], options)
     features, dropped, ids = [], [], []
     for role in roles:
         if role in numbers:
@@ -75,7 +75,12 @@ def learn_encoding(
         )
     if not features:
         raise InvalidData(f"{source.name}: no column is left to learn from (all NULL or constant: {listing(dropped)})")
-    return Encoding(tuple(features)), _decisions(features, dropped)
+    decisions = _decisions(features, dropped)
+    for role in roles:
+        if role.kind == "map" and levels[role].n_levels > options.most("map"):
+            choice = f"the {options.most('map'):,} most frequent of {levels[role].n_levels:,}"
+            decisions.append(Decision(f"keys of {role.column}", choice, "max_levels"))
+    return Encoding(tuple(features)), decisions
 
 
 def _decisions(features: Sequence[Feature], dropped: Sequence[str]) -> list[Decision]:
@@ -116,7 +121,7 @@ def _category(role: Role, levels: Levels, n_rows: int, options: EncodingOptions)
         return None
     least = 1 if role.part else least_rows(n_rows, options)
     # A literal cannot hold NUL; such a level is pooled with the rare ones.
-    kept = [text for text, n in levels.counts[: options.max_levels] if n >= least and "\0" not in text]
+    kept = [text for text, n in levels.counts[: options.most("category")] if n >= least and "\0" not in text]
     if role.part:
         kept.sort(key=int)
     return Feature(
@@ -131,7 +136,7 @@ def _category(role: Role, levels: Levels, n_rows: int, options: EncodingOptions)
 
 
 def _map(role: Role, levels: Levels, options: EncodingOptions) -> Feature | None:
-    kept = tuple(text for text, _ in levels.counts[: options.max_levels] if "\0" not in text)
+    kept = tuple(text for text, _ in levels.counts[: options.most("map")] if "\0" not in text)
     return Feature(role.column, role.type, "map", levels=kept) if kept else None
 
 
@@ -158,17 +163,17 @@ def _lists(source: Source, role: Role) -> Feature | None:
     return Feature(role.column, role.type, "lists", width=high - first + 1, values=role.values, first_index=first)
 
 
-def count_levels(source: Source, roles: Sequence[Role], most: int) -> dict[Role, Levels]:
-    """Count the levels of categories (several in one pass) and the keys of maps; keep the `most` frequent ones."""
+def count_levels(source: Source, roles: Sequence[Role], options: EncodingOptions) -> dict[Role, Levels]:
+    """Count the levels of categories (several in one pass) and the keys of maps; keep the most frequent ones."""
     found: dict[Role, Levels] = {}
     categories = [role for role in roles if role.kind == "category"]
     for first in range(0, len(categories), _AT_ONCE):
-        found |= _count_categories(source, categories[first : first + _AT_ONCE], most)
+        found |= _count_categories(source, categories[first : first + _AT_ONCE], options.most("category"))
     for role in roles:
         if role.kind == "map":
             keys = f"unnest(map_keys({text_map(identifier(role.column))}))"
             grouped = f"SELECT c0, count(*) AS n, 0 AS g FROM ({source.select([keys])}) GROUP BY c0"
-            found |= _read_levels(source, grouped, [role], most)
+            found |= _read_levels(source, grouped, [role], options.most("map"))
     return found
 
 

@@ -120,6 +120,7 @@ def open_source(X: Any, con: Any = None) -> Source:
         relation, name = X, ""
     else:
         relation, name = _frame(X)
+    _refuse_duplicates(relation.columns, name or "the query")
     columns = duck.columns_of(relation)
     base = find_base(relation) if not name or isinstance(X, str) else None
     if not name or name == "the query":
@@ -217,4 +218,6 @@ def _refuse_duplicates(names: Sequence[str], kind: str) -> None:
         sorted({name for name in names if folded.count(name.casefold()) > 1}) if len(set(folded)) < len(names) else []
     )
     if twice:
-        raise InvalidData(f"{kind}: column names must differ in more than case; these do not: {listing(twice)}")
+        raise InvalidData(
+            f"{kind}: column names must differ in more than case; these do not: {listing(twice)}. Rename them with AS"
+        )
