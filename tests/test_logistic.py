@@ -157,6 +157,21 @@ def test_wide_rows_choose_lbfgs_and_say_why():
     assert objective(model, X, y, 0.01) <= objective(theirs, X, y, 0.01) * (1 + 1e-5)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+def test_l1_on_wide_rows_scans_a_growing_set_of_terms(classes, kind):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 500)) * (rng.random((300, 500)) < 0.5) + 0.1
+    margin = 2 * X[:, 0] - 2 * X[:, 7] + X[:, 499] + 0.3 * rng.logistic(size=300)
+    y = np.digitize(margin, np.quantile(margin, np.arange(1, classes) / classes))
+    ours = LogisticRegression(C=0.1, l1_ratio=1.0).fit(kind(X), y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = sklearn.LogisticRegression(C=0.1, l1_ratio=1.0, solver="saga", tol=1e-6, max_iter=3000).fit(X, y)
+    assert objective(ours, X, y, 0.1, 1.0) <= objective(theirs, X, y, 0.1, 1.0) * (1 + 1e-6)
+    assert 0 < np.count_nonzero(ours.coef_) < 60 * classes
+
+
 def test_warm_start_goes_on_from_the_last_fit():
     X, y = table(n=3000)
     model = LogisticRegression(warm_start=True).fit(X, y)

@@ -11,9 +11,9 @@ from dbml.estimators.penalties import Penalty
 from dbml.estimators.solvers.held_rows import HeldRows
 from dbml.estimators.solvers.lbfgs import lbfgs
 from dbml.estimators.solvers.loss_step import RowReading, weighted_median
-from dbml.estimators.solvers.minimise import run
 from dbml.estimators.solvers.newton import newton, solve_scaled
 from dbml.estimators.solvers.objective import Objective, Request, SoftmaxObjective
+from dbml.estimators.solvers.run import run
 from dbml.passes.block import Block, SparseRows
 
 

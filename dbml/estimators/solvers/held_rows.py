@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbml.passes.block import Block, SparseRows
 from dbml.passes.step import State, Step
@@ -51,3 +52,18 @@ def _pieces(block: Block, rows: int) -> Iterator[Block]:
         y = None if block.y is None else block.y[part]
         weight = None if block.weight is None else block.weight[part]
         yield Block(np.asfortranarray(block.X[part]), sparse, y, weight, block.start)
+
+
+def chosen_terms(block: Block, terms: NDArray[np.intp]) -> Block:
+    """Return the block with some terms (ascending), renumbered 0, 1, …."""
+    n_dense = block.X.shape[1]
+    dense = terms[terms < n_dense]
+    sparse = None
+    if block.sparse is not None:
+        last = max(int(terms.max(initial=0)), int(block.sparse.indices.max(initial=0)))
+        number = np.full(last + 1, -1, np.int32)
+        number[terms] = np.arange(len(terms), dtype=np.int32)
+        kept = number[block.sparse.indices] >= 0
+        indptr = np.concatenate([[0], np.cumsum(kept)])[block.sparse.indptr]
+        sparse = SparseRows(indptr, number[block.sparse.indices[kept]], block.sparse.values[kept])
+    return Block(np.asfortranarray(block.X[:, dense]), sparse, block.y, block.weight, block.start)

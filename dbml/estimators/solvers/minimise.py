@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from dbml.errors import ConvergenceWarning
+from dbml.estimators.solvers.active_set import minimise_active
 from dbml.estimators.solvers.held_rows import HeldRows
 from dbml.estimators.solvers.lbfgs import lbfgs
 from dbml.estimators.solvers.newton import Solution, Solver, newton
-from dbml.estimators.solvers.objective import Evaluation, Objective
+from dbml.estimators.solvers.objective import Objective
+from dbml.estimators.solvers.run import Report, Source, run
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
-from dbml.passes.step import State, Step
 
 _SAMPLE_ROWS = 131_072
 _SAMPLE_BYTES = 128 << 20
 _LAST_STAGES = 3  # run over all rows; the smoother ones before them only over the sample
 _WIDEST_NEWTON = 1_000  # parameters: beyond, a Hessian costs more than the passes it saves
 
-
-class Source(Protocol):
-    """Rows that steps can be folded over."""
-
-    def fold(self, *steps: Step, purpose: str) -> tuple[State, ...]: ...
-
-
-Report = Callable[[int, list[Evaluation]], None]
+_WIDEST_WHOLE = 200  # terms: beyond, l1 is solved on a growing set of them
 
 
 @dataclass(frozen=True)
@@ -96,7 +89,11 @@ def minimise(
     work = _Work(solver, settings, scale)
     n_rows = data.n_rows if data.n_rows >= 0 else data.statistics.n_rows
     whole = sample.n_rows == n_rows and (data.n_rows >= 0 or data.statistics.exact_rows)
-    if whole:
+    if solver == "proximal-newton" and max(o.n_terms for o in stages[-1]) > _WIDEST_WHOLE:
+        held = sample if whole else None
+        last = settings.tol, settings.max_iter, settings.report
+        solutions = minimise_active(data, held, stages[-1], starts, *last)
+    elif whole:
         solutions = work.run_stages(HeldRows(sample), stages, [[theta] for theta in starts], solver, settings.report)
     else:
         guesses = work.from_sample(sample, n_rows, stages, starts)
@@ -171,42 +168,16 @@ def _choose(data: Data, objectives: Sequence[Objective], asked: str) -> str:
     if asked != "auto":
         choice, reason = asked, "as asked for"
     elif l1:
-        choice, reason = "proximal-newton", f"l1 penalty, {size:,} parameters"
+        choice, reason = (
+            "proximal-newton",
+            f"l1 penalty, {size:,} parameters" + (", on a growing set of terms" if size > _WIDEST_WHOLE else ""),
+        )
     elif size <= _WIDEST_NEWTON:
         choice, reason = "newton", f"{size:,} parameters: a Hessian rides along with the scan and saves passes"
     else:
         choice, reason = "lbfgs", f"{size:,} parameters: a Hessian would cost more than the passes it saves"
     data.plan = data.plan.decide("solver", choice, reason)
     return choice
-
-
-def run(
-    source: Source, objectives: Sequence[Objective], solvers: Sequence[Solver], purpose: str, report: Report
-) -> list[Solution]:
-    """Run solvers to their end, every pass over the rows serving all that still wait for one."""
-    requests = {i: next(solver) for i, solver in enumerate(solvers)}
-    best: dict[int, Evaluation] = {}
-    solutions: dict[int, Solution] = {}
-    number = 0
-    while requests:
-        number += 1
-        steps = [objectives[i].step(request) for i, request in requests.items()]
-        states = source.fold(*steps, purpose=f"{purpose} pass {number}")
-        evaluations = {
-            i: objectives[i].evaluate(request, state)
-            for (i, request), state in zip(requests.items(), states, strict=True)
-        }
-        for i, evaluation in evaluations.items():
-            if i not in best or evaluation.value <= best[i].value:
-                best[i] = evaluation
-        report(number, [best[i] for i in sorted(best)])
-        for i, evaluation in evaluations.items():
-            try:
-                requests[i] = solvers[i].send(evaluation)
-            except StopIteration as end:
-                solutions[i] = end.value
-                del requests[i]
-    return [solutions[i] for i in range(len(solvers))]
 
 
 def _warn(solutions: Sequence[Solution], settings: Settings) -> None:
