@@ -92,7 +92,7 @@ STATEMENTS = {
         LINEAR + ", data_split_method = 'RANDON'",
         "FROM t",
         InvalidParameter,
-        "data_split_method must be one of NO_SPLIT, AUTO_SPLIT, RANDOM, SEQ, CUSTOM; got 'RANDON'; did you mean 'RANDOM'",
+        "data_split_method must be one of NO_SPLIT, AUTO_SPLIT, RANDOM, SEQ, CUSTOM; got 'RANDON'; did you mean 'RAN",
     ),
     "bad fraction": (
         LINEAR + ", data_split_method = 'RANDOM', data_split_eval_fraction = 20",

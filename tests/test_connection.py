@@ -354,3 +354,18 @@ def test_pandas_frames_of_the_caller_in_queries(con):
     assert con.sql("SELECT sum(a) FROM frame").fetchall() == [(6,)]
     assert con.execute("SELECT sum(a) FROM frame").fetchall() == [(6,)]
     assert sys.getrefcount(frame) < 20
+
+
+def test_a_result_that_is_not_read_to_its_end_is_not_lost(con):
+    con.execute(f"CREATE MODEL m {OPTIONS} AS FROM t")
+    con.execute("CREATE TABLE many AS FROM range(100_000)")
+    con.execute("FROM many").fetchone()
+    with pytest.raises(duckdb.Error, match="connection has an unfinished result"):
+        con.sql("SELECT predict('m', t) FROM t")
+    assert len(con.fetchall()) == 99_999
+
+
+def test_errors_of_functions_are_errors_of_ours(con):
+    con.execute(f"CREATE MODEL m {OPTIONS} AS FROM t")
+    with pytest.raises(UnknownName, match=r"^no model 'k'"):
+        con.execute("SELECT predict(['m', 'k'][1 + (x > 3)::INTEGER], x, g) FROM t")

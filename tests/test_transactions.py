@@ -79,6 +79,24 @@ def test_a_training_that_fails_leaves_no_trace_but_its_run(con):
     assert con.execute("SELECT model, status FROM ml.training_runs").fetchall() == [("m", "failed")]
 
 
+def test_an_interrupted_training_leaves_the_old_version(con, monkeypatch):
+    con.execute(CREATE)
+
+    def interrupted(self, data):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dbml.LinearRegression, "_fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            con.execute(CREATE)
+    assert con.execute("SELECT version, versions FROM ml.models").fetchall() == [(1, 1)]
+    assert con.execute("SELECT status FROM ml.training_runs ORDER BY run_id").fetchall() == [
+        ("succeeded",),
+        ("interrupted",),
+    ]
+    con.execute(CREATE)
+
+
 def test_roll_back_rename_alias_and_prune_move_the_macros(con):
     for value in (2.0, 3.0, 4.0):
         fill(con, value)

@@ -32,6 +32,11 @@ class Prepared:
     is_last: bool = True
 
 
+def may_be_ours(query: Any) -> bool:
+    """Whether a text may hold a statement or call of ours."""
+    return isinstance(query, str) and _OURS.search(query) is not None
+
+
 def prepare(con: duckdb.DuckDBPyConnection, query: Any) -> Iterator[Prepared]:
     """Yield the statements of a script; each is looked into when the ones before it have run, and sees their models.
 
@@ -44,7 +49,7 @@ def prepare(con: duckdb.DuckDBPyConnection, query: Any) -> Iterator[Prepared]:
     UnknownName
         A call names a model that does not exist.
     """
-    if not isinstance(query, str) or _OURS.search(query) is None:
+    if not may_be_ours(query):
         yield Prepared(query)
         return
     texts = split_statements(query)

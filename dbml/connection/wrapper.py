@@ -11,7 +11,7 @@ from typing import Any, Self
 import duckdb
 
 from dbml import errors
-from dbml.connection.script import Prepared, prepare
+from dbml.connection.script import Prepared, may_be_ours, prepare
 from dbml.connection.statements import execute_statement
 from dbml.passes.memory import memory_limited
 from dbml.registry import store, versions
@@ -165,8 +165,17 @@ class Connection:
 
     # beneath ---------------------------------------------------------------------------------------------------
 
+    def _refuse_unfinished(self) -> None:
+        """Raise what DuckDB raises for a relation while a result of `execute` is not read to its end.
+
+        Looking into the registry would drop that result, and a loop over it would end early without a word.
+        """
+        self.duckdb.sql("SELECT 1").fetchall()
+
     def _relation(self, frame: FrameType, query: Any, alias: str, params: Any) -> Any:
         relation = None
+        if may_be_ours(query):
+            self._refuse_unfinished()
         self._unread = None
         for piece in prepare(self.duckdb, query):
             if not piece.is_last:
@@ -182,7 +191,10 @@ class Connection:
         if piece.statement is not None:
             self._unread = text, values
             return
-        in_frame(frame, self.duckdb.execute, text, *([] if values is None else [values]))
+        try:
+            in_frame(frame, self.duckdb.execute, text, *([] if values is None else [values]))
+        except duckdb.InvalidInputException as error:
+            raise own_error(error) from error
 
     def _for_duckdb(self, piece: Prepared, parameters: Any, frame: FrameType) -> tuple[Any, Any]:
         """Return what DuckDB is to run; a statement of ours has run then, and this reads its result."""

@@ -94,7 +94,7 @@ class Functions:
             if self._owner is None or name in self._made:
                 continue
             try:
-                self._owner.create_function(
+                self._owner.create_function(  # type: ignore[call-overload]
                     name, function, None, type, type="arrow", null_handling="special", side_effects=side_effects
                 )
             except (duckdb.CatalogException, duckdb.NotImplementedException) as error:
@@ -110,7 +110,9 @@ class Functions:
     def remove(self) -> None:
         """Take the functions away; where the connection was closed before, there is nothing left to take away."""
         owner, self._owner = self._owner, None
-        for name in self._made if owner is not None else ():
+        if owner is None:
+            return
+        for name in self._made:
             try:
                 owner.remove_function(name)
             except (duckdb.InvalidInputException, duckdb.ConnectionException) as error:
@@ -118,8 +120,7 @@ class Functions:
                     raise
         self._made.clear()
         self._cursors = threading.local()
-        if owner is not None:
-            owner.close()
+        owner.close()
 
 
 def register(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:

@@ -54,5 +54,5 @@ def _kinds(feature: Feature) -> list[tuple[str, str | None]]:
     else:
         found = [("level", level) for level in feature.levels]
         null, other = [("null", None)] * feature.null_level, [("other", None)] * feature.other_level
-        return found + null + other  # type: ignore[operator]
+        return found + null + other
     return [*found, ("missing", None)] if feature.flag else found
