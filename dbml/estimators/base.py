@@ -75,11 +75,13 @@ class Estimator(SklearnProtocol, SqlOptions):
         Names of the terms, in the order of the coefficients.
     """
 
-    task: ClassVar[Task] = "none"  # type: ignore[misc]
+    task: ClassVar[Task] = "none"
 
     schema_: Schema
     plan_: Plan
     training_: list[dict[str, float]]
+    _began: float
+    _best: dict[str, Any]
 
     # fitting ---------------------------------------------------------------------------------------------------
 

@@ -115,22 +115,21 @@ def _from_grams(data: Data, folds: Folds, how: Descending) -> Iterator[Trained]:
 def _from_columns(data: Data, folds: Folds, how: Descending) -> Iterator[Trained]:
     whole = Columns(data, how.fit_intercept)
 
-    def trained(columns: Columns, held: Held | None) -> Trained:
+    def trained(columns: Columns, fold: int) -> Trained:
         def solve(penalty: Elastic, start: Floats) -> Model:
             found = solve_columns(columns, penalty, start, Goal(how.tol, columns.yy), how.max_iter)
             return Model(found.coef, columns.intercept(found.coef), found.gap, found.n_iter)
 
         def errors(models: list[Model]) -> Floats:
-            kept = [ResidualStep(m.coef, m.intercept, held=Held(folds, held.fold, inside=True)) for m in models]
+            kept = [ResidualStep(m.coef, m.intercept, held=Held(folds, fold, inside=True)) for m in models]
             return np.array([state["sums"][2] for state in data.fold(*kept, purpose="error of a fold")])
 
         held_weight = whole.weight - columns.weight
         return Trained(columns.weight, columns.yy, columns.xy, solve, held_weight, errors)
 
-    yield trained(whole, None)
+    yield trained(whole, -1)
     for fold in range(folds.n_folds):
-        columns = Columns(data, how.fit_intercept, Held(folds, fold))
-        yield trained(columns, Held(folds, fold))
+        yield trained(Columns(data, how.fit_intercept, Held(folds, fold)), fold)
 
 
 def check_folds(count: np.ndarray, folds: Folds) -> None:

@@ -214,7 +214,7 @@ class ElasticNet(CoordinateDescent):
     >>> from dbml import ElasticNet
     >>> model = ElasticNet(alpha=0.1).fit([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0]], [0.0, 1.0, 2.0])
     >>> model.coef_.round(4)
-    array([0.8732, 0.    ])
+    array([0.8605, 0.    ])
     """
 
     rules: ClassVar[Mapping[str, Rule]] = {

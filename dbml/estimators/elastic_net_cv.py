@@ -43,6 +43,8 @@ class CrossValidated(LinearRegressor):
     cv: int | list[Any] | None
     positive: bool
     random_state: int | None
+    alphas_: Floats
+    mse_path_: Floats
 
     def _check_params(self) -> None:
         ratios, name = np.atleast_1d(np.asarray(self.l1_ratio, dtype=float)), type(self).__name__

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from dbml.errors import InvalidParameter
-from dbml.estimators.linear_model import LinearRegressor, QuadraticRegressor, strategy_solver
+from dbml.estimators.linear_model import QuadraticRegressor, strategy_solver
 from dbml.estimators.quadratic import Solved
 from dbml.params import Boolean, Options, Real, Rule
 from dbml.passes.data import Data
@@ -80,7 +80,7 @@ class LinearRegression(QuadraticRegressor):
         return {"rank_": solved.rank}
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> LinearRegressor:
+    def from_options(cls, options: Mapping[str, Any]) -> Any:
         """Return least squares, or `Ridge`, `Lasso` or `ElasticNet` as ``l2_reg`` and ``l1_reg`` ask for.
 
         One of them alone is the `alpha` of its class; both are the two parts of the penalty of `ElasticNet`.

@@ -99,6 +99,7 @@ class ResidualStep:
         """Add a block."""
         residual = -times(block, self.coef, self.intercept)
         if self.target:
+            assert block.y is not None
             residual += block.y
         weight = row_weights(block, self.held)
         weighted = weight * residual

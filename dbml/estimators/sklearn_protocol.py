@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def _equal(left: Any, right: Any) -> bool:
 class SklearnProtocol:
     """Hyperparameters by name, tags and the printed form, as scikit-learn's `clone`, pipelines and searches expect."""
 
-    task: str
+    task: ClassVar[Any]
 
     @classmethod
     def _parameter_names(cls) -> list[str]:

@@ -41,7 +41,7 @@ class KernelCache(FunctionCache):
 def _called_stamps(function: Callable[..., Any]) -> Iterator[Any]:
     for value in function.__globals__.values():
         if isinstance(value, Dispatcher) and value.py_func.__module__ != function.__module__:
-            cache = value._cache
+            cache = vars(value).get("_cache")
             if isinstance(cache, KernelCache):
                 yield cache.stamp
 
@@ -56,7 +56,7 @@ def kernel(function: Callable[..., Any] | None = None, *, exact: bool = False) -
         return lambda inner: kernel(inner, exact=exact)
     compiled = njit(nogil=True, error_model="numpy", fastmath=False if exact else set(FASTMATH))(function)
     try:
-        compiled._cache = KernelCache(function)
+        vars(compiled)["_cache"] = KernelCache(function)
     except RuntimeError:  # numba found no folder it can write to
         return compiled
     return compiled
