@@ -35,7 +35,7 @@ class Real:
     integer: bool = False
 
     def allows(self, value: Any) -> bool:
-        kind = numbers.Integral if self.integer else numbers.Real
+        kind: Any = numbers.Integral if self.integer else numbers.Real
         if isinstance(value, bool) or not isinstance(value, kind) or math.isnan(value):
             return False
         return (

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from dbml_kernels.exponential import exponential_rows
-from dbml_sql.forms import LinearForm
+from dbml_sql.forms import LinearForm, Link
 
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.design import times
@@ -109,7 +109,7 @@ class GeneralizedLinearRegressor(LinearRegressor):
     def form(self) -> LinearForm:
         """Return the model as a form that SQL can score."""
         self._check_fitted()
-        link = "log" if self._log_link() else "identity"
+        link: Link = "log" if self._log_link() else "identity"
         return LinearForm((tuple(self.coef_.tolist()),), (self.centred_intercept_,), link)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, *, con: Any = None) -> float:

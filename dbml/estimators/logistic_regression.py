@@ -156,7 +156,7 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
 
     def _fit(self, data: Data) -> None:
         name, n_terms = type(self).__name__, data.schema.encoding.n_terms
-        n_classes = len(data.schema.target.classes)
+        n_classes = len(data.schema.classes)
         sample = training_sample(data)
         weights = class_weights(name, self.class_weight, data, sample.weight is not None)
         centre = np.array(data.schema.encoding.centre())
@@ -186,8 +186,7 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
         if objective.n_outputs == 1:
             totals = np.array([weight[y < 0].sum(), weight[y > 0].sum()]) + 0.5
             return objective.theta(np.zeros(shape), np.log(totals[1:] / totals[0]))
-        totals = np.bincount(y.astype(np.intp), weight, objective.n_outputs) + 0.5
-        logs = np.log(totals)
+        logs = np.log(np.bincount(y.astype(np.intp), weight, objective.n_outputs) + 0.5)
         return objective.theta(np.zeros(shape), logs - logs.mean())
 
     def _fitted(self, data: Data, objective: Objective, theta: Floats) -> dict[str, object]:

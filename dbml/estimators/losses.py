@@ -6,6 +6,7 @@ A new loss is a function and a branch in `dbml_kernels.losses` and a line here; 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from dbml_kernels import losses as codes
 
@@ -74,7 +75,7 @@ def huber(epsilon: float) -> Loss:
 
 def tweedie(power: float, link: str) -> Loss:
     """Return half the Tweedie deviance of variance ``mean ** power`` for a link, "log" or "identity"."""
-    domain = {"at_least": 0.0} if 0 < power < 2 else {"above": 0.0} if power >= 2 else {}
+    domain: dict[str, Any] = {"at_least": 0.0} if 0 < power < 2 else {"above": 0.0} if power >= 2 else {}
     name = f"Tweedie({power:g}), {link} link"
     if link == "identity":
         code = codes.SQUARED_ERROR if power == 0 else codes.TWEEDIE_IDENTITY

@@ -176,17 +176,17 @@ class SGDClassifier(LinearClassifier, SgdEstimator):
             schema = _first_schema(X, y, classes, con, options or {}, sample_weight)
         else:
             schema = self.schema_
-            if classes is not None and labels_of(classes) != tuple(schema.target.classes):
+            if classes is not None and labels_of(classes) != schema.classes:
                 raise InvalidParameter(
                     f"{type(self).__name__}: classes must be those of the first call to partial_fit, "
-                    f"{list(schema.target.classes)}; got {list(labels_of(classes))}"
+                    f"{list(schema.classes)}; got {list(labels_of(classes))}"
                 )
         with as_data(X, y, schema=schema, **reading) as data:
             self._train(data, lambda: self._partial(data))
         return self
 
     def _outputs(self, schema: Schema) -> int:
-        n_classes = len(schema.target.classes)
+        n_classes = len(schema.classes)
         return 1 if n_classes == 2 else n_classes
 
     def _reading(self, data: Data, partial: bool) -> RowReading:
@@ -349,6 +349,7 @@ def _first_schema(X: Any, y: Any, classes: Any, con: Any, options: dict[str, Any
     labels = np.asarray(labels_of(classes))
     with as_data(np.zeros((len(labels), 1)), labels, task="classification") as data:
         target = data.schema.target
+    assert target is not None, "labels were given"
     named = [name for name in (y, sample_weight) if isinstance(name, str)]
     without = {**options, "exclude": [*options.get("exclude", ()), *named]} if named else options
     with as_data(X, task="none", con=con, options=without) as data:

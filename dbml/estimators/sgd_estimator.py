@@ -72,6 +72,25 @@ class SgdEstimator(Estimator):
         "early_stop": lambda value: {"early_stopping": bool(value)},
     }
 
+    loss: str
+    penalty: str | None
+    alpha: float
+    l1_ratio: float
+    fit_intercept: bool
+    max_iter: int
+    tol: float | None
+    shuffle: bool
+    epsilon: float
+    random_state: Any
+    learning_rate: str
+    eta0: float
+    power_t: float
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    warm_start: bool
+    average: bool | int
+
     n_iter_: int
     t_: float
     iterate_: Floats

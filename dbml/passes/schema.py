@@ -64,6 +64,12 @@ class Schema:
             return sum(feature.width for feature in self.encoding.features)
         return len(self.encoding.columns)
 
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """Class labels of a classifier's target."""
+        assert self.target is not None and self.target.classes is not None, "the schema of a classifier has classes"
+        return self.target.classes
+
     def to_json(self) -> dict[str, Any]:
         """Return the schema as plain JSON values."""
         target = self.target.to_json() if self.target else None

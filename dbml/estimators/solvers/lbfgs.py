@@ -46,7 +46,7 @@ def lbfgs(starts: Sequence[Floats], scale: Floats, tol: float, max_iter: int) ->
         if slope >= 0.0:
             pairs.clear()
             step, slope = -gradient, -float(gradient @ gradient)
-        length = 1.0 if pairs else min(1.0, 1.0 / np.linalg.norm(gradient))
+        length = 1.0 if pairs else min(1.0, 1.0 / float(np.linalg.norm(gradient)))
         trial = yield Request(best.theta + length * step / scale, False)
         while trial.value > best.value + 1e-4 * length * slope:
             change = trial.value - best.value

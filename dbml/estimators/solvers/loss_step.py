@@ -44,6 +44,7 @@ class RowReading:
         """Return the weights of the rows, a new array."""
         weight = np.ones(block.n_rows) if block.weight is None else np.array(block.weight, dtype=np.float64)
         if self.class_weight is not None:
+            assert block.y is not None, "a supervised step sees labels"
             weight *= self.class_weight[block.y.astype(np.intp)]
         return weight
 

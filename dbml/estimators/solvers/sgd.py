@@ -170,7 +170,7 @@ class Validation:
         """Return which rows of a block are held out, shape (n,)."""
         first = (2 * self.seed + 1) * 0x9E3779B97F4A7C15 % 2**64
         mixed = np.full(block.n_rows, first, np.uint64)
-        columns = [block.X[:, j] for j in range(block.X.shape[1])]
+        columns: list[np.ndarray] = [block.X[:, j] for j in range(block.X.shape[1])]
         if block.y is not None:
             columns.append(block.y)
         if block.sparse is not None:
