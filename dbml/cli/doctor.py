@@ -67,21 +67,13 @@ def check_blas() -> Check:
 
 def check_kernel_cache() -> Check:
     """Whether compiled kernels survive this process."""
-    from dbml_kernels.jit import kernel
+    from dbml_kernels.gram import gram_add
 
-    folder = kernel(_cached).stats.cache_path
+    folder = gram_add.stats.cache_path
     if folder is None:
         remedy = "set NUMBA_CACHE_DIR to a folder you can write to"
         return Check("kernel cache", "note", "nowhere to write: every process compiles anew, some seconds each", remedy)
-    return Check("kernel cache", "ok", _writable(folder))
-
-
-def _cached(x: float) -> float:
-    return x
-
-
-def _writable(folder: str) -> str:
-    return f"{folder}" + ("" if Path(folder).exists() else " (made at first use)")
+    return Check("kernel cache", "ok", folder if Path(folder).exists() else f"{folder} (made at first use)")
 
 
 def check_temporary_folder() -> Check:
