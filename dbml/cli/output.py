@@ -71,7 +71,9 @@ def echo_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
     from rich.table import Table
 
     rows = list(rows)
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold"
+    )
     for i, name in enumerate(columns):
         numbers = all(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in rows)
         table.add_column(name, justify="right" if numbers and rows else "left", overflow="fold")
