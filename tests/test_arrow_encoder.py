@@ -87,10 +87,11 @@ def test_nulls_only_and_slices(raw):
     assert block.sparse.indptr.tolist() == [0, 1, 1]
 
 
-@pytest.mark.parametrize(
-    "name", ["nyc_flights_100k", "adult", "bank_marketing", "titanic", "taxis_6k", "a9a", "bike_hour", "dry_bean", "diamonds",
-             "givemecredit", "insurance_datacar", "elec2", "gaia_100k", "mammography"]
-)  # fmt: skip
+REAL = "nyc_flights_100k adult bank_marketing titanic taxis_6k a9a bike_hour dry_bean diamonds givemecredit"
+REAL += " insurance_datacar elec2 gaia_100k mammography"
+
+
+@pytest.mark.parametrize("name", REAL.split())
 def test_real_tables(raw, name):
     path = SHARED / f"{name}.parquet"
     if not path.exists():
