@@ -9,7 +9,7 @@ import click
 from dbml.cli.database import source, with_options
 
 
-@click.command()
+@click.command(short_help="Everything once, on data that comes with it or on yours.")
 @click.argument("file", required=False)
 @with_options(
     click.option("--target", "-y", metavar="COLUMN", help="With FILE: the column to predict."),

@@ -142,7 +142,7 @@ def checks(db: Path | None) -> Iterator[Check]:
         yield from check_database(db)
 
 
-@click.command()
+@click.command(short_help="Check this machine, a database and its models.")
 @with_options(db_option, json_option)
 def doctor(db: Path | None, as_json: bool) -> None:
     """Check this machine (and with --db a database and its models); say what to do where something is wrong.

@@ -14,12 +14,18 @@ _LISTED = ("name", "version", "aliases", "type", "target", "n_rows", "created_at
 _SHOWN_WEIGHTS = 20
 
 
+def listed(con: Any) -> list[dict[str, Any]]:
+    """Return the rows of `ml.models`, parameters read as what they are."""
+    from dbml.cli.output import records
+
+    return [{**model, "params": json.loads(model["params"])} for model in records(con.models())]
+
+
 def find(con: Any, name: str) -> dict[str, Any]:
     """Return the row of `ml.models` of a model (its current version)."""
-    from dbml.cli.output import records
     from dbml.errors import UnknownName, listing, nearest
 
-    found = records(con.models())
+    found = listed(con)
     bare = name.partition("@")[0]
     for model in found:
         if model["name"].casefold() == bare.casefold():
@@ -36,7 +42,7 @@ def reference(name: str) -> str:
     return identifier(bare) + sign + (version if version.isdigit() or not version else identifier(version))
 
 
-@click.command()
+@click.command(short_help="List the models of a database.")
 @with_options(db_option, json_option)
 def models(db: Path | None, as_json: bool) -> None:
     """List the models of a database.
@@ -46,11 +52,11 @@ def models(db: Path | None, as_json: bool) -> None:
       dbml models --db flights.duckdb
       dbml models --json | jq '.[].name'
     """
-    from dbml.cli.output import echo_json, echo_table, records
+    from dbml.cli.output import echo_json, echo_table
 
     database = existing_database(db)
     with opened(database, read_only=True) as con:
-        found = records(con.models())
+        found = listed(con)
     if as_json:
         echo_json(found)
         return
@@ -64,7 +70,7 @@ def models(db: Path | None, as_json: bool) -> None:
     echo_table(_LISTED, rows)
 
 
-@click.command()
+@click.command(short_help="Show what a model learned, from what, how well.")
 @click.argument("model")
 @with_options(db_option, json_option)
 def show(model: str, db: Path | None, as_json: bool) -> None:
@@ -124,7 +130,7 @@ def _by_term(weights: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["term"] == "__INTERCEPT__", -abs(row["weight"])))
 
 
-@click.command()
+@click.command(short_help="Print a model as a query for another database.")
 @click.argument("model")
 @with_options(
     click.option(

@@ -12,7 +12,7 @@ from dbml.cli.database import db_option, existing_database, json_option, opened,
 _SHOWN_ROWS = 20
 
 
-@click.command()
+@click.command(short_help="Score a file, a table or a query.")
 @click.argument("model")
 @click.argument("data")
 @with_options(

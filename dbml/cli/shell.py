@@ -77,7 +77,7 @@ def is_complete(text: str) -> bool:
     return not found or found[-1].is_operator(";")
 
 
-@click.command()
+@click.command(short_help="A SQL shell that understands models.")
 @click.argument("db", default=":memory:")
 @with_options(
     click.option("--command", "-c", multiple=True, metavar="SQL", help="Run this and leave (may be repeated)."),
@@ -117,7 +117,7 @@ def dot_command(con: Any, printer: Printer, line: str) -> bool:
     if name == ".help":
         click.echo(_HELP)
     elif name == ".models":
-        printer.run(con, "SELECT name, version, type, target, n_rows, metrics, created_at FROM ml.models")
+        printer.run(con, "SELECT name, version, type, target, n_rows, created_at FROM ml.models")
     elif name == ".tables":
         printer.run(con, _TABLES)
     elif name == ".timer":

@@ -34,7 +34,7 @@ def default_database(data: str) -> Path:
     return Path(data).with_suffix("").with_suffix(".duckdb")
 
 
-@click.command()
+@click.command(short_help="Train a model on a file, a table or a query.")
 @click.argument("data")
 @with_options(
     click.option("--target", "-y", required=True, metavar="COLUMN", help="The column to predict."),
