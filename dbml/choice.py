@@ -100,7 +100,7 @@ def choose(con: Any, source: str, target: str, exclude: tuple[str, ...] = (), in
     UnknownName
         The target, or a column that is left out or kept, is not in the table.
     InvalidData
-        The table has no rows, or no column is left to learn from.
+        The table has no rows, the target no value, or no column is left to learn from.
     """
     described = con.sql(f"FROM {source} LIMIT 0")
     names, types = list(described.columns), [str(t) for t in described.types]
@@ -111,6 +111,10 @@ def choose(con: Any, source: str, target: str, exclude: tuple[str, ...] = (), in
     if n_rows == 0:
         raise InvalidData("the table has no rows to learn from")
     label = columns.pop(target)
+    if label.count == 0:
+        raise InvalidData(f"the target {target!r} is NULL in every row: there is nothing to learn")
+    if not columns:
+        raise InvalidData(f"there is no column besides the target {target!r} to learn from")
     model_type, reason = _model_type(con, source, label)
     excluded = dict.fromkeys(exclude, "left out as asked")
     for name, column in columns.items():

@@ -60,6 +60,10 @@ def test_what_cannot_be_learned_is_said(con):
         choose(con, "t", "anser")
     with pytest.raises(InvalidData, match="no rows"):
         choose(con, "(SELECT * FROM t WHERE false)", "answer")
+    with pytest.raises(InvalidData, match="the target 'nothing' is NULL in every row"):
+        choose(con, "t", "nothing")
+    with pytest.raises(InvalidData, match="no column besides the target 'answer'"):
+        choose(con, "(SELECT answer FROM t)", "answer")
     with pytest.raises(InvalidData, match=r"no column is left to learn 'answer' from \(one: one value in every row\)"):
         choose(con, "(SELECT one, answer FROM t)", "answer")
 

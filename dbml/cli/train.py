@@ -93,8 +93,9 @@ def train(
 
 
 def _announce(choice: Choice, name: str, model_type: str, automatic: bool) -> None:
+    columns = f"{len(choice.features)} column{'s' * (len(choice.features) > 1)}"
     why = f", because {choice.reason}" if automatic else ""
-    click.echo(f"{name}: {model_type}{why}; {choice.n_rows:,} rows, {len(choice.features)} columns", err=True)
+    click.echo(f"{name}: {model_type}{why}; {choice.n_rows:,} rows, {columns}", err=True)
     for column, reason in choice.excluded.items():
         click.echo(f"  without {column}: {reason}", err=True)
 
