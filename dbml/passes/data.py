@@ -25,7 +25,7 @@ class Data(ABC):
     schema : Schema
         Encoding and target.
     plan : Plan
-        What is read and why; grows with every pass. Estimators add their decisions: ``data.plan = data.plan.decide(…)``.
+        What is read and why; grows with every pass. Estimators add decisions: ``data.plan = data.plan.decide(…)``.
     """
 
     schema: Schema
@@ -77,7 +77,7 @@ class Data(ABC):
     def lookup(self, keys: NDArray, column: str) -> Block:
         """Return the rows whose `column` is one of `keys`, by an index or a pruned zone, in the order of the source."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - data that holds nothing has nothing to free
         """Free what this object holds; reading from it afterwards is an error."""
 
     def __enter__(self) -> Data:
