@@ -74,3 +74,27 @@ def test_scales_of_the_terms(raw):
 def test_a_steady_mean():
     assert steady(None) == steady(float("nan")) == steady(0.0) == 0.0
     assert steady(123456789.01234567) == steady(123456789.01234563) == 123456789.0
+
+
+def test_a_small_table_of_many_columns_is_read_once(raw):
+    columns = ", ".join(f"CASE WHEN i % 97 <> {k} THEN (i * {k}) % 31 END::DOUBLE AS x{k}" for k in range(60))
+    raw.execute(f"CREATE TABLE t AS SELECT {columns}, i::INTEGER AS y FROM range(500) r(i)")
+    data = as_data(raw.sql("FROM t WHERE y % 3 <> 1"), "y", task="regression")
+    kept = raw.sql("FROM t WHERE y % 3 <> 1").fetchnumpy()
+    raw.execute("DROP TABLE t")
+    (block,) = data.map(lambda block: (block.X.copy(), block.y.copy()))
+    for number, feature in enumerate(data.schema.encoding.features):
+        values = kept[feature.column]
+        assert feature.fill[0] == pytest.approx(values.mean(), rel=1e-9)
+        at, flag = data.schema.encoding.offsets()[number][0], np.ma.getmaskarray(values)
+        np.testing.assert_allclose(block[0][:, at], np.where(flag, 0.0, values.filled(0) - feature.fill[0]))
+        assert feature.flag == flag.any() and (not feature.flag or (block[0][:, at + 1] == flag).all())
+    np.testing.assert_array_equal(block[1], kept["y"])
+
+
+def test_great_numbers_do_not_overflow_the_mean(raw):
+    raw.execute(
+        "CREATE TABLE t AS SELECT 1.5e308::DOUBLE AS x, i AS y FROM range(4) r(i) UNION ALL SELECT 'inf'::DOUBLE, 9"
+    )
+    (feature, _) = as_data(raw.table("t")).schema.encoding.features
+    assert feature.fill[0] == pytest.approx(1.5e308) and feature.flag

@@ -68,9 +68,14 @@ def query(relation: duckdb.DuckDBPyRelation, sql: str) -> duckdb.DuckDBPyRelatio
 
 def fetch(relation: duckdb.DuckDBPyRelation, sql: str) -> list[tuple[Any, ...]]:
     """Return the rows of a small query, types that Arrow turns into Python values."""
-    with explained(relation.alias):
-        table = query(relation, sql).to_arrow_table()
+    table = fetch_table(relation, sql)
     return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def fetch_table(relation: duckdb.DuckDBPyRelation, sql: str) -> pa.Table:
+    """Return all rows of a query."""
+    with explained(relation.alias):
+        return query(relation, sql).to_arrow_table()
 
 
 def stream(relation: duckdb.DuckDBPyRelation, sql: str, batch_rows: int) -> Generator[pa.RecordBatch, None, None]:

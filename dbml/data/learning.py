@@ -10,6 +10,7 @@ from dbml_sql.expressions import feature_value, identifier, text_map
 from dbml_sql.features import Encoding, Feature
 
 from dbml.data.columns import MIN_LEVEL_ROWS, EncodingOptions, Role
+from dbml.data.snapshot import Snapshot
 from dbml.data.source import Source
 from dbml.data.statistics import NumberStatistics, number_statistics
 from dbml.errors import InvalidData, UnsupportedColumn, listing
@@ -31,7 +32,7 @@ class Levels:
 
 
 def learn_encoding(
-    source: Source, roles: Sequence[Role], n_rows: int, options: EncodingOptions
+    source: Source, roles: Sequence[Role], n_rows: int, options: EncodingOptions, snapshot: Snapshot | None = None
 ) -> tuple[Encoding, list[Decision]]:
     """Learn the encoding of some columns from the rows of a source.
 
@@ -49,7 +50,7 @@ def learn_encoding(
     InvalidData
         No column is left.
     """
-    numbers = number_statistics(source, [role for role in roles if role.kind in ("number", "vector")], n_rows)
+    numbers = number_statistics(source, [role for role in roles if role.kind in ("number", "vector")], n_rows, snapshot)
     levels = count_levels(source, [role for role in roles if role.kind in ("category", "map")], options)
     features, dropped, ids = [], [], []
     for role in roles:

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from dbml_sql.expressions import feature_value, identifier, missing
 from dbml_sql.features import Feature
 
 from dbml.data.columns import FLOATS, INTEGERS, Role
+from dbml.data.snapshot import Snapshot, number_column
 from dbml.data.source import Source
 
 _AT_ONCE = 400  # columns aggregated in one query
@@ -35,10 +37,15 @@ def steady(mean: float | None) -> float:
     return float(f"{mean:.{_DIGITS}g}")
 
 
-def number_statistics(source: Source, roles: Sequence[Role], n_rows: int) -> dict[Role, NumberStatistics]:
-    """Return the statistics of numbers and vectors."""
+def number_statistics(
+    source: Source, roles: Sequence[Role], n_rows: int, snapshot: Snapshot | None = None
+) -> dict[Role, NumberStatistics]:
+    """Return the statistics of numbers and vectors; of the numbers that a snapshot holds, without a query."""
     found: dict[Role, NumberStatistics] = {}
     numbers = [role for role in roles if role.kind == "number"]
+    if snapshot is not None:
+        found |= {role: _of_snapshot(snapshot, role) for role in numbers if role.part is None}
+        numbers = [role for role in numbers if role.part is not None]
     for first in range(0, len(numbers), _AT_ONCE):
         some = numbers[first : first + _AT_ONCE]
         clean = clean_columns(source, [role.column for role in some if role.part is None])
@@ -49,6 +56,18 @@ def number_statistics(source: Source, roles: Sequence[Role], n_rows: int) -> dic
         if role.kind == "vector":
             found[role] = _aggregate_vector(source, role, n_rows)
     return found
+
+
+def _of_snapshot(snapshot: Snapshot, role: Role) -> NumberStatistics:
+    values, n_null = snapshot.values(number_column(role).sql)
+    n_rows = values.size + n_null
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float(values.sum(dtype=np.float64)) / max(1, values.size)
+        # The sum shows NaN and infinity.
+        if not math.isfinite(mean):
+            values = values[np.isfinite(values)]
+            mean = float((values / max(1, values.size)).sum(dtype=np.float64))
+    return NumberStatistics((steady(mean),), values.size < n_rows, values.size == 0)
 
 
 def _value(role: Role) -> str:

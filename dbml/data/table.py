@@ -24,6 +24,7 @@ from dbml.data.learning import learn_encoding
 from dbml.data.pruning import count_pruned
 from dbml.data.sampling import copy_rows, join_blocks
 from dbml.data.selection import Selection
+from dbml.data.snapshot import Snapshot, take_snapshot
 from dbml.data.source import Source, accepts, open_source
 from dbml.data.target import TargetColumn, known_target, learn_target
 from dbml.errors import InvalidData, UnsupportedColumn
@@ -65,21 +66,34 @@ class Scan:
         Target and weights.
     labelled : bool
         The target is a class.
+    snapshot : Snapshot or None
+        Read from where it holds all columns.
     """
 
-    def __init__(self, source: Source, gather: Gather, values: RowValues, labelled: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        gather: Gather,
+        values: RowValues,
+        labelled: bool = False,
+        snapshot: Snapshot | None = None,
+    ) -> None:
         self.source, self.gather, self.values, self.labelled = source, gather, values, labelled
         scanned = [column for column in (values.y, values.weight) if isinstance(column, ScanColumn)]
         first = len(gather.expressions)
         self.expressions = [*gather.expressions, *(column.sql for column in scanned)]
+        self.snapshot = snapshot if snapshot is not None and snapshot.covers(self.expressions) else None
         self._values = GatherValues([(first + number, column.layout) for number, column in enumerate(scanned)])
 
     def batches(self, ranges: Sequence[tuple[int, int]] | None, size: int) -> Generator[pa.RecordBatch, None, None]:
         """Yield the batches of all rows, or of ranges of row numbers of the base table."""
+        if self.snapshot is not None and (ranges is None or is_exact(self.source)):
+            return self.snapshot.batches(self.expressions, ranges)
         return duck.stream(self.source.relation, self.source.select(self.expressions, ranges), size)
 
     def encode(self, parts: Sequence[Rows], start: int, n: int, workspace: Workspace) -> Block:
         """Return runs of rows of batches as a block."""
+        parts = self.gather.coded(parts)
         exported = [ExportedBatch(rows.batch) for rows in parts]
         X, sparse = self.gather.design(parts, exported, n, workspace)
         read = self._values.read(parts, exported, n, workspace)
@@ -139,9 +153,14 @@ class TableData(ChunkedData):
         Target and weights.
     n_rows : int
         Rows of a full pass, -1 where unknown.
+    snapshot : Snapshot or None
+        Columns that were read already.
     """
 
-    def __init__(self, source: Source, schema: Schema, values: RowValues, n_rows: int = -1) -> None:
+    def __init__(
+        self, source: Source, schema: Schema, values: RowValues, n_rows: int = -1, snapshot: Snapshot | None = None
+    ) -> None:
+        self._snapshot = snapshot
         self.source, self.schema, self._row_values, self._n_rows = source, schema, values, n_rows
         encoding = schema.encoding
         self.partitions = partitions_of(source)
@@ -161,7 +180,8 @@ class TableData(ChunkedData):
     def _make_scan(self, selection: Selection | None) -> Scan:
         gather = Gather(self.schema.encoding, self._scan_columns, selection)
         target = self.schema.target
-        return Scan(self.source, gather, self._row_values, target is not None and target.classes is not None)
+        labelled = target is not None and target.classes is not None
+        return Scan(self.source, gather, self._row_values, labelled, self._snapshot)
 
     @property
     def n_rows(self) -> int:
@@ -289,8 +309,10 @@ def read_table(
             values = RowValues(array)
     values, taken = _weigh(source, sample_weight, values, taken, n_rows, n_null)
     roles = assign_roles(source, taken, checked)
-    encoding, decisions = learn_encoding(source, roles, n_rows, checked)
-    data = TableData(source, Schema(encoding, target), values, n_rows)
+    scanned = [column for column in (values.y, values.weight) if isinstance(column, ScanColumn)]
+    snapshot = take_snapshot(source, roles, scanned, n_rows)
+    encoding, decisions = learn_encoding(source, roles, n_rows, checked, snapshot)
+    data = TableData(source, Schema(encoding, target), values, n_rows, snapshot)
     for decision in decisions:
         data.plan = data.plan.decide(decision.subject, decision.choice, decision.reason)
     if n_null > 0:
