@@ -18,6 +18,7 @@ from dbml_sql.features import Encoding, Feature
 from numpy.typing import NDArray
 
 from dbml.data import duck
+from dbml.data.category_codes import CategoryCodes
 from dbml.data.gather import ExportedBatch, Gather, Rows
 from dbml.passes.block import Block
 from dbml.passes.engine import Workspace
@@ -111,7 +112,8 @@ class _Reader:
         converted = self._by_duckdb.run(arrays) if self._by_duckdb is not None else None
         made = [convert(converted if number < 0 else arrays[number]) for number, convert in self._steps]
         batch = pa.RecordBatch.from_arrays(made, names=self._names)
-        X, sparse = self._gather.design([Rows(batch, 0, n)], [ExportedBatch(batch)], n, space)
+        parts = self._gather.coded([Rows(batch, 0, n)])
+        X, sparse = self._gather.design(parts, [ExportedBatch(rows.batch) for rows in parts], n, space)
         return Block(X, sparse, None, None, 0)
 
 
@@ -183,23 +185,11 @@ def _number(kind: pa.DataType) -> tuple[Layout, Convert] | None:
 
 
 def _category(feature: Feature, kind: pa.DataType) -> tuple[Layout, Convert] | None:
-    levels = pa.array(feature.levels, pa.string())
-    null, other = rest_codes(feature)
-
-    def code(column: pa.Array) -> pa.Array:
-        found = pc.fill_null(pc.index_in(column, value_set=levels), other)
-        return pc.if_else(pc.is_null(column), pa.scalar(null, pa.int32()), found) if column.null_count else found
-
-    if pa.types.is_string(kind):
-        return "codes", code
-    if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
-        return "codes", lambda column: code(pc.cast(column, pa.string()))
+    codes = CategoryCodes(feature)
+    if pa.types.is_string(kind) or pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+        return "codes", codes.of_texts
     if pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type):
-
-        def look_up(column: pa.DictionaryArray) -> pa.Array:
-            return pc.fill_null(code(column.dictionary).take(column.indices), null)
-
-        return "codes", look_up
+        return "codes", codes.of_dictionary
     return None
 
 

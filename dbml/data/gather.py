@@ -19,8 +19,10 @@ from dbml.passes.engine import Workspace
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from dbml.data.category_codes import CategoryCodes
+
 _DENSE: dict[Layout, int] = {"DOUBLE": 0, "FLOAT": 1, "BIGINT": 2, "INTEGER": 3, "DOUBLE[]": 4, "FLOAT[]": 5}
-_SPARSE: dict[Layout, int] = {"codes": 0, "pairs": 1}
+_SPARSE: dict[Layout, int] = {"codes": 0, "text": 0, "pairs": 1}
 
 _capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _capsule_pointer.restype = ctypes.c_void_p
@@ -123,6 +125,7 @@ class Gather:
         self.expressions: list[str] = []
         self.input_columns: list[str] = []
         self.features: list[int] = []
+        self._texts: list[tuple[int, CategoryCodes]] = []
         dense, sparse = DenseColumns(), SparseColumns()
         for number, (feature, column, at) in enumerate(zip(encoding.features, scan, encoding.offsets(), strict=True)):
             n_values, n_sparse = len(feature.dense_terms), len(feature.sparse_terms)
@@ -135,6 +138,10 @@ class Gather:
                 dense.add(place, column.layout, values.tolist(), flag, feature.fill)
             else:
                 sparse.add(place, column.layout, feature.first_index if feature.kind == "lists" else 0, own)
+                if column.layout == "text":
+                    from dbml.data.category_codes import CategoryCodes
+
+                    self._texts.append((place, CategoryCodes(feature)))
             self.features.append(number)
             self.expressions.append(column.sql)
             self.input_columns.append(feature.column)
@@ -142,6 +149,18 @@ class Gather:
                 self.expressions.append(column.values)
                 self.input_columns.append(feature.values or feature.column)
         self._dense, self._sparse = dense.arguments(), sparse.arguments()
+
+    def coded(self, parts: Sequence[Rows]) -> list[Rows]:
+        """Return runs of rows with codes in the place of texts, which the kernels do not read."""
+        if not self._texts:
+            return list(parts)
+        made = []
+        for rows in parts:
+            batch = rows.batch.slice(rows.first, rows.n)
+            for place, codes in self._texts:
+                batch = batch.set_column(place, batch.schema.names[place], codes.of_texts(batch.column(place)))
+            made.append(Rows(batch, 0, rows.n))
+        return made
 
     def design(self, parts: Sequence[Rows], exported: Sequence[ExportedBatch], n: int, space: Workspace) -> tuple:
         """Return the dense block and the sparse rows (or None) of runs of rows, in order."""

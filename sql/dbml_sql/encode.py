@@ -1,7 +1,7 @@
 """The training scan: one SQL column per feature (two for sparse rows), in a layout that the gather kernel reads.
 
 Numbers stay as they are stored where the kernel can read that, and are DOUBLE otherwise; categories are the number of
-their term among the feature's sparse terms, -1 where they contribute nothing. `dbml_sql.expressions` has the rules.
+their term among the feature's sparse terms, -1 where they contribute nothing, or their text where levels are many. `dbml_sql.expressions` has the rules.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from typing import Literal
 from dbml_sql.expressions import calendar_part, feature_value, identifier, string, text_map, total, vector
 from dbml_sql.features import Encoding, Feature
 
-Layout = Literal["DOUBLE", "FLOAT", "BIGINT", "INTEGER", "DOUBLE[]", "FLOAT[]", "codes", "pairs"]
+Layout = Literal["DOUBLE", "FLOAT", "BIGINT", "INTEGER", "DOUBLE[]", "FLOAT[]", "codes", "text", "pairs"]
 
 _NATIVE: dict[str, Layout] = {"DOUBLE": "DOUBLE", "FLOAT": "FLOAT", "BIGINT": "BIGINT", "INTEGER": "INTEGER"}
 _SMALL = ("BOOLEAN", "TINYINT", "SMALLINT", "UTINYINT", "USMALLINT")
+# Levels that DuckDB searches one by one; more are looked up in the batch. A cast to ENUM hashes them but takes
+# microseconds for every text that is none of them, and a join loses the order of the rows.
+_LISTED = 20
 _FIRST_PART = {"month": 1, "weekday": 0, "hour": 0}
 _LAST_PART = {"month": 12, "weekday": 6, "hour": 23}
 
@@ -30,8 +33,8 @@ class ScanColumn:
     sql : str
         Expression over the input columns.
     layout : str
-        What the kernel finds: numbers of a type, vectors of a type, codes (INTEGER), or pairs: a list of BIGINT
-        codes, followed by a column with a list of DOUBLE values.
+        What the kernel finds: numbers of a type, vectors of a type, codes (INTEGER), text whose code is looked up in
+        the batch, or pairs: a list of BIGINT codes, followed by a column with a list of DOUBLE values.
     values : str or None
         Pairs: the expression of the values.
     """
@@ -68,7 +71,10 @@ def scan_column(feature: Feature, type_now: str, column: str | None = None) -> S
         return ScanColumn(f"CAST({keys} AS BIGINT[])", "pairs", f"map_values({text_map(column)})")
     if feature.part in _FIRST_PART:
         return ScanColumn(_part_code(feature, column), "codes")
-    return ScanColumn(category_code(feature, feature_value(feature, column)), "codes")
+    text = feature_value(feature, column)
+    if len(feature.levels) > _LISTED:
+        return ScanColumn(text, "text")
+    return ScanColumn(category_code(feature, text), "codes")
 
 
 def _number(feature: Feature, type_now: str, column: str) -> ScanColumn:
@@ -92,6 +98,8 @@ def level_code(text: str, levels: Sequence[str]) -> str:
     """Return the number of a text among levels, NULL where it is none of them."""
     if not levels:
         return "CAST(NULL AS INTEGER)"
+    if len(levels) <= _LISTED:
+        return f"CAST(nullif(list_position([{', '.join(map(string, levels))}], {text}), 0) - 1 AS INTEGER)"
     return f"CAST(enum_code(TRY_CAST({text} AS ENUM ({', '.join(map(string, levels))}))) AS INTEGER)"
 
 
