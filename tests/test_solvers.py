@@ -13,6 +13,7 @@ from dbml.estimators.solvers.lbfgs import lbfgs
 from dbml.estimators.solvers.loss_step import RowReading, weighted_median
 from dbml.estimators.solvers.newton import newton, solve_scaled
 from dbml.estimators.solvers.objective import Objective, Request, SoftmaxObjective
+from dbml.estimators.solvers.remainder import sample_remainder
 from dbml.estimators.solvers.run import run
 from dbml.passes.block import Block, SparseRows
 
@@ -32,6 +33,11 @@ def objective(kind=Objective, loss=losses.LOGISTIC, penalty=None, intercept=True
     penalty = penalty or Penalty(l2=0.1)
     centre = np.linspace(-1, 2, terms)
     return kind(loss, penalty, terms, centre, intercept, reading, owner="Test", n_outputs=outputs)
+
+
+def evaluation(what, rows, theta):
+    request = Request(theta, True)
+    return what.evaluate(request, HeldRows(rows).fold(what.step(request))[0])
 
 
 CASES = {
@@ -115,6 +121,29 @@ def test_newton_stops_without_a_wasted_pass_and_never_goes_up():
     request = Request(solution.theta, False)
     here = what.evaluate(request, rows.fold(what.step(request))[0])
     assert np.abs(here.gradient).max() < 1e-6
+
+
+@pytest.mark.parametrize("case", ["logistic", "penalised intercept", "Poisson", "class weights", "softmax"])
+def test_the_remainder_of_all_rows_is_the_gradient_after_the_step(case):
+    what = objective(**CASES[case])
+    rows = block(n=2000, classes=3 if "softmax" in case else 2)
+    theta = np.random.default_rng(1).normal(size=what.size) * 0.1
+    before, after = (evaluation(what, rows, theta + move) for move in (0.0, 0.01))
+    step = np.full(what.size, 0.01)
+    remainder = sample_remainder(what, rows)(before, step)
+    np.testing.assert_allclose(before.gradient + before.hessian @ step + remainder, after.gradient, atol=1e-12)
+
+
+def test_a_sample_says_nothing_of_long_steps_and_of_terms_it_lacks():
+    what, rows = objective(), block(n=2000)
+    rows.X[:, 2] = 0.0
+    here = evaluation(what, rows, np.zeros(what.size))
+    remainder = sample_remainder(what, rows)
+    small = np.full(what.size, 1e-3)
+    assert remainder(here, small) is None
+    small[2] = 0.0
+    assert np.abs(remainder(here, small)).max() < 1e-4
+    assert remainder(here, 1e3 * small) is None
 
 
 def test_newton_on_separable_rows_without_penalty_stays_finite():

@@ -77,7 +77,7 @@ class GramStep:
         if len(chosen) == n and not weighted:
             gram_add(x, n, d, y, gram)
         else:
-            gram_add_rows(x, n, d, y, weight, weighted, chosen, _buffer((2 * d + 3) * SLICE), gram)
+            gram_add_rows(x, n, d, y, weight, weighted, chosen, thread_buffer((2 * d + 3) * SLICE), gram)
         if block.sparse is not None:
             gram_sparse_add(x, n, d, y, weight, weighted, chosen, *block.sparse, gram)
 
@@ -99,7 +99,7 @@ class GramStep:
         return into
 
 
-def _buffer(size: int) -> Floats:
+def thread_buffer(size: int) -> Floats:
     """Return this thread's scratch memory, kept from block to block."""
     kept = getattr(_scratch, "buffer", None)
     if kept is None or len(kept) < size:

@@ -68,8 +68,9 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
 
     Notes
     -----
-    Passes: a sample is solved in memory, then Newton takes 2 or 3 passes over all rows (each gives loss, gradient and
-    Hessian); L-BFGS some dozens, over blocks kept in memory or spilled. Cost of a pass: n p^2 / 2 for p dense terms.
+    Passes: a sample is solved in memory, then Newton takes 1 to 3 passes over all rows (each gives loss, gradient and
+    Hessian; the sample says what the step leaves over); L-BFGS some dozens, over blocks kept in memory or spilled. Cost
+    of a pass: n p^2 / 2 for p dense terms.
     Memory does not grow with the rows. A missing value takes the mean of its column, and a flag term marks it.
 
     Examples

@@ -37,6 +37,11 @@ class Loss:
     at_least: float | None = None
     above: float | None = None
 
+    @property
+    def unitless(self) -> bool:
+        """Whether the predictor has a unit of its own, not that of the target: log odds, margins, log means."""
+        return self.signed or self.code in (codes.POISSON, codes.GAMMA, codes.TWEEDIE_LOG)
+
     def allows(self, lowest: float) -> bool:
         """Whether a target with this smallest value lies in the domain."""
         return (self.at_least is None or lowest >= self.at_least) and (self.above is None or lowest > self.above)

@@ -12,7 +12,7 @@ from dbml_kernels.newton_gram import hessian_add
 from dbml_kernels.softmax import softmax_curvature, softmax_loss
 
 from dbml.estimators.design import flat, times, transposed
-from dbml.estimators.gram_step import _buffer
+from dbml.estimators.gram_step import thread_buffer
 from dbml.estimators.losses import Loss
 from dbml.passes.block import Block, Floats
 from dbml.passes.step import State
@@ -166,6 +166,6 @@ def add_hessian(block: Block, ratio: Floats, curvature: Floats, gram: Floats) ->
     """``gram += [1 z X]' diag(curvature) [1 z X]`` with z = `ratio`, dense and sparse terms, lower triangle."""
     n, d = block.X.shape
     x = flat(block.X)
-    hessian_add(x, n, d, ratio, curvature, _buffer((2 * d + 3) * SLICE), gram)
+    hessian_add(x, n, d, ratio, curvature, thread_buffer((2 * d + 3) * SLICE), gram)
     if block.sparse is not None:
         gram_sparse_add(x, n, d, ratio, curvature, True, np.arange(n), *block.sparse, gram)

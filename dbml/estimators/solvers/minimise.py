@@ -14,15 +14,17 @@ from dbml.estimators.solvers.held_rows import HeldRows
 from dbml.estimators.solvers.lbfgs import lbfgs
 from dbml.estimators.solvers.newton import Solution, Solver, newton
 from dbml.estimators.solvers.objective import Objective
+from dbml.estimators.solvers.remainder import sample_remainder
 from dbml.estimators.solvers.run import Report, Source, run
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 
-_SAMPLE_ROWS = 131_072
+_WHOLE_ROWS = 131_072  # up to here all rows are the sample
+_SAMPLE_ROWS = 65_536
+_ROWS_PER_TERM = 512  # of larger samples: far below, their minimum is too far from that of all rows for one pass
 _SAMPLE_BYTES = 128 << 20
 _LAST_STAGES = 3  # run over all rows; the smoother ones before them only over the sample
 _WIDEST_NEWTON = 1_000  # parameters: beyond, a Hessian costs more than the passes it saves
-
 _WIDEST_WHOLE = 200  # terms: beyond, l1 is solved on a growing set of them
 
 
@@ -51,8 +53,11 @@ class Settings:
 
 def training_sample(data: Data) -> Block:
     """Return the rows that are solved first: all of them where they are few."""
-    rows = max(1_000, min(_SAMPLE_ROWS, _SAMPLE_BYTES // (8 * (data.schema.encoding.n_dense + 16))))
-    return data.sample(rows, seed=0)
+    encoding = data.schema.encoding
+    most = max(1_000, min(_WHOLE_ROWS, _SAMPLE_BYTES // (8 * (encoding.n_dense + 16))))
+    if most < data.n_rows:
+        most = min(most, max(_SAMPLE_ROWS, _ROWS_PER_TERM * encoding.n_terms))
+    return data.sample(most, seed=0)
 
 
 def minimise(
@@ -65,7 +70,7 @@ def minimise(
     """Minimise the objectives of the last stage; all outputs of a stage share every pass.
 
     A sample is solved first, in memory, stage after stage. If it is all there is, that is the solution; else passes
-    over all rows start from it, and Newton needs two or three.
+    over all rows start from it, and Newton needs one to three.
 
     Parameters
     ----------
@@ -102,7 +107,7 @@ def minimise(
                 solutions = work.run_stages(kept, stages[-_LAST_STAGES:], guesses, solver, settings.report)
                 data.plan = kept.plan
         else:
-            solutions = work.run_stages(data, stages, guesses, solver, settings.report)
+            solutions = work.run_stages(data, stages, guesses, solver, settings.report, sample=sample)
     _warn(solutions, settings)
     return solutions
 
@@ -115,10 +120,15 @@ class _Work:
     settings: Settings
     scale: Floats | None
 
-    def started(self, objective: Objective, starts: Sequence[Floats], tol: float, max_iter: int) -> Solver:
+    def started(
+        self, objective: Objective, starts: Sequence[Floats], tol: float, max_iter: int, sample: Block | None
+    ) -> Solver:
         """Return the solver of one output, at its start."""
         if self.scale is None:
-            return newton(starts, tol, max_iter)
+            remainder = None
+            if sample is not None and sample.n_rows and objective.loss.unitless:
+                remainder = sample_remainder(objective, sample)
+            return newton(starts, tol, max_iter, remainder)
         row = np.append(self.scale, [1.0] * objective.fit_intercept)
         scale = np.append(np.tile(row, objective.n_outputs), [1.0] * objective.has_scale)
         return lbfgs(starts, scale, tol, max_iter)
@@ -131,6 +141,7 @@ class _Work:
         purpose: str,
         report: Report,
         tol: float | None = None,
+        sample: Block | None = None,
     ) -> list[Solution]:
         """Run the stages one after the other, each from the solutions of the one before."""
         solutions: list[Solution] = []
@@ -138,7 +149,7 @@ class _Work:
             last = number == len(stages) - 1
             goal = (tol or self.settings.tol) if last else 0.1
             limit = self.settings.max_iter if last else 15
-            solvers = [self.started(o, s, goal, limit) for o, s in zip(objectives, starts, strict=True)]
+            solvers = [self.started(o, s, goal, limit, sample) for o, s in zip(objectives, starts, strict=True)]
             solutions = run(source, objectives, solvers, purpose, report)
             starts = [[solution.theta] for solution in solutions]
         return solutions

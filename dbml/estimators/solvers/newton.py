@@ -12,6 +12,7 @@ import numpy as np
 from dbml_kernels.penalties import quadratic_descent
 
 from dbml.estimators.solvers.objective import Evaluation, Request
+from dbml.estimators.solvers.remainder import Remainder
 from dbml.passes.block import Floats
 
 _SMALLEST_STEP = 2.0**-30
@@ -45,13 +46,14 @@ def first_finite(starts: Sequence[Floats], hessian: bool) -> Generator[Request, 
     return at
 
 
-def newton(starts: Sequence[Floats], tol: float, max_iter: int) -> Solver:
+def newton(starts: Sequence[Floats], tol: float, max_iter: int, remainder: Remainder | None = None) -> Solver:
     """Minimise from the first of `starts` with a finite value.
 
     Stops where the value can fall by at most ``tol ** 2`` of itself. The decrease a step will bring is known before
     the step (half the squared Newton decrement), and how fast those decreases fall is known from the last two: once the
-    *next* one is predicted below the goal, the step is taken and not evaluated, which saves the last pass. A step that
-    does not decrease the value enough is shortened.
+    *next* one is predicted below the goal, the step is taken and not evaluated, which saves the last pass. With a
+    `remainder` from a sample the second of the two is the step after next, made from it and taken too. A step that does
+    not decrease the value enough is shortened.
     """
     best = yield from first_finite(starts, True)
     previous, least = np.inf, _LEAST_SHARE * abs(best.value)
@@ -63,6 +65,12 @@ def newton(starts: Sequence[Floats], tol: float, max_iter: int) -> Solver:
         rate = min(1.0, decrease / previous) if np.isfinite(previous) else 1.0
         if decrease * rate <= goal:
             return Solution(best.theta + step, best.value - decrease, decrease * rate, True, iteration + 1)
+        after = None if remainder is None or best.l1.any() else remainder(best, step)
+        if after is not None:
+            second, _, further = direction(best._replace(gradient=after), tol)
+            if further * min(1.0, further / decrease) <= goal:
+                value = best.value - decrease - further
+                return Solution(best.theta + step + second, value, further, True, iteration + 1)
         length = 1.0
         while True:
             trial = yield Request(best.theta + length * step, True)
