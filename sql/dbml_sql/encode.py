@@ -1,7 +1,8 @@
 """The training scan: one SQL column per feature (two for sparse rows), in a layout that the gather kernel reads.
 
 Numbers stay as they are stored where the kernel can read that, and are DOUBLE otherwise; categories are the number of
-their term among the feature's sparse terms, -1 where they contribute nothing, or their text where levels are many. `dbml_sql.expressions` has the rules.
+their term among the feature's sparse terms, -1 where they contribute nothing, or their text where levels are many.
+`dbml_sql.expressions` has the rules.
 """
 
 from __future__ import annotations
