@@ -264,3 +264,92 @@ def test_arrays_that_cannot_be_learned_from():
         dbml.LinearRegression().fit(np.zeros((0, 2)), np.zeros(0))
     with pytest.raises(InvalidData, match="X must be a DuckDB relation, a table name or SQL with con=, an Arrow table"):
         dbml.LinearRegression().fit(object(), [1.0])
+
+
+OPTIONS = {
+    "input_label_cols = 5": (InvalidParameter, r"input_label_cols must name one column; got \[5\]"),
+    "input_label_cols = ['y'], exclude = 5": (InvalidParameter, "exclude must be a list of column names; got 5"),
+    "input_label_cols = ['y'], sample_weight_col = 'zero'": (InvalidData, "'zero' must have a positive weight"),
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_options_of_another_kind(con, options):
+    error, message = OPTIONS[options]
+    with pytest.raises(error, match=message):
+        create(con, f"model_type = 'linear_reg', {options}", "SELECT x, y, 0 AS zero FROM t")
+
+
+def test_text_is_not_true(con):
+    with pytest.raises(InvalidParameter, match="auto_class_weights must be TRUE or FALSE; got 'false'"):
+        create(con, LOGISTIC + ", auto_class_weights = 'false'", "SELECT x, flag AS y FROM t")
+    con.execute(f"CREATE MODEL two OPTIONS ({LOGISTIC}) AS SELECT x, flag AS y FROM t")
+    with pytest.raises(StatementError, match="threshold must be between 0 and 1"):
+        con.execute("FROM ML.PREDICT(MODEL two, TABLE t, STRUCT('a' AS threshold))")
+
+
+@pytest.mark.parametrize("kind", ["LinearRegression", "Ridge", "Lasso", "LogisticRegression", "SGDClassifier"])
+def test_values_that_overflow_are_named(con, kind):
+    label = "flag" if "Class" in kind or "Logistic" in kind else "y"
+    with pytest.raises(InvalidData, match=f"{kind}: values of t are too large to be squared.* in x"):
+        getattr(dbml, kind)().fit(con.sql(f"SELECT x * 1e300 AS x, {label} FROM t"), y=label)
+
+
+def test_squares_that_overflow(con):
+    rows = con.sql("SELECT CASE WHEN x % 2 = 0 THEN -1e300 ELSE 1e300 END AS x, y FROM t")
+    for kind in (dbml.LinearRegression, dbml.Lasso):
+        with pytest.raises(InvalidData, match="the sum of their squares must be below"):
+            kind().fit(rows, y="y")
+
+
+def test_a_column_called_rowid_is_a_column(con):
+    con.execute(
+        "CREATE TABLE numbered AS SELECT sin(i) AS rowid, i % 7 AS c0, 3 * sin(i) + i % 7 AS y FROM range(99) r(i)"
+    )
+    model = dbml.LinearRegression().fit(con.table("numbered"), y="y")
+    assert model.feature_names_in_.tolist() == ["rowid", "c0"]
+    np.testing.assert_allclose(model.coef_, [3.0, 1.0], rtol=1e-9)
+    con.execute("UPDATE numbered SET rowid = rowid * 1000")
+    assert len(model.predict(con.table("numbered"))) == 99
+
+
+def test_tables_of_the_registry_are_not_proposed(con):
+    with pytest.raises(UnknownName, match=r"no table 'model' \(tables: t\)"):
+        dbml.LinearRegression().fit("model", y="y", con=con)
+
+
+def test_nothing_but_the_target(con):
+    with pytest.raises(InvalidData, match="there is none besides target and weights"):
+        dbml.LinearRegression().fit(con.sql("SELECT y FROM t"), y="y")
+
+
+def test_what_is_no_estimator_is_not_saved(con):
+    with pytest.raises(InvalidParameter, match="model 'm' must be a fitted estimator of dbml; got object"):
+        con.save_model("m", object())
+
+
+@pytest.mark.parametrize("table", ["model_versions", "features"])
+def test_a_model_whose_rows_are_missing(con, table):
+    con.execute(f"CREATE MODEL hurt OPTIONS ({LINEAR}) AS SELECT x, y FROM t")
+    con.execute(
+        f"DELETE FROM ml.{table} WHERE model_id = (SELECT model_id FROM ml.registered_models WHERE name = 'hurt')"
+    )
+    for query in (
+        "SELECT predict('hurt', t) FROM t",
+        "FROM ML.WEIGHTS(MODEL hurt)",
+        "FROM ML.FEATURE_INFO(MODEL hurt)",
+    ):
+        with pytest.raises(RegistryError, match="'hurt@1' is damaged: rows of it are missing"):
+            con.execute(query)
+    con.execute(f"CREATE OR REPLACE MODEL hurt OPTIONS ({LINEAR}) AS SELECT x, y FROM t")
+    assert con.execute("SELECT predict('hurt', 1.0)").fetchone()[0] == pytest.approx(2.0)
+
+
+def test_more_arrays_that_cannot_be_learned_from():
+    X = np.arange(6.0).reshape(3, 2)
+    with pytest.raises(InvalidData, match="all rows of one length"):
+        dbml.LinearRegression().fit([[1.0], [2.0, 3.0]], [1.0, 2.0])
+    with pytest.raises(InvalidData, match="labels that fit in 64 bits"):
+        dbml.LogisticRegression().fit(X, np.array([2**63, 1, 2], object))
+    with pytest.raises(InvalidParameter, match="no encoding option 'foo'"):
+        dbml.LinearRegression().fit(X, [1.0, 2.0, 3.0], options={"foo": 1})

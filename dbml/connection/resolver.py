@@ -6,9 +6,11 @@ import duckdb
 from dbml_sql.calls import ModelSignature
 from dbml_sql.statements import ModelReference
 
+from dbml.errors import RegistryError
 from dbml.estimators.discovery import estimators
 from dbml.registry.content import labels_of
 from dbml.registry.macros import macro_name
+from dbml.registry.reading import first_row
 from dbml.registry.versions import Version, find_version
 
 _PROBABLE = ("logistic", "softmax", "one_vs_rest")
@@ -27,13 +29,24 @@ class RegistryResolver:
         ------
         UnknownName
             No such model, version or alias; the message lists what exists.
+        RegistryError
+            Rows of the model are missing.
         """
         found = find_version(self._con, reference)
-        kind, task, target, target_type, classes, link, run_id = self._con.execute(
-            "SELECT type, task, target, target_type, classes, link, run_id "
-            f"FROM {found.place.schema}.model_versions WHERE model_id = ? AND version = ?",
-            [found.model_id, found.version],
-        ).fetchall()[0]
+        row = first_row(
+            self._con.execute(
+                "SELECT type, task, target, target_type, classes, link, run_id "
+                f"FROM {found.place.schema}.model_versions WHERE model_id = ? AND version = ?",
+                [found.model_id, found.version],
+            )
+        )
+        columns = self._columns(found)
+        if row is None or not columns:
+            raise RegistryError(
+                f"{found} is damaged: rows of it are missing in schema ml; restore the database from a backup, or "
+                "train again"
+            )
+        kind, task, target, target_type, classes, link, run_id = row
         labels = labels_of(str(found), classes)
         native = None if link is None else macro_name(self._con, found)
         probable = link in _PROBABLE if native else hasattr(estimators().get(kind), "predict_proba")
@@ -41,7 +54,7 @@ class RegistryResolver:
             name=found.name,
             model_id=found.model_id,
             version=found.version,
-            columns=self._columns(found),
+            columns=columns,
             target=target,
             target_type=target_type or "DOUBLE",
             task=task,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dbml.data.array_input import check_shape, check_target, check_weight, check_width, encode_target, to_matrix
 from dbml.data.chunked import Chunk, Workspace, rows_per_block
+from dbml.data.columns import EncodingOptions
 from dbml.data.dense import DenseDesign, learn_features
 from dbml.data.matrix import Index, MatrixData
 from dbml.data.selection import Selection
@@ -84,6 +85,7 @@ def read_array(
     """Return the `Data` over a dense array (or what converts to one); see `dbml.passes.dispatch.as_data`."""
     if schema is not None and any(feature.kind != "number" or feature.part for feature in schema.encoding.features):
         return _read_as_trained(X, y, sample_weight, schema, {"task": task, "con": con, "options": options})
+    EncodingOptions.of(options)
     X = to_matrix(X)
     weight = check_weight(sample_weight, len(X))
     if schema is not None:

@@ -39,7 +39,10 @@ def to_matrix(X: Any) -> NDArray:
     """
     if isinstance(X, np.ma.MaskedArray):
         X = np.ma.filled(X.astype(np.float64), np.nan)
-    X = np.asarray(X)
+    try:
+        X = np.asarray(X)
+    except ValueError as error:  # lists of lists of different lengths
+        raise InvalidData(f"X must be a matrix of rows by columns, all rows of one length: {error}") from error
     if X.dtype.kind == "c":
         raise InvalidData(f"X must hold real numbers; got dtype {X.dtype}. Complex data not supported")
     if X.ndim != 2:
@@ -197,6 +200,8 @@ def _labels(y: NDArray) -> tuple[NDArray, str]:
     if kinds <= {bool, np.bool_}:
         return y.astype(bool), "BOOLEAN"
     if all(issubclass(kind, (int, np.integer)) and kind is not bool for kind in kinds):
+        if any(not -(2**63) <= label < 2**63 for label in y):
+            raise InvalidData("y must hold labels that fit in 64 bits; pass larger ones as text")
         return y.astype(np.int64), "BIGINT"
     if any(label is None or label != label for label in y):  # noqa: PLR0124 - NaN is not equal to itself
         raise InvalidData("Input y contains NaN or None. Leave out the rows whose target is missing")

@@ -30,6 +30,7 @@ _REFUSALS = {
     "TIME": "select a part of it: hour(…) or epoch(…)",
     "TIME WITH TIME ZONE": "select a part of it: hour(…)",
     "INTERVAL": "select its length in seconds: epoch(…)",
+    '"NULL"': "it is NULL in every row",
     "JSON": "select its fields: …->>'field'",
 }
 
@@ -99,6 +100,8 @@ def _names(given: dict[str, Any]) -> dict[str, Any]:
         if given.get(name) is None:
             given.pop(name, None)
             continue
+        if not isinstance(given[name], (list, tuple)):
+            raise InvalidParameter(f"encoding option {name} must be a list of column names; got {given[name]!r}")
         given[name] = tuple(given[name])
         if not all(isinstance(column, str) for column in given[name]):
             raise InvalidParameter(f"encoding option {name} must hold column names; got {given[name]!r}")

@@ -75,7 +75,8 @@ def learn_encoding(
             f"{listing(ids)}. Leave them out with options={{'exclude': [...]}} or SELECT * EXCLUDE (...)"
         )
     if not features:
-        raise InvalidData(f"{source.name}: no column is left to learn from (all NULL or constant: {listing(dropped)})")
+        left = f"all NULL or constant: {listing(dropped)}" if dropped else "there is none besides target and weights"
+        raise InvalidData(f"{source.name}: no column is left to learn from ({left})")
     decisions = _decisions(features, dropped)
     for role in roles:
         if role.kind == "map" and levels[role].n_levels > options.most("map"):

@@ -170,8 +170,11 @@ def _is_table(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
 def _no_table(connection: duckdb.DuckDBPyConnection, name: str, is_file: bool) -> str:
     if is_file:
         return f"no file {name!r} that DuckDB can read"
-    rows = connection.sql("SELECT table_name FROM duckdb_tables() UNION ALL SELECT view_name FROM duckdb_views() "
-                          "WHERE NOT internal").fetchall()  # fmt: skip
+    # Schema ml holds the registry, which nobody learns from.
+    rows = connection.sql(
+        "SELECT table_name FROM duckdb_tables() WHERE schema_name <> 'ml' UNION ALL "
+        "SELECT view_name FROM duckdb_views() WHERE NOT internal AND schema_name <> 'ml'"
+    ).fetchall()
     names = sorted({row[0] for row in rows})
     return f"no table {name!r}{nearest(name, names)} (tables: {listing(names)})"
 

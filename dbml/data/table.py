@@ -342,6 +342,9 @@ def _weigh(
     column = source.find(weight, "weight column")
     if not is_number(source.columns[column]):
         raise UnsupportedColumn(f"the weight column {column!r} must be a number; it is {source.columns[column]}")
+    largest = source.fetch(source.select([f"CAST(max({identifier(column)}) AS DOUBLE)"]))[0][0]
+    if largest is not None and largest <= 0.0:
+        raise InvalidData(f"the weight column {column!r} must have a positive weight; the largest is {largest:g}")
     scan = scan_column(Feature(column, source.columns[column], "number"), source.columns[column])
     return replace(values, weight=scan), (*taken, column)
 

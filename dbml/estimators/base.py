@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from dbml_sql.forms import LinearForm
 
-from dbml.errors import InterruptedTraining, InvalidData
+from dbml.errors import InterruptedTraining, InvalidData, listing
 from dbml.estimators.sklearn_protocol import SklearnProtocol, not_fitted
 from dbml.estimators.sql_options import SqlOptions
 from dbml.params import check_params
@@ -25,6 +25,9 @@ from dbml.passes.schema import Schema, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# Squares of larger numbers, summed over many rows, leave the range of a double.
+_LARGEST = 1e150
 
 # Fitted attributes that `from_state` rebuilds from the schema.
 _DERIVED = ("schema_", "plan_", "classes_", "feature_names_in_")
@@ -123,6 +126,7 @@ class Estimator(SklearnProtocol, SqlOptions):
         """Run `solve` with the progress events of a training; an interrupt keeps the best model so far."""
         name = type(self).__name__
         self._check_target(data)
+        self._check_range(data)
         self._began, self._best = time.perf_counter(), {}
         self.training_ = []
         try:
@@ -137,6 +141,7 @@ class Estimator(SklearnProtocol, SqlOptions):
                         f"{name}: interrupted after {len(self.training_)} iterations; the best model so far is kept"
                     )
                     warnings.warn(message, InterruptedTraining, stacklevel=4)
+                self._check_finite(data)
                 self._remember(data)
         finally:
             del self._began, self._best
@@ -152,6 +157,25 @@ class Estimator(SklearnProtocol, SqlOptions):
                 f"{type(self).__name__}: the target {target.name!r} must have at least 2 classes; "
                 f"got only one class: {(target.classes or ('none',))[0]!r}"
             )
+
+    def _check_range(self, data: Data) -> None:
+        """Raise `InvalidData` for columns of values whose squares overflow."""
+        features = data.schema.encoding.features
+        large = [feature.name for feature in features if any(abs(fill) > _LARGEST for fill in feature.fill)]
+        if large:
+            raise InvalidData(
+                f"{type(self).__name__}: values of {data.plan.source} are too large to be squared: their mean must be "
+                f"within {_LARGEST:g}, and is not in {listing(large)}. Divide the column, or leave it out"
+            )
+
+    def _check_finite(self, data: Data) -> None:
+        """Raise `InvalidData` where the arithmetic overflowed: such a model predicts nothing."""
+        for name in ("coef_", "intercept_"):
+            if not np.isfinite(vars(self).get(name, 0.0)).all():
+                raise InvalidData(
+                    f"{type(self).__name__}: {name} must be finite, and is not: values of {data.plan.source} are too "
+                    "large or too uneven. Scale the columns or the target, or leave out the rows of extreme values"
+                )
 
     def _fit(self, data: Data) -> None:
         raise NotImplementedError

@@ -16,6 +16,13 @@ from dbml.passes.step import State
 CLASS_WEIGHT_RULE = Either((Options((None, "balanced")), Instance((dict,), "a dict of class to weight")))
 
 
+def auto_class_weights(value: Any) -> dict[str, Any]:
+    """Return the hyperparameters of BigQuery's option ``auto_class_weights``, TRUE or FALSE."""
+    if not isinstance(value, bool):
+        raise InvalidParameter(f"auto_class_weights must be TRUE or FALSE; got {value!r}")
+    return {"class_weight": "balanced" if value else None}
+
+
 class ClassTotals:
     """Total weight of the rows of each class; state: ``totals`` (n_classes,)."""
 

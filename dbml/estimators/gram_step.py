@@ -9,6 +9,7 @@ import numpy as np
 from dbml_kernels.gram import SLICE, gram_add, gram_add_rows
 from dbml_kernels.gram_sparse import gram_sparse_add
 
+from dbml.errors import InvalidData
 from dbml.estimators.design import flat
 from dbml.estimators.folds import Folds
 from dbml.passes.block import Block, Floats
@@ -139,9 +140,17 @@ class Moments:
 
     @classmethod
     def of(cls, state: State, folds: slice | int = slice(None)) -> Moments:
-        """Return the moments of a `GramStep` state, of all folds or of some."""
+        """Return the moments of a `GramStep` state, of all folds or of some.
+
+        Raises
+        ------
+        InvalidData
+            The weights of all rows are 0, or the squares of values overflow.
+        """
         chosen = state["gram"][folds]
         raw = chosen if chosen.ndim == 2 else chosen.sum(axis=0)
+        if isinstance(folds, slice):
+            _check_sums(raw)
         return cls._of_matrix(raw, int(state["count"][folds].sum()), float(state["shift"][0]))
 
     @classmethod
@@ -183,3 +192,13 @@ class Moments:
         """Return ``sum w (residual)^2`` of a model with a given intercept; the moments must be about the means."""
         offset = self.y_mean - float(self.x_mean @ coef) - centred_intercept
         return self.squared_error(coef) + self.weight * offset * offset
+
+
+def _check_sums(raw: Floats) -> None:
+    if not raw[0, 0] > 0.0:
+        raise InvalidData("the weights of the rows must not all be 0; their sum is 0")
+    if not np.isfinite(raw.diagonal()).all():
+        raise InvalidData(
+            "values of a column or of the target are too large: the sum of their squares must be below 1.8e308. "
+            "Divide the column, or leave out the rows of extreme values"
+        )

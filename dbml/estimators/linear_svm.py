@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dbml.errors import InvalidParameter
-from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, class_weights
+from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights
 from dbml.estimators.linear_classifier import LinearClassifier
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.estimators.losses import (
@@ -103,7 +103,7 @@ class LinearSVC(LinearClassifier):
         "l2_reg": lambda value: {"C": 1.0 / value, "penalty": "l2"},
         "l1_reg": lambda value: {"C": 1.0 / value, "penalty": "l1"},
         "max_iterations": lambda value: {"max_iter": value},
-        "auto_class_weights": lambda value: {"class_weight": "balanced" if value else None},
+        "auto_class_weights": auto_class_weights,
         "class_weights": lambda value: {"class_weight": dict(value)},
     }
 

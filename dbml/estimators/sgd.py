@@ -11,7 +11,7 @@ from dbml_kernels.exponential import logistic_rows
 from dbml_sql.forms import Link
 
 from dbml.errors import InvalidParameter
-from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, class_weights
+from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights
 from dbml.estimators.linear_classifier import LinearClassifier
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.estimators.sgd_estimator import SgdEstimator
@@ -104,7 +104,7 @@ class SGDClassifier(LinearClassifier, SgdEstimator):
     }
     sql_options: ClassVar[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
         **SgdEstimator.sql_options,
-        "auto_class_weights": lambda value: {"class_weight": "balanced" if value else None},
+        "auto_class_weights": auto_class_weights,
         "class_weights": lambda value: {"class_weight": dict(value)},
     }
 

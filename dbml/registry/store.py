@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 from dbml_sql.statements import ModelReference
 
-from dbml.errors import RegistryError, UnknownName, listing
+from dbml.errors import InvalidParameter, RegistryError, UnknownName, listing
 from dbml.estimators.base import Estimator, ModelState
 from dbml.registry.arrays import StoredArray
 from dbml.registry.content import (
@@ -91,6 +91,8 @@ def save_model(
         ``ml`` are in the way, or another connection keeps changing the registry.
     """
     check_name(name)
+    if not isinstance(model, Estimator):
+        raise InvalidParameter(f"model {name!r} must be a fitted estimator of dbml; got {type(model).__name__}")
     state, form = model.get_state(), model.form()
     native = form is not None and native_reason(form, state.schema) is None
     content = to_content(f"model {name!r}", state, model.task, form.link if form is not None and native else None)

@@ -149,15 +149,13 @@ def _label(who: str, given: Any, estimator: Estimator, columns: list[str]) -> st
         if given is not None:
             raise InvalidParameter(f"{who}: {type(estimator).__name__} has no label; leave out {_LABELS}")
         return None
-    names = [given] if isinstance(given, str) else ["label"] if given is None else list(given)
-    if len(names) != 1:
+    names = ["label"] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
+    if len(names) != 1 or not isinstance(names[0], str):
         raise InvalidParameter(f"{who}: {_LABELS} must name one column; got {names!r}")
     folded = {column.casefold(): column for column in columns}
-    found = folded.get(str(names[0]).casefold())
+    found = folded.get(names[0].casefold())
     if found is None:
-        hint = (
-            f"; name the label with OPTIONS ({_LABELS} = ['…'])" if given is None else nearest(str(names[0]), columns)
-        )
+        hint = f"; name the label with OPTIONS ({_LABELS} = ['…'])" if given is None else nearest(names[0], columns)
         raise UnknownName(f"{who}: the query has no column {names[0]!r}{hint} (columns: {listing(columns, 40)})")
     return found
 

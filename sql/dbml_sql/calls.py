@@ -280,7 +280,7 @@ class _Rewriter:
             self.fail(f"{model.name} takes no threshold: that is for two classes with probabilities", at)
         token = self.found[value]
         outside = token.kind == "number" and float(token.text.replace("_", "")) > 1
-        if outside or token.is_operator("-"):
+        if outside or token.kind == "string" or token.is_operator("-"):
             self.fail("threshold must be between 0 and 1", value)
 
     # ML functions ----------------------------------------------------------------------------------------------
