@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dbml.data.category_codes import CategoryCodes
 
-_DENSE: dict[Layout, int] = {"DOUBLE": 0, "FLOAT": 1, "BIGINT": 2, "INTEGER": 3, "DOUBLE[]": 4, "FLOAT[]": 5}
+_DENSE: dict[Layout, int] = {"DOUBLE": 0, "FLOAT": 1, "BIGINT": 2, "INTEGER": 3, "DOUBLE[]": 0, "FLOAT[]": 1}
 _SPARSE: dict[Layout, int] = {"codes": 0, "text": 0, "pairs": 1}
 
 _capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
@@ -65,7 +65,7 @@ class DenseColumns:
         """Add a column: output column of each of its values, of its flag (-1 for none), and what is subtracted."""
         self.columns.append(column)
         self.layouts.append(_DENSE[layout])
-        self.widths.append(len(terms))
+        self.widths.append(len(terms) if layout.endswith("[]") else 0)
         self.terms.extend(terms)
         self.flags.append(flag)
         self.centres.extend(centres)
@@ -172,8 +172,9 @@ class Gather:
             # The buffers of an empty column may be absent.
             empty = SparseRows(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0))
             return X, empty if self.has_sparse else None
+        memory, scratch = X.reshape(-1, order="F"), space.array("scratch", n)
         for rows, batch in zip(parts, exported, strict=True):
-            dense_gather(batch.address, rows.first, rows.n, *self._dense, X, start)
+            dense_gather(batch.address, rows.first, rows.n, *self._dense, memory, n, start, scratch)
             start += rows.n
         return X, self._sparse_rows(parts, exported, n, space) if self.has_sparse else None
 
@@ -217,12 +218,12 @@ class GatherValues:
         """Return an array of shape (n, 2 * n_columns): value and missing flag of each column."""
         from dbml_kernels.column_gather import dense_gather
 
-        out = space.array("target", n * 2 * self.n_columns).reshape((n, 2 * self.n_columns), order="F")
+        memory, scratch = space.array("target", n * 2 * self.n_columns), space.array("scratch", n)
         start = 0
         for rows, batch in zip(parts, exported, strict=True):
-            dense_gather(batch.address, rows.first, rows.n, *self._arguments, out, start)
+            dense_gather(batch.address, rows.first, rows.n, *self._arguments, memory, n, start, scratch)
             start += rows.n
-        return out
+        return memory.reshape((n, 2 * self.n_columns), order="F")
 
 
 def cut(batches: Iterable[pa.RecordBatch], size: int, ends: Sequence[int] = ()) -> Iterator[list[Rows]]:

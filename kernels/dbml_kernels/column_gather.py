@@ -16,8 +16,8 @@ from numba.extending import intrinsic
 
 from dbml_kernels.jit import kernel
 
-# Layouts of a dense column: the values lie in the column itself, or (vectors) in its only child.
-DOUBLE, FLOAT, BIGINT, INTEGER, DOUBLE_VECTOR, FLOAT_VECTOR = range(6)
+# Layouts of the numbers in a dense column, or in the only child of one of vectors.
+DOUBLE, FLOAT, BIGINT, INTEGER = range(4)
 # Layouts of a sparse column: one int32 code a row; or a list of int64 codes, the next column lists float64 values.
 CODES, PAIRS = range(2)
 
@@ -35,21 +35,21 @@ def pointer(typing_context, address):
 
 
 @kernel
-def word(address, number):
-    """Return the 8-byte word `number` of the struct or array at `address`."""
-    return carray(pointer(address), number + 1, np.int64)[number]
+def words(address):
+    """Return the 8-byte words from an address on: the struct of an array, or a list of addresses."""
+    return carray(pointer(address), 10, np.int64)
 
 
 @kernel
 def child_address(array, number):
     """Return the address of the struct of child `number`."""
-    return word(word(array, _CHILDREN), number)
+    return words(words(array)[_CHILDREN])[number]
 
 
 @kernel
 def buffer_address(array, number):
     """Return the address of buffer `number`, 0 where it is absent."""
-    return word(word(array, _BUFFERS), number)
+    return words(words(array)[_BUFFERS])[number]
 
 
 @kernel
@@ -61,99 +61,57 @@ def is_null(validity, position):
 
 
 @kernel
-def values_copy(values, centre, out):
+def strided_copy(values, step, out):
+    """``out[i] = values[i * step]`` as float64; shape of `out` (n,)."""
+    for i in range(out.shape[0]):
+        out[i] = values[i * step]
+
+
+@kernel
+def centred_copy(values, centre, out):
     """``out = value - centre``, 0 where the value is not finite; both of shape (n,)."""
     for i in range(out.shape[0]):
-        value = np.float64(values[i])
-        out[i] = value - centre if math.isfinite(value) else 0.0
+        out[i] = values[i] - centre if math.isfinite(values[i]) else 0.0
 
 
 @kernel
-def values_flag(values, flag):
-    """Set `flag` to 1 where the value is not finite, else to 0; both of shape (n,)."""
+def missing_flag(values, flag):
+    """Set `flag` to 1 where the value is not finite; both of shape (n,)."""
     for i in range(flag.shape[0]):
-        flag[i] = 0.0 if math.isfinite(values[i]) else 1.0
+        flag[i] = flag[i] if math.isfinite(values[i]) else 1.0
 
 
 @kernel
-def nulls_set(validity, first, value, out):
-    """Set `out` to `value` where bit ``first + i`` of the validity bitmap is 0; shape (n,)."""
-    bits = carray(pointer(validity), (first + out.shape[0] + 7) >> 3, np.uint8)
+def nulls_set(validity, first, step, value, out):
+    """Set `out` to `value` where bit ``first + i * step`` of a validity bitmap is 0; address 0 has no NULL; (n,)."""
+    if validity == 0:
+        return
+    bits = carray(pointer(validity), ((first + out.shape[0] * step) >> 3) + 1, np.uint8)
     for i in range(out.shape[0]):
-        position = first + i
+        position = first + i * step
         if (bits[position >> 3] >> (position & 7)) & 1 == 0:
             out[i] = value
 
 
 @kernel
-def column_copy(column, layout, first, centre, out):
-    """Copy a column of numbers from row `first` on; shape of `out` (n,)."""
-    end = first + out.shape[0]
-    data = buffer_address(column, 1)
+def numbers_read(data, layout, first, step, scratch):
+    """Return every `step`-th number of a buffer from `first` on as float64: the buffer itself, or `scratch` (n,)."""
+    end = first + (scratch.shape[0] - 1) * step + 1
+    if layout == DOUBLE and step == 1:
+        return carray(pointer(data), end, np.float64)[first:]
     if layout == DOUBLE:
-        values_copy(carray(pointer(data), end, np.float64)[first:], centre, out)
+        strided_copy(carray(pointer(data), end, np.float64)[first:], step, scratch)
     elif layout == FLOAT:
-        values_copy(carray(pointer(data), end, np.float32)[first:], centre, out)
+        strided_copy(carray(pointer(data), end, np.float32)[first:], step, scratch)
     elif layout == BIGINT:
-        values_copy(carray(pointer(data), end, np.int64)[first:], centre, out)
+        strided_copy(carray(pointer(data), end, np.int64)[first:], step, scratch)
     else:
-        values_copy(carray(pointer(data), end, np.int32)[first:], centre, out)
-    validity = buffer_address(column, 0)
-    if validity != 0:
-        nulls_set(validity, first, 0.0, out)
+        strided_copy(carray(pointer(data), end, np.int32)[first:], step, scratch)
+    return scratch
 
 
 @kernel
-def column_flag(column, layout, first, flag):
-    """Mark the missing values of a column of numbers from row `first` on; shape of `flag` (n,)."""
-    end = first + flag.shape[0]
-    data = buffer_address(column, 1)
-    if layout == DOUBLE:
-        values_flag(carray(pointer(data), end, np.float64)[first:], flag)
-    elif layout == FLOAT:
-        values_flag(carray(pointer(data), end, np.float32)[first:], flag)
-    else:
-        flag[:] = 0.0
-    validity = buffer_address(column, 0)
-    if validity != 0:
-        nulls_set(validity, first, 1.0, flag)
-
-
-@kernel
-def vector_value(data, layout, position):
-    """Return entry `position` of the buffer of a vector's elements."""
-    if layout == DOUBLE_VECTOR:
-        return carray(pointer(data), position + 1, np.float64)[position]
-    return np.float64(carray(pointer(data), position + 1, np.float32)[position])
-
-
-@kernel
-def vector_copy(column, layout, width, element, first, centre, out):
-    """Copy one element of vectors of `width` from row `first` on; shape of `out` (n,)."""
-    child, validity = child_address(column, 0), buffer_address(column, 0)
-    data, element_validity, offset = buffer_address(child, 1), buffer_address(child, 0), word(child, _OFFSET)
-    for i in range(out.shape[0]):
-        position = offset + (first + i) * width + element
-        value = vector_value(data, layout, position)
-        missing = is_null(validity, first + i) or is_null(element_validity, position) or not math.isfinite(value)
-        out[i] = 0.0 if missing else value - centre
-
-
-@kernel
-def vector_flag(column, layout, width, first, flag):
-    """Mark the vectors from row `first` on of which any element is missing; shape of `flag` (n,)."""
-    child, validity = child_address(column, 0), buffer_address(column, 0)
-    data, element_validity, offset = buffer_address(child, 1), buffer_address(child, 0), word(child, _OFFSET)
-    for i in range(flag.shape[0]):
-        missing = is_null(validity, first + i)
-        for position in range(offset + (first + i) * width, offset + (first + i + 1) * width):
-            value = vector_value(data, layout, position)
-            missing = missing or is_null(element_validity, position) or not math.isfinite(value)
-        flag[i] = 1.0 if missing else 0.0
-
-
-@kernel
-def dense_gather(batch, first, n, columns, layouts, widths, terms, flags, centres, X, start):
+def dense_gather(batch, first, n, columns, layouts, widths, terms, flags, centres, x, n_rows, start, scratch):
     """Copy dense columns of a batch to rows of a block, centred; missing values become 0.
 
     Parameters
@@ -163,35 +121,49 @@ def dense_gather(batch, first, n, columns, layouts, widths, terms, flags, centre
     first, n : int64
         First row to copy, number of rows.
     columns, layouts, widths : int64 of shape (n_features,)
-        Child number, layout and values in a row of each column.
+        Child number, layout and values in a row (0: a number, not a vector) of each column.
     terms : int64 of shape (n_values,)
-        Column of X for each value of each feature, -1 to leave it out.
+        Column of the block for each value of each feature, -1 to leave it out.
     flags : int64 of shape (n_features,)
-        Column of X that gets 1 where a value is missing (any one of a vector) and 0 elsewhere, -1 for none.
+        Column of the block that gets 1 where a value is missing (any one of a vector) and 0 elsewhere, -1 for none.
     centres : float64 of shape (n_values,)
         What is subtracted.
-    X : float64 of shape (at least start + n, n_dense), Fortran order
-        Output.
-    start : int64
-        First row of X to write.
+    x : float64 of shape (n_rows * n_dense,)
+        Output: the memory of a column-major block of `n_rows` rows.
+    n_rows, start : int64
+        Rows of the block, and the first one to write.
+    scratch : float64 of shape (at least n,)
+        Overwritten.
     """
-    number = 0
+    # A literal as an argument of a kernel would compile one more version of it.
+    number, one = 0, np.int64(1)
+    children = words(words(batch)[_CHILDREN])
     for f in range(columns.shape[0]):
-        column = child_address(batch, columns[f])
-        position = first + word(column, _OFFSET)
-        layout, width = layouts[f], widths[f]
-        if layout >= DOUBLE_VECTOR:
-            for k in range(width):
-                if terms[number + k] >= 0:
-                    out = X[start : start + n, terms[number + k]]
-                    vector_copy(column, layout, width, k, position, centres[number + k], out)
-            if flags[f] >= 0:
-                vector_flag(column, layout, width, position, X[start : start + n, flags[f]])
-        else:
-            if terms[number] >= 0:
-                column_copy(column, layout, position, centres[number], X[start : start + n, terms[number]])
-            if flags[f] >= 0:
-                column_flag(column, layout, position, X[start : start + n, flags[f]])
+        column = words(children[columns[f]])
+        validity, row = words(column[_BUFFERS])[0], first + column[_OFFSET]
+        # A vector has its values in its child; a number is a vector of one that lies in the column itself.
+        is_vector, width, values, position = widths[f] > 0, one, column, row
+        if is_vector:
+            width, values = widths[f], words(words(column[_CHILDREN])[0])
+            position = row * width + values[_OFFSET]
+        missing, data = words(values[_BUFFERS])[0], words(values[_BUFFERS])[1]
+        flag = x[max(0, flags[f]) * n_rows + start :][:n]
+        if flags[f] >= 0:
+            flag[:] = 0.0
+            nulls_set(validity, row, one, 1.0, flag)
+        for k in range(number, number + width):
+            if terms[k] >= 0 or flags[f] >= 0:
+                read = numbers_read(data, layouts[f], position, width, scratch[:n])
+                if flags[f] >= 0:
+                    missing_flag(read, flag)
+                    nulls_set(missing, position, width, 1.0, flag)
+                if terms[k] >= 0:
+                    out = x[terms[k] * n_rows + start :][:n]
+                    centred_copy(read, centres[k], out)
+                    nulls_set(missing, position, width, 0.0, out)
+                    if is_vector:
+                        nulls_set(validity, row, one, 0.0, out)
+            position += 1
         number += width
 
 
@@ -204,7 +176,7 @@ def sparse_capacity(batch, first, n, columns, layouts):
             most += n
         else:
             column = child_address(batch, columns[f])
-            position = first + word(column, _OFFSET)
+            position = first + words(column)[_OFFSET]
             offsets = carray(pointer(buffer_address(column, 1)), position + n + 1, np.int32)
             most += offsets[position + n] - offsets[position]
     return most
@@ -229,15 +201,15 @@ def entry_insert(indices, values, begin, at, term, value):
 def list_gather(codes, amounts, row, low, terms, indices, values, at):
     """Append the pairs of one row: codes in ``[0, terms.shape[0])`` with a finite, nonzero value; return the end."""
     begin = at
-    position = row + word(codes, _OFFSET)
-    other = row + word(amounts, _OFFSET)
+    position = row + words(codes)[_OFFSET]
+    other = row + words(amounts)[_OFFSET]
     if is_null(buffer_address(codes, 0), position) or is_null(buffer_address(amounts, 0), other):
         return at
     code_bounds = carray(pointer(buffer_address(codes, 1)), position + 2, np.int32)
     value_bounds = carray(pointer(buffer_address(amounts, 1)), other + 2, np.int32)
     code_child, value_child = child_address(codes, 0), child_address(amounts, 0)
-    code_first = code_bounds[position] + word(code_child, _OFFSET)
-    value_first = value_bounds[other] + word(value_child, _OFFSET)
+    code_first = code_bounds[position] + words(code_child)[_OFFSET]
+    value_first = value_bounds[other] + words(value_child)[_OFFSET]
     length = min(code_bounds[position + 1] - code_bounds[position], value_bounds[other + 1] - value_bounds[other])
     all_codes = carray(pointer(buffer_address(code_child, 1)), code_first + length, np.int64)
     all_values = carray(pointer(buffer_address(value_child, 1)), value_first + length, np.float64)
@@ -284,7 +256,7 @@ def sparse_gather(batch, first, n, columns, layouts, lows, bounds, terms, indptr
                 amounts = child_address(batch, columns[f] + 1)
                 at = list_gather(column, amounts, row, lows[f], terms[low:high], indices, values, at)
                 continue
-            position = row + word(column, _OFFSET)
+            position = row + words(column)[_OFFSET]
             if is_null(buffer_address(column, 0), position):
                 continue
             code = carray(pointer(buffer_address(column, 1)), position + 1, np.int32)[position]

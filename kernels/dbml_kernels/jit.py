@@ -54,7 +54,8 @@ def kernel(function: Callable[..., Any] | None = None, *, exact: bool = False) -
     """
     if function is None:
         return lambda inner: kernel(inner, exact=exact)
-    compiled = njit(nogil=True, error_model="numpy", fastmath=False if exact else set(FASTMATH))(function)
+    fastmath = False if exact else set(FASTMATH)
+    compiled = njit(nogil=True, no_cfunc_wrapper=True, error_model="numpy", fastmath=fastmath)(function)
     try:
         vars(compiled)["_cache"] = KernelCache(function)
     except RuntimeError:  # numba found no folder it can write to
