@@ -90,6 +90,16 @@ def test_what_the_sample_has_not_seen_takes_another_pass():
     assert objective(streamed, X, y, 10.0) <= objective(theirs, X, y, 10.0) * (1 + 1e-9)
 
 
+def test_wide_rows_of_mostly_zeros_converge_by_default():
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((1_500, 1_100)) < 0.03, rng.integers(1, 9, size=(1_500, 1_100)), 0).astype(float)
+    y = (X[:, :20].sum(axis=1) + rng.normal(size=len(X)) > X[:, :20].sum(axis=1).mean()).astype(int)
+    ours = LogisticRegression().fit(X, y)
+    theirs = sklearn.LogisticRegression(solver="newton-cholesky", tol=1e-10).fit(X, y)
+    assert objective(ours, X, y) <= objective(theirs, X, y) * (1 + 1e-7)
+    assert "most values 0" in str(ours.explain())
+
+
 def test_an_offset_of_1e8_changes_nothing_but_the_intercept():
     X, y = table(scale=0.0, offset=0.0)
     near, far = LogisticRegression().fit(X, y), LogisticRegression().fit(X + 1e8, y)

@@ -1,5 +1,7 @@
 """Solvers on objectives: derivatives by finite differences, minima by another solver, trouble on purpose."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from dbml.estimators.solvers.lbfgs import lbfgs
 from dbml.estimators.solvers.loss_step import RowReading, weighted_median
 from dbml.estimators.solvers.newton import newton, solve_scaled
 from dbml.estimators.solvers.objective import Objective, Request, SoftmaxObjective
+from dbml.estimators.solvers.packing import pack
 from dbml.estimators.solvers.remainder import sample_remainder
 from dbml.estimators.solvers.run import run
 from dbml.passes.block import Block, SparseRows
@@ -188,6 +191,45 @@ def test_solve_scaled_takes_any_scaling_and_singular_matrices():
     np.testing.assert_allclose(H @ step, H @ x, rtol=1e-7, atol=1e-20)
     assert step[0] == 0.0
     assert step[3] == pytest.approx(step[4])
+
+
+def test_solve_scaled_of_a_wide_matrix():
+    A = np.random.default_rng(0).normal(size=(900, 300))
+    x = np.arange(300) / 100
+    np.testing.assert_allclose(solve_scaled(A.T @ A, A.T @ (A @ x)), x, rtol=1e-8, atol=1e-12)
+
+
+def mostly_zero(n=400, classes=2):
+    rng = np.random.default_rng(3)
+    base = block(n=n, d=70, sparse=3, classes=classes)
+    values = np.where(rng.random((n, 70)) < 0.05, rng.integers(1, 4, size=(n, 70)), 0.0)
+    values[:, 7] = 1e6 + rng.normal(size=n)
+    centre = np.append(values.mean(axis=0), [0.0, 0.0, 0.0])
+    return Block(np.asfortranarray(values - centre[:70]), base.sparse, base.y, base.weight, 0), centre
+
+
+@pytest.mark.parametrize("case", CASES.keys() - {"Huber", "Huber without intercept"})
+def test_packed_rows_have_the_same_objective(case):
+    rows, centre = mostly_zero(classes=3 if "softmax" in case else 2)
+    what = replace(objective(**CASES[case], terms=73), centre=centre)
+    packed_rows, packing = pack(rows, centre)
+    assert packed_rows.X.shape[1] == 1
+    theta = np.random.default_rng(1).normal(size=what.size) * 0.1
+    theta.reshape(what.n_outputs, -1)[:, 7] *= 1e-6
+    packed = packing.packed(what, theta)
+    np.testing.assert_allclose(packing.unpacked(what, packed), theta, atol=1e-12)
+    smaller = packing.objective(what)
+    a, b = evaluation(what, rows, theta), evaluation(smaller, packed_rows, packed)
+    assert a.value == pytest.approx(b.value, rel=1e-9)
+    step = np.random.default_rng(2).normal(size=what.size)
+    there = packing.packed(what, theta + step) - packed
+    assert a.gradient @ step == pytest.approx(b.gradient @ there, rel=1e-6)
+    assert step @ a.hessian @ step == pytest.approx(there @ b.hessian @ there, rel=1e-6)
+
+
+def test_rows_that_are_not_mostly_zero_are_not_packed():
+    assert pack(block(d=70), np.zeros(73)) is None
+    assert pack(block(d=4), np.zeros(7)) is None
 
 
 @settings(max_examples=25)

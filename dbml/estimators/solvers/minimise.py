@@ -13,7 +13,8 @@ from dbml.estimators.solvers.active_set import minimise_active
 from dbml.estimators.solvers.held_rows import HeldRows
 from dbml.estimators.solvers.lbfgs import lbfgs
 from dbml.estimators.solvers.newton import Solution, Solver, newton
-from dbml.estimators.solvers.objective import Objective
+from dbml.estimators.solvers.objective import Evaluation, Objective
+from dbml.estimators.solvers.packing import pack
 from dbml.estimators.solvers.remainder import sample_remainder
 from dbml.estimators.solvers.run import Report, Source, run
 from dbml.passes.block import Block, Floats
@@ -25,6 +26,7 @@ _ROWS_PER_TERM = 512  # of larger samples: far below, their minimum is too far f
 _SAMPLE_BYTES = 128 << 20
 _LAST_STAGES = 3  # run over all rows; the smoother ones before them only over the sample
 _WIDEST_NEWTON = 1_000  # parameters: beyond, a Hessian costs more than the passes it saves
+_WIDEST_PACKED = 2_500  # the same for rows in memory that are mostly zeros: factoring the Hessian is what costs
 _WIDEST_WHOLE = 200  # terms: beyond, l1 is solved on a growing set of them
 
 
@@ -89,27 +91,70 @@ def minimise(
     ConvergenceWarning
         `max_iter` steps did not reach the tolerance.
     """
-    solver = _choose(data, stages[-1], settings.solver)
-    scale = np.maximum(data.statistics.scale, 1e-300) if solver == "lbfgs" else None
-    work = _Work(solver, settings, scale)
     n_rows = data.n_rows if data.n_rows >= 0 else data.statistics.n_rows
-    whole = sample.n_rows == n_rows and (data.n_rows >= 0 or data.statistics.exact_rows)
-    if solver == "proximal-newton" and max(o.n_terms for o in stages[-1]) > _WIDEST_WHOLE:
-        held = sample if whole else None
-        last = settings.tol, settings.max_iter, settings.report
-        solutions = minimise_active(data, held, stages[-1], starts, *last)
-    elif whole:
-        solutions = work.run_stages(HeldRows(sample), stages, [[theta] for theta in starts], solver, settings.report)
+    if sample.n_rows == n_rows and (data.n_rows >= 0 or data.statistics.exact_rows):
+        solutions = _minimise_held(data, sample, stages, starts, settings)
     else:
-        guesses = work.from_sample(sample, n_rows, stages, starts)
-        if solver == "lbfgs" or len(stages) > 1:
-            with data.materialise() as kept:
-                solutions = work.run_stages(kept, stages[-_LAST_STAGES:], guesses, solver, settings.report)
-                data.plan = kept.plan
-        else:
-            solutions = work.run_stages(data, stages, guesses, solver, settings.report, sample=sample)
+        solutions = _minimise_passes(data, sample, n_rows, stages, starts, settings)
     _warn(solutions, settings)
     return solutions
+
+
+def _minimise_passes(
+    data: Data,
+    sample: Block,
+    n_rows: int,
+    stages: Sequence[Sequence[Objective]],
+    starts: Sequence[Floats],
+    settings: Settings,
+) -> list[Solution]:
+    """Minimise by passes over all rows, which start from the minimum over a sample."""
+    solver = _choose(data, stages[-1], settings.solver, _WIDEST_NEWTON)
+    if solver == "proximal-newton" and stages[-1][0].n_terms > _WIDEST_WHOLE:
+        return minimise_active(data, None, stages[-1], starts, settings.tol, settings.max_iter, settings.report)
+    work = _Work(solver, settings, np.maximum(data.statistics.scale, 1e-300) if solver == "lbfgs" else None)
+    guesses = work.from_sample(sample, n_rows, stages, starts)
+    if solver != "lbfgs" and len(stages) == 1:
+        return work.run_stages(data, stages, guesses, solver, settings.report, sample=sample)
+    with data.materialise() as kept:
+        solutions = work.run_stages(kept, stages[-_LAST_STAGES:], guesses, solver, settings.report)
+        data.plan = kept.plan
+    return solutions
+
+
+def _minimise_held(
+    data: Data,
+    block: Block,
+    stages: Sequence[Sequence[Objective]],
+    starts: Sequence[Floats],
+    settings: Settings,
+) -> list[Solution]:
+    """Minimise over rows that are all in memory; mostly zero terms are compressed."""
+    final = stages[-1]
+    packing = None
+    if not final[0].has_scale and (made := pack(block, final[0].centre)) is not None:
+        block, packing = made
+        stages = [[packing.objective(o) for o in stage] for stage in stages]
+        starts = [packing.packed(o, theta) for o, theta in zip(final, starts, strict=True)]
+
+    def unpacked(theta: Floats, objective: Objective) -> Floats:
+        return theta if packing is None else packing.unpacked(objective, theta)
+
+    def report(number: int, best: list[Evaluation]) -> None:
+        settings.report(number, [e._replace(theta=unpacked(e.theta, o)) for e, o in zip(best, final, strict=True)])
+
+    widest = _WIDEST_NEWTON if packing is None else _WIDEST_PACKED
+    solver = _choose(data, final, settings.solver, widest)
+    if solver == "proximal-newton" and final[0].n_terms > _WIDEST_WHOLE:
+        solutions = minimise_active(data, block, stages[-1], starts, settings.tol, settings.max_iter, report)
+    else:
+        scale = None
+        if solver == "lbfgs":
+            scale = np.maximum(data.statistics.scale, 1e-300)
+            scale = scale if packing is None else scale[packing.order]
+        work = _Work(solver, settings, scale)
+        solutions = work.run_stages(HeldRows(block), stages, [[theta] for theta in starts], solver, report)
+    return [s._replace(theta=unpacked(s.theta, o)) for s, o in zip(solutions, final, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -172,8 +217,8 @@ class _Work:
         return [[s.theta, theta] if s.converged else [theta] for s, theta in zip(found, first, strict=True)]
 
 
-def _choose(data: Data, objectives: Sequence[Objective], asked: str) -> str:
-    """Return the solver and write the choice into the plan."""
+def _choose(data: Data, objectives: Sequence[Objective], asked: str, widest: int) -> str:
+    """Return the solver (Newton up to `widest` parameters) and write the choice into the plan."""
     size = max(objective.size for objective in objectives)
     l1 = any(objective.penalty.l1 > 0.0 for objective in objectives)
     if asked != "auto":
@@ -183,8 +228,10 @@ def _choose(data: Data, objectives: Sequence[Objective], asked: str) -> str:
             "proximal-newton",
             f"l1 penalty, {size:,} parameters" + (", on a growing set of terms" if size > _WIDEST_WHOLE else ""),
         )
-    elif size <= _WIDEST_NEWTON:
+    elif size <= widest:
         choice, reason = "newton", f"{size:,} parameters: a Hessian rides along with the scan and saves passes"
+        if size > _WIDEST_NEWTON:
+            reason = f"{size:,} parameters, most values 0: a Hessian of compressed rows in memory is cheap"
     else:
         choice, reason = "lbfgs", f"{size:,} parameters: a Hessian would cost more than the passes it saves"
     data.plan = data.plan.decide("solver", choice, reason)

@@ -17,6 +17,7 @@ from dbml.passes.block import Floats
 
 _SMALLEST_STEP = 2.0**-30
 _LEAST_SHARE = 1e-3  # of the first value, below which the tolerance shrinks no more: some objectives fall to 0
+_TRIANGLE = 128
 _ROUNDING = 1e-13  # of the value: a difference below is noise of the sums
 
 
@@ -117,8 +118,18 @@ def solve_scaled(hessian: Floats, right: Floats) -> Floats:
     except np.linalg.LinAlgError:
         factor = None
     if factor is not None and factor.diagonal().min() > 1e-6:
-        half = np.linalg.solve(factor, target)
-        return np.linalg.solve(factor.T, half) / scale
+        half = _substituted(factor, target)
+        return _substituted(factor.T[::-1, ::-1], half[::-1])[::-1] / scale
     values, vectors = np.linalg.eigh(scaled)
     kept = values > 1e-11 * values[-1]
     return vectors[:, kept] @ ((vectors[:, kept].T @ target) / values[kept]) / scale
+
+
+def _substituted(lower: Floats, right: Floats) -> Floats:
+    """Solve ``L s = right`` for a lower triangular L, by blocks: a general solver costs more than L itself."""
+    solution = right.copy()
+    for start in range(0, len(right), _TRIANGLE):
+        part = slice(start, start + _TRIANGLE)
+        solution[part] -= lower[part, :start] @ solution[:start]
+        solution[part] = np.linalg.solve(lower[part, part], solution[part])
+    return solution
