@@ -353,3 +353,23 @@ def test_more_arrays_that_cannot_be_learned_from():
         dbml.LogisticRegression().fit(X, np.array([2**63, 1, 2], object))
     with pytest.raises(InvalidParameter, match="no encoding option 'foo'"):
         dbml.LinearRegression().fit(X, [1.0, 2.0, 3.0], options={"foo": 1})
+
+
+NO_QUERIES = {"DROP TABLE t": "DROP", "DELETE FROM t": "DELETE", "WITH a AS (FROM t) INSERT INTO t FROM a": "INSERT"}
+
+
+@pytest.mark.parametrize("text", NO_QUERIES)
+def test_a_training_changes_no_table(con, text):
+    message = rf"model 'bad': the rows must come from one query \(SELECT, FROM, WITH, …\); got {NO_QUERIES[text]}"
+    with pytest.raises(InvalidParameter, match=message):
+        create(con, LINEAR, text)
+    with pytest.raises(InvalidParameter, match=message):
+        con.execute(f"EXPLAIN CREATE MODEL bad OPTIONS ({LINEAR}) AS {text}")
+    options = "{'model_type': 'linear_reg', 'input_label_cols': ['y']}"
+    with pytest.raises(Exception, match=message):
+        con.execute(f"SELECT train_model('bad', '{text}', {options})")
+    assert con.execute("SELECT count(*) FROM t").fetchone() == (60,)
+    for empty in ("''", "NULL", "'FROM t; DROP TABLE t'"):
+        with pytest.raises(Exception, match="the rows must come from one query"):
+            con.execute(f"SELECT train_model('bad', {empty}, {options})")
+    assert con.execute("SELECT count(*) FROM t").fetchone() == (60,)

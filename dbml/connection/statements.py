@@ -25,7 +25,7 @@ from dbml.connection.script import rewrite
 from dbml.passes.dispatch import as_data
 from dbml.registry import changes
 from dbml.registry.store import existing_version
-from dbml.registry.training import Trained, TrainingOrder, prepare_job, train
+from dbml.registry.training import Trained, TrainingOrder, check_query, prepare_job, train
 from dbml.registry.versions import models_query
 
 # From the text of a query to its relation, in the frame of the caller, whose variables it may name.
@@ -88,13 +88,17 @@ def _order(statement: CreateModel) -> TrainingOrder:
 
 
 def _train(con: duckdb.DuckDBPyConnection, statement: CreateModel, relate: Relate) -> Trained:
-    return train(con, relate(rewrite(con, statement.query)), _order(statement))
+    return train(con, relate(_query(con, statement)), _order(statement))
+
+
+def _query(con: duckdb.DuckDBPyConnection, statement: CreateModel) -> str:
+    return check_query(con, statement.name, rewrite(con, statement.query))
 
 
 def _explain(con: duckdb.DuckDBPyConnection, statement: ExplainModel, relate: Relate) -> Rows:
     """Return the plan of a training: before it, or (ANALYZE) what a training that is not saved did."""
     create = statement.create
-    job = prepare_job(_order(create), relate(rewrite(con, create.query)))
+    job = prepare_job(_order(create), relate(_query(con, create)))
     estimator = job.estimator
     if statement.analyze:
         estimator.fit(job.split.training, job.label, sample_weight=job.weight, options=job.encoding)

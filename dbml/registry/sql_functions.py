@@ -165,12 +165,11 @@ def train_function(functions: Functions) -> Callable[..., Any]:
 
 def train_row(con: Any, name: str, query: str, options: dict[str, Any]) -> dict[str, Any]:
     """Train one model on a cursor of its own, and return the row of the result."""
-    from dbml.registry.training import TrainingOrder, train
+    from dbml.registry.training import TrainingOrder, check_query, train
 
     if not isinstance(options, dict):
         raise InvalidParameter(f"train_model: options must be a STRUCT such as {{'model_type': …}}; got {options!r}")
-    done = train(
-        con, con.sql(query), TrainingOrder(name, query, {key.lower(): value for key, value in options.items()})
-    )
+    order = TrainingOrder(name, check_query(con, name, query), {key.lower(): given for key, given in options.items()})
+    done = train(con, con.sql(query), order)
     metrics = list(done.metrics.items())
     return {"model": name, "version": done.version, "rows": done.n_rows, "seconds": done.seconds, "metrics": metrics}

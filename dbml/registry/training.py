@@ -95,6 +95,24 @@ def prepare_job(order: TrainingOrder, relation: Any) -> Job:
     return Job(estimator, label, weight, split, encoding)
 
 
+def check_query(con: duckdb.DuckDBPyConnection, name: str, query: Any) -> str:
+    """Return the text of a training query; anything but one query would run, and change the database.
+
+    Raises
+    ------
+    InvalidParameter
+        No text, several statements, or a statement that is no query.
+    """
+    kinds = [found.type.name for found in con.extract_statements(query)] if isinstance(query, str) else [repr(query)]
+    # A PIVOT is MULTI: it looks up its columns first.
+    if len(kinds) != 1 or kinds[0] not in ("SELECT", "MULTI"):
+        raise InvalidParameter(
+            f"model {name!r}: the rows must come from one query (SELECT, FROM, WITH, …); got "
+            f"{' and '.join(kinds) or 'an empty text'}"
+        )
+    return query
+
+
 def train(con: duckdb.DuckDBPyConnection, relation: Any, order: TrainingOrder) -> Trained:
     """Train on the rows of a relation of `con`, evaluate on those held out, and save; nothing is saved if it fails.
 
