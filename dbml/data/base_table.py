@@ -122,7 +122,7 @@ def _look_through(relation: duckdb.DuckDBPyRelation, sql: str, depth: int) -> Ba
     if len(trees) != 1 or not isinstance(trees[0], exp.Select) or not is_row_by_row(trees[0]):
         return None
     tree = trees[0]
-    if not _are_scalar(relation, {node.name.lower() for node in tree.find_all(exp.Anonymous)}):
+    if not are_scalar(relation, {node.name.lower() for node in tree.find_all(exp.Anonymous)}):
         return None
     tables = list(tree.find_all(exp.Table))
     if len(tables) != 1 or tables[0].args.get("sample") or not isinstance(tables[0].this, exp.Identifier):
@@ -173,7 +173,7 @@ def is_row_by_row(tree: Any) -> bool:
     return True
 
 
-def _are_scalar(relation: duckdb.DuckDBPyRelation, names: set[str]) -> bool:
+def are_scalar(relation: duckdb.DuckDBPyRelation, names: set[str]) -> bool:
     """Return whether functions that sqlglot does not know are scalar ones that always give the same."""
     if not names:
         return True

@@ -36,6 +36,13 @@ def private_connection() -> duckdb.DuckDBPyConnection:
     return con
 
 
+def error_class() -> type[Exception]:
+    """Return the class of all errors of DuckDB."""
+    import duckdb
+
+    return duckdb.Error
+
+
 @contextmanager
 def explained(name: str) -> Iterator[None]:
     """Turn DuckDB's refusal to share a busy connection into words; other errors pass as they are."""

@@ -22,7 +22,12 @@ _SHARE = 0.01  # of the variance that lies between runs; 15 / 32,768 is what cha
 
 
 def partitions_of(source: Source) -> tuple[Partition, ...]:
-    """Return runs of 122,880 row numbers of the base table: its row groups, unless small inserts left shorter ones."""
+    """Return runs of 122,880 row numbers of the base table: its row groups, unless small inserts left shorter ones.
+
+    Of Parquet files: their row groups.
+    """
+    if source.files is not None:
+        return source.files.partitions
     if source.extent is None:
         return ()
     end = source.extent.end
@@ -33,11 +38,10 @@ def partitions_of(source: Source) -> tuple[Partition, ...]:
 
 def is_exact(source: Source) -> bool:
     """Return whether a row's number is its position in a pass: no row was deleted or is filtered out."""
-    return source.extent is not None and source.extent.dense and not source.filters and not _filters(source)
-
-
-def _filters(source: Source) -> tuple[str, ...]:
-    return () if source.base is None else source.base.filters
+    if source.files is not None:
+        return source.files.exact and not source.filters
+    filters = () if source.base is None else source.base.filters
+    return source.extent is not None and source.extent.dense and not source.filters and not filters
 
 
 def merged_ranges(partitions: Sequence[Partition]) -> list[tuple[int, int]]:

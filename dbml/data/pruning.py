@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from dbml.data.base_table import BaseTable
+    from dbml.data.parquet import ParquetFiles
 
 _ZONED = (*INTEGERS, *FLOATS, "DATE", "TIMESTAMP")
 _MIRRORED = {"GT": "LT", "GTE": "LTE", "LT": "GT", "LTE": "GTE", "EQ": "EQ"}
@@ -65,6 +66,26 @@ def _tests(kind: str, literal: object) -> list[tuple[str, str, object]]:
         "LTE": [too_high],
         "EQ": [too_low, too_high],
     }[kind]
+
+
+def count_pruned_groups(relation: duckdb.DuckDBPyRelation, files: ParquetFiles) -> int:
+    """Return the number of row groups of Parquet files whose statistics rule out every row of the query."""
+    if not files.filters:
+        return 0
+    columns = duck.columns_of(duck.query(relation, f"SELECT * FROM {files.scan}"))
+    types = {name.lower(): kind for name, kind in columns.items()}
+    zones = [zone for condition in files.filters for zone in impossible_zones(condition, types)]
+    if not zones:
+        return 0
+    bounds = ", ".join(f"TRY_CAST(stats_{bound}_value AS {{0}})" for bound in ("min", "max"))
+    parts = [
+        f"SELECT file_name, row_group_id FROM zones, (SELECT {bounds.format(types[name])}) z(low, high) "
+        f"WHERE name = {string(name)} AND ({test})"
+        for name, test in zones
+    ]
+    listed = "SELECT file_name, row_group_id, lower(path_in_schema) AS name, stats_min_value, stats_max_value"
+    with_zones = f"WITH zones AS MATERIALIZED ({listed} FROM parquet_metadata({files.paths}))"
+    return duck.fetch(relation, f"{with_zones} SELECT count(*) FROM ({' UNION '.join(parts)})")[0][0]
 
 
 def count_pruned(relation: duckdb.DuckDBPyRelation, base: BaseTable) -> int:

@@ -11,6 +11,7 @@ from dbml_sql.expressions import identifier, string
 
 from dbml.data import duck
 from dbml.data.base_table import BaseTable, Extent, find_base, measure
+from dbml.data.parquet import ParquetFiles, find_files
 from dbml.errors import InvalidData, UnknownName, listing, nearest
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Source:
         Conditions of ours, as SQL over `columns`.
     table : str
         What stands after FROM for a source without `base`.
+    files : ParquetFiles or None
+        The files whose rows these are one by one: they are read by row groups.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Source:
     extent: Extent | None = None
     filters: tuple[str, ...] = ()
     table: str = duck.VIEW
+    files: ParquetFiles | None = None
 
     def select(self, expressions: Sequence[str], ranges: Sequence[tuple[int, int]] | None = None) -> str:
         """Return SQL that reads expressions of the rows, in order; of some ranges of row numbers of `base`."""
@@ -56,9 +60,15 @@ class Source:
         listed = ", ".join(f"{sql} AS c{number}" for number, sql in enumerate(expressions)) or "1 AS c0"
         if ranges is None:
             return f"SELECT {listed} FROM {self.rows()}{where}"
-        assert self.base is not None
-        parts = [f"(SELECT {listed} FROM {self.base.rows(bounds)}{where})" for bounds in ranges]
+        places = [place for bounds in ranges for place in self._rows_between(bounds)]
+        parts = [f"(SELECT {listed} FROM {place}{where})" for place in places]
         return " UNION ALL ".join(parts)
+
+    def _rows_between(self, bounds: tuple[int, int]) -> list[str]:
+        if self.files is not None:
+            return self.files.rows(bounds)
+        assert self.base is not None
+        return [self.base.rows(bounds)]
 
     def rows(self) -> str:
         """Return what stands after FROM to read all rows, before `filters`."""
@@ -123,13 +133,20 @@ def open_source(X: Any, con: Any = None) -> Source:
     _refuse_duplicates(relation.columns, name or "the query")
     columns = duck.columns_of(relation)
     base = find_base(relation) if not name or isinstance(X, str) else None
+    files = find_files(relation) if base is None and (not name or isinstance(X, str)) else None
     if not name or name == "the query":
         name = base.name if base is not None else "the query"
     extent = None if base is None else measure(relation, base)
     is_file = isinstance(X, str) and base is None and name == X and X.lower().endswith(_FILES)
     table = f"(SELECT * FROM {string(name)})" if is_file else duck.VIEW
     return Source(
-        name, relation, columns, base, extent if extent is not None and extent.end >= 0 else None, table=table
+        name,
+        relation,
+        columns,
+        base,
+        extent if extent is not None and extent.end >= 0 else None,
+        table=table,
+        files=files,
     )
 
 

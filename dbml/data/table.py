@@ -21,7 +21,7 @@ from dbml.data.columns import EncodingOptions, assign_roles, is_number
 from dbml.data.gather import ExportedBatch, Gather, GatherValues, Rows, cut
 from dbml.data.geometry import compare_runs, is_exact, merged_ranges, partitions_of
 from dbml.data.learning import learn_encoding
-from dbml.data.pruning import count_pruned
+from dbml.data.pruning import count_pruned, count_pruned_groups
 from dbml.data.sampling import copy_rows, join_blocks
 from dbml.data.selection import Selection
 from dbml.data.snapshot import Snapshot, take_snapshot
@@ -30,6 +30,7 @@ from dbml.data.target import TargetColumn, known_target, learn_target
 from dbml.errors import InvalidData, UnsupportedColumn
 from dbml.passes.block import Block
 from dbml.passes.dispatch import register_reader
+from dbml.passes.memory import memory_budget
 from dbml.passes.plan import Partition, Plan
 from dbml.passes.schema import Schema, Target, Task
 
@@ -167,14 +168,23 @@ class TableData(ChunkedData):
         aligned = isinstance(values.y, np.ndarray) or isinstance(values.weight, np.ndarray)
         # Arrays are matched to rows by position, which a row's number is only where no row was deleted or filtered.
         self._exact = is_exact(source)
-        self.seekable = self.divisible = bool(self.partitions) and (self._exact or not aligned)
+        self.seekable = bool(self.partitions) and (self._exact or not aligned)
+        if source.files is not None:
+            # A row group is read whole, and has to fit where rows are shuffled.
+            largest = max(partition.n_rows for partition in self.partitions)
+            self.seekable = self.seekable and largest * self.row_bytes <= memory_budget().shuffle
+        self.divisible = self.seekable and source.files is None
         # The columns of the source under the names that the model knows.
         self._types, self._names = matched_types(source, encoding)
         self._scan_columns = scan_columns_of(encoding, self._types, self._names)
         self._scan = self._make_scan(None)
         columns = tuple(dict.fromkeys(self._names[name] for name in encoding.columns))
-        pruned = 0 if source.base is None else count_pruned(source.relation, source.base)
-        filters = (*(() if source.base is None else source.base.filters), *source.filters)
+        pruned, under = 0, source.base or source.files
+        if source.base is not None:
+            pruned = count_pruned(source.relation, source.base)
+        elif source.files is not None:
+            pruned = count_pruned_groups(source.relation, source.files)
+        filters = (*(() if under is None else under.filters), *source.filters)
         self.plan = Plan(source.name, columns, filters, self.partitions, pruned, self.block_rows)
 
     def _make_scan(self, selection: Selection | None) -> Scan:
