@@ -195,7 +195,7 @@ def test_show_tells_features_and_weights(trained, capsys):
     assert run(["show", "price@1", "--json"]) == OK
     shown = json.loads(said(capsys)[0])
     assert {"area", "built", "district"} <= {feature["input"] for feature in shown["features"]}
-    assert shown["weights"]
+    assert shown["weights"] and shown["plan"]["passes"]
     assert run(["show", "price@7"]) == USER_ERROR
 
 

@@ -97,6 +97,22 @@ def test_an_interrupted_training_leaves_the_old_version(con, monkeypatch):
     con.execute(CREATE)
 
 
+def test_an_interrupted_training_that_keeps_its_best_model_says_so(con):
+    from dbml.passes.progress import Listener, listening
+
+    class Interrupter(Listener):
+        def iteration(self, number, **values):
+            if number > 1:
+                raise KeyboardInterrupt
+
+    con.execute("CREATE TABLE c AS SELECT i::DOUBLE AS x, (i * 7919 % 11) > 5 AS y FROM range(200) r(i)")
+    create = "CREATE MODEL c OPTIONS (model_type = 'logistic_reg', input_label_cols = ['y']) AS FROM c"
+    with listening(Interrupter()), pytest.warns(dbml.errors.InterruptedTraining, match="the best model so far is kept"):
+        con.execute(create)
+    assert con.execute("SELECT status, version FROM ml.training_runs").fetchall() == [("interrupted", 1)]
+    assert con.execute("SELECT predict('c', f) IS NOT NULL FROM c f LIMIT 1").fetchall() == [(True,)]
+
+
 def test_roll_back_rename_alias_and_prune_move_the_macros(con):
     for value in (2.0, 3.0, 4.0):
         fill(con, value)

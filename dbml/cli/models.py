@@ -74,7 +74,7 @@ def models(db: Path | None, as_json: bool) -> None:
 @click.argument("model")
 @with_options(db_option, json_option)
 def show(model: str, db: Path | None, as_json: bool) -> None:
-    """Show MODEL[@version]: what it learned, from what, how well.
+    """Show MODEL[@version]: what it learned, from what, how well, and what the training read and why.
 
     \b
     Examples:
@@ -95,9 +95,10 @@ def show(model: str, db: Path | None, as_json: bool) -> None:
             key: known[key] for key in ("version", "target", "n_rows", "metrics", "aliases", "created_at", "query")
         }
     if as_json:
-        echo_json({**found, "features": features, "weights": weights})
+        echo_json({**found, "plan": loaded.explain().to_json(), "features": features, "weights": weights})
         return
     echo_table(["", ""], [(key, _said(value)) for key, value in found.items() if value not in (None, [], {})])
+    click.echo(f"{loaded.explain()}\n")
     if features:
         echo_table(list(features[0]), [list(row.values()) for row in features], title="features")
     if weights:

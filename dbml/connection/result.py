@@ -33,7 +33,7 @@ class Rows:
         for row in self.rows:
             expressions = []
             for (name, type), value in zip(self.columns, row, strict=True):
-                if type.startswith("MAP("):
+                if type.startswith("MAP(") and value is not None:
                     expressions.append(f"map(?::VARCHAR[], ?::DOUBLE[])::{type} AS {identifier(name)}")
                     values += [list(value), list(value.values())]
                 else:

@@ -169,7 +169,16 @@ class ChunkedData(Data, ABC):
     # samples -----------------------------------------------------------------------------------------------------
 
     def sample(self, n: int, seed: int) -> Block:
-        """Return about `n` rows; see `Data.sample`."""
+        """Return about `n` rows; see `Data.sample`. Where these are all rows, it is a pass of the plan."""
+        started = time.perf_counter()
+        rows = self._sample(n, seed)
+        if 0 < rows.n_rows == self.n_rows:
+            columns, size = len(self.plan.columns), rows.n_rows * self.row_bytes
+            seconds = time.perf_counter() - started
+            self.plan = self.plan.ran(Pass("all rows into memory", "sequential", columns, rows.n_rows, size, seconds))
+        return rows
+
+    def _sample(self, n: int, seed: int) -> Block:
         generator = np.random.default_rng(seed)
         n_dense = self.n_dense
         if 0 <= self.n_rows <= n:
@@ -208,7 +217,7 @@ class ChunkedData(Data, ABC):
     @cached_property
     def _statistics(self) -> Statistics:
         wanted = self.statistics_rows
-        rows = self.sample(wanted, seed=0)
+        rows = self._sample(wanted, seed=0)
         if self.n_rows >= 0:
             return describe_terms(rows, self.n_terms, self.n_rows)
         if rows.n_rows < wanted and not self.seekable:  # then they are all there are

@@ -140,6 +140,8 @@ class Estimator(SklearnProtocol, SqlOptions):
                     message = (
                         f"{name}: interrupted after {len(self.training_)} iterations; the best model so far is kept"
                     )
+                    for listener in listeners():
+                        listener.interrupted()
                     warnings.warn(message, InterruptedTraining, stacklevel=4)
                 self._check_finite(data)
                 self._remember(data)

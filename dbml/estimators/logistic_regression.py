@@ -83,6 +83,7 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
     """
 
     model_types = ("logistic_reg",)
+    choosing_options = ("l1_reg", "l2_reg")
     rules: ClassVar[Mapping[str, Rule]] = {
         "penalty": Options(("deprecated", None, "l2", "l1", "elasticnet")),
         "C": Real(gt=0),

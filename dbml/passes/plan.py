@@ -111,3 +111,24 @@ class Plan:
         from dataclasses import asdict
 
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Plan:
+        """Return the plan of `to_json`.
+
+        Raises
+        ------
+        TypeError, KeyError
+            `stored` is not what `to_json` returns.
+        """
+        partitions = (Partition(**{**one, "replicas": tuple(one["replicas"])}) for one in stored["partitions"])
+        return cls(
+            **{
+                **stored,
+                "columns": tuple(stored["columns"]),
+                "filters": tuple(stored["filters"]),
+                "partitions": tuple(partitions),
+                "decisions": tuple(Decision(**one) for one in stored["decisions"]),
+                "passes": tuple(Pass(**one) for one in stored["passes"]),
+            }
+        )

@@ -31,6 +31,9 @@ class Listener:
     def iteration(self, number: int, **values: float) -> None:
         """The solver made a step: ``loss=``, ``gap=``, ``learning_rate=``, … as it has them."""
 
+    def interrupted(self) -> None:
+        """The training was interrupted, and keeps the best model so far."""
+
     def ended(self, seconds: float) -> None:
         """The training ended."""
 

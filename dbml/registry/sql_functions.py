@@ -171,5 +171,5 @@ def train_row(con: Any, name: str, query: str, options: dict[str, Any]) -> dict[
         raise InvalidParameter(f"train_model: options must be a STRUCT such as {{'model_type': …}}; got {options!r}")
     order = TrainingOrder(name, check_query(con, name, query), {key.lower(): given for key, given in options.items()})
     done = train(con, con.sql(query), order)
-    metrics = list(done.metrics.items())
+    metrics = None if done.metrics is None else list(done.metrics.items())
     return {"model": name, "version": done.version, "rows": done.n_rows, "seconds": done.seconds, "metrics": metrics}

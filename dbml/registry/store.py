@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -13,6 +13,7 @@ from dbml_sql.statements import ModelReference
 
 from dbml.errors import InvalidParameter, RegistryError, UnknownName, listing
 from dbml.estimators.base import Estimator, ModelState
+from dbml.passes.plan import Plan
 from dbml.registry.arrays import StoredArray
 from dbml.registry.content import (
     CONTENT_COLUMNS,
@@ -44,7 +45,7 @@ class Provenance:
     query : str
         Query it was trained on.
     metrics : dict of str to float
-        Metrics by name, those of ``ML.EVALUATE``.
+        Metrics by name, those of ``ML.EVALUATE``; None where no rows were held out.
     n_rows : int
         Rows it was trained on.
     run_id : int
@@ -53,7 +54,7 @@ class Provenance:
 
     options: dict[str, Any] | None = None
     query: str | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] | None = None
     n_rows: int | None = None
     run_id: int | None = None
 
@@ -135,7 +136,24 @@ def load_version(con: duckdb.DuckDBPyConnection, found: Version) -> Estimator:
             f"{found} is a {state.kind}, which this dbml ({installed_version('dbml')}) does not have "
             f"(estimators: {listing(known, 40)}); install the version that saved it"
         )
-    return known[state.kind].from_state(state)
+    model = known[state.kind].from_state(state)
+    model.plan_ = _read_plan(con, found) or model.plan_
+    return model
+
+
+def _read_plan(con: duckdb.DuckDBPyConnection, found: Version) -> Plan | None:
+    """Return the plan of the training of a version, None where none was stored (by another program, in plain SQL)."""
+    query = f"SELECT plan FROM {found.place.schema}.model_versions WHERE model_id = ? AND version = ?"
+    row = first_row(con.execute(query, [found.model_id, found.version]))
+    if row is None or row[0] is None:
+        return None
+    try:
+        return Plan.from_json(json.loads(row[0]))
+    except (ValueError, TypeError, KeyError) as error:
+        raise RegistryError(
+            f"{found} is damaged: its plan is not one ({type(error).__name__}: {error}); restore the database from a "
+            "backup, or train again"
+        ) from error
 
 
 def read_state(con: duckdb.DuckDBPyConnection, found: Version) -> ModelState:
@@ -221,6 +239,7 @@ def _insert_version(
 ) -> None:
     schema, keys = saved.place.schema, [saved.model_id, saved.version]
     metrics = provenance.metrics
+    names, numbers = (None, None) if metrics is None else (list(metrics), list(metrics.values()))
     values = {
         **dict(zip(CONTENT_COLUMNS, content.values, strict=True)),
         "options": None if provenance.options is None else json.dumps(provenance.options, default=str),
@@ -237,7 +256,7 @@ def _insert_version(
     con.execute(
         f"INSERT INTO {schema}.model_versions (model_id, version, metrics, {', '.join(values)}) "
         f"VALUES (?, ?, map(?::VARCHAR[], ?::DOUBLE[]), {marks})",
-        [*keys, list(metrics), list(metrics.values()), *values.values()],
+        [*keys, names, numbers, *values.values()],
     )
     columns = (("position", "INTEGER"), *FEATURE_COLUMNS)
     insert_rows(con, saved, "features", columns, [(i, *row) for i, row in enumerate(content.features)])

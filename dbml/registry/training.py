@@ -55,7 +55,7 @@ class Trained:
     n_rows: int | None
     n_passes: int
     seconds: float
-    metrics: dict[str, float]
+    metrics: dict[str, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +131,12 @@ def train(con: duckdb.DuckDBPyConnection, relation: Any, order: TrainingOrder) -
     with training_log(con, order.name, job.estimator, order.query) as log:
         with listening(*([] if log is None else [log])):
             job.estimator.fit(job.split.training, job.label, sample_weight=job.weight, options=job.encoding)
-        metrics = {} if job.split.evaluation is None else evaluate(job.estimator, job.split.evaluation)
+        metrics = None if job.split.evaluation is None else evaluate(job.estimator, job.split.evaluation)
         n_rows = _rows_read(job.estimator)
         provenance = Provenance(order.options, order.query, metrics, n_rows, None if log is None else log.run_id)
         saved = save_model(con, order.name, job.estimator, replace=order.replace, provenance=provenance)
         if log is not None:
-            log.finish("succeeded", saved.version, n_rows)
+            log.finish("interrupted" if log.was_interrupted else "succeeded", saved.version, n_rows)
     seconds = time.perf_counter() - began
     return Trained(saved.version, n_rows, len(job.estimator.plan_.passes), seconds, metrics)
 

@@ -32,10 +32,12 @@ class TrainingLog(Listener):
     ----------
     run_id : int
         Its row in ``ml.training_runs``.
+    was_interrupted : bool
+        Whether the training was interrupted and kept its best model.
     """
 
     def __init__(self, con: duckdb.DuckDBPyConnection, place: Place, run_id: int) -> None:
-        self.run_id = run_id
+        self.run_id, self.was_interrupted = run_id, False
         self._con, self._place = con, place
         self._pending: list[tuple[Any, ...]] = []
         self._last = self._flushed = time.monotonic()
@@ -48,6 +50,10 @@ class TrainingLog(Listener):
         self._last = now
         if now - self._flushed > _FLUSH_SECONDS:
             self.flush()
+
+    def interrupted(self) -> None:
+        """Remember it for the status of the run."""
+        self.was_interrupted = True
 
     def flush(self) -> None:
         """Write the iterations that wait."""
