@@ -22,6 +22,7 @@ from dbml_sql.statements import (
 
 from dbml.connection.result import Rows
 from dbml.connection.script import rewrite
+from dbml.estimators.planning import plan_training
 from dbml.passes.dispatch import as_data
 from dbml.registry import changes
 from dbml.registry.store import existing_version
@@ -78,7 +79,7 @@ def _create(con: duckdb.DuckDBPyConnection, statement: CreateModel, relate: Rela
     name = statement.name
     found = existing_version(con, name) if statement.if_not_exists else None
     if found is not None:
-        return Rows(_TRAINED, [(found.name, found.version, None, 0, 0.0, {})])
+        return Rows(_TRAINED, [(found.name, found.version, None, 0, 0.0, None)])
     done = _train(con, statement, relate)
     return Rows(_TRAINED, [(name, done.version, done.n_rows, done.n_passes, done.seconds, done.metrics)])
 
@@ -107,7 +108,7 @@ def _explain(con: duckdb.DuckDBPyConnection, statement: ExplainModel, relate: Re
         with as_data(
             job.split.training, job.label, sample_weight=job.weight, task=estimator.task, options=job.encoding
         ) as data:
-            plan = data.plan
+            plan = plan_training(estimator, data)
     return Rows(_EXPLAINED, [("model", repr(estimator)), ("plan", str(plan))])
 
 

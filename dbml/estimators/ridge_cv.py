@@ -94,16 +94,20 @@ class RidgeCV(LinearRegressor):
         self.alphas_ = np.atleast_1d(np.asarray(self.alphas, dtype=float))
         folds = None if self.cv is None else folds_of(self.cv, self.random_state or 0, "RidgeCV")
         require_gram(data, folds.n_folds if folds else 1)
+        if folds is None:
+            data.plan = data.plan.decide("cross-validation", "every row left out once", "cv=None: a second pass")
+        else:
+            reason = "the Gram matrices of all folds come from the same pass"
+            data.plan = data.plan.decide("cross-validation", f"{folds.n_folds} folds", reason)
+        reason = f"{encoding.n_terms:,} terms: one Gram matrix serves all penalties"
+        data.plan = data.plan.decide("solver", "ridge on the Gram matrix", reason)
         (state,) = data.fold(GramStep(encoding.n_terms, folds), purpose="gram")
         whole = Moments.of(state)
         if folds is None:
-            data.plan = data.plan.decide("cross-validation", "every row left out once", "cv=None: a second pass")
             self.mse_path_ = self._leave_one_out(data, whole, centre)
             mean = self.mse_path_
         else:
             check_folds(state["count"], folds)
-            reason = "the Gram matrices of all folds come from the same pass"
-            data.plan = data.plan.decide("cross-validation", f"{folds.n_folds} folds", reason)
             weights = state["gram"][:, 0, 0]
             self.mse_path_ = self._fold_errors(state, folds.n_folds, centre)
             mean = np.average(self.mse_path_[:, weights > 0.0], axis=1, weights=weights[weights > 0.0])

@@ -41,6 +41,15 @@ class Data(ABC):
         """Rows of a full pass where that is known without reading, else -1."""
         return -1
 
+    @property
+    @abstractmethod
+    def row_bytes(self) -> int:
+        """About what an encoded row takes."""
+
+    @abstractmethod
+    def clustering(self) -> tuple[bool, str]:
+        """Return whether the rows lie clustered by target or features, and the reason in words."""
+
     @abstractmethod
     def fold(self, *steps: Step, order: Order = Sequential(), purpose: str = "") -> tuple[State, ...]:  # noqa: B008
         """Run one pass over all rows and return the final state of each step.

@@ -1,0 +1,184 @@
+"""The plan of a training that does not run: what would be read, how, with which solver, and why.
+
+The estimator's own code runs up to its first pass over the rows, on data that let nothing be read but statistics and a
+few rows. So what is planned is what a training does.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbml.estimators.base import Estimator
+from dbml.passes.block import Block
+from dbml.passes.data import Data
+from dbml.passes.memory import memory_budget
+from dbml.passes.plan import Plan
+from dbml.passes.plan_text import size_text
+from dbml.passes.schema import Statistics
+from dbml.passes.step import Order, Sequential, State, Step
+
+T = TypeVar("T")
+
+_FEW_ROWS = 1_000  # of which estimators see where to start
+
+# Passes over all rows by the first words of a solver's choice, with the reason.
+_PASSES = (
+    ("newton", "1 to 3", "Newton's method starts from the minimum of a sample"),
+    ("proximal-newton", "1 to 3 for few terms, more for many", "it starts from the minimum of a sample"),
+    ("lbfgs", "some dozens", "over encoded blocks that are kept in memory, or spilled"),
+    ("cholesky", "1, or 2 where terms are nearly collinear", "second moments say all about a least squares fit"),
+    ("svd", "1", "the few rows are kept in memory"),
+    ("sparse_cg", "some dozens", "one for each step of conjugate gradients"),
+    ("ridge on the Gram", "1, or 2 where every row is left out once", "second moments serve all penalties"),
+    ("coordinate descent on the Gram", "1", "second moments serve all sweeps"),
+    ("coordinate descent on Gram", "1", "second moments of the folds serve all penalties"),
+    ("coordinate descent on", "some", "each reads the columns that may be needed"),
+)
+
+
+class PassWanted(Exception):
+    """The estimator has decided what to do, or wants a pass over all rows."""
+
+
+class PlanningData(Data):
+    """Data that are not read: statistics and a few rows are there, a pass is refused, and so is a chosen solver.
+
+    Parameters
+    ----------
+    source : Data
+        The data of the training.
+
+    Attributes
+    ----------
+    sampled : int
+        Rows of the largest sample that the estimator asked for.
+    first : str
+        Purpose of the pass that it asked for, "" where it asked for none.
+    """
+
+    def __init__(self, source: Data) -> None:
+        self._source, self._plan = source, source.plan
+        self.schema = source.schema
+        self.sampled, self.first = 0, ""
+
+    @property
+    def plan(self) -> Plan:  # type: ignore[override]
+        """What is planned; with the choice of a solver the planning ends."""
+        return self._plan
+
+    @plan.setter
+    def plan(self, plan: Plan) -> None:
+        self._plan = plan
+        if choice_of(plan, "solver"):
+            raise PassWanted
+
+    @property
+    def statistics(self) -> Statistics:
+        """Statistics of the source."""
+        return self._source.statistics
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of a full pass, -1 where unknown."""
+        return self._source.n_rows
+
+    @property
+    def row_bytes(self) -> int:
+        """About what an encoded row takes."""
+        return self._source.row_bytes
+
+    def clustering(self) -> tuple[bool, str]:
+        """Return whether the rows lie clustered, and the reason."""
+        return self._source.clustering()
+
+    def sample(self, n: int, seed: int) -> Block:
+        """Return a few rows, and remember how many were wanted."""
+        self.sampled = max(self.sampled, n)
+        return self._source.sample(min(n, _FEW_ROWS), seed)
+
+    def fold(self, *steps: Step, order: Order = Sequential(), purpose: str = "") -> tuple[State, ...]:  # noqa: B008
+        """Refuse."""
+        return self._refuse(purpose)
+
+    def map(self, function: Callable[[Block], T], purpose: str = "") -> Iterator[T]:
+        """Refuse."""
+        return self._refuse(purpose)
+
+    def take(self, terms: Sequence[int] | NDArray[np.intp]) -> Data:
+        """Refuse."""
+        return self._refuse("some columns")
+
+    def materialise(self) -> Data:
+        """Refuse."""
+        return self._refuse("materialise")
+
+    def lookup(self, keys: NDArray, column: str) -> Block:
+        """Refuse."""
+        return self._refuse(f"lookup by {column}")
+
+    def _refuse(self, purpose: str) -> NoReturn:
+        self.first = purpose
+        raise PassWanted
+
+
+def choice_of(plan: Plan, subject: str) -> str:
+    """Return what a plan decides on a subject, "" where it decides nothing."""
+    return next((decision.choice for decision in plan.decisions if decision.subject == subject), "")
+
+
+def plan_training(estimator: Estimator, data: Data) -> Plan:
+    """Return the plan of fitting `estimator` to `data`, which is not run: what is read, order, solver, passes, bytes.
+
+    Raises
+    ------
+    InvalidData
+        The estimator cannot learn from these rows.
+    InvalidParameter
+        Hyperparameters that do not go together.
+    """
+    planned = PlanningData(data)
+    unfitted: Any = copy.copy(estimator)
+    unfitted._check_params()
+    unfitted._check_target(data)
+    unfitted._check_range(data)
+    unfitted._began, unfitted._best, unfitted.training_ = time.perf_counter(), {}, []
+    with suppress(PassWanted):  # as far as planning goes
+        unfitted._fit(planned)
+    plan = planned.plan.decide("order", *_order(estimator, data))
+    plan = plan.decide("passes", *_passes(estimator, planned))
+    plan = _sized(plan, data)
+    return plan if plan.memory_bytes else replace(plan, memory_bytes=memory_budget().blocks)
+
+
+def _order(estimator: Estimator, data: Data) -> tuple[str, str]:
+    if not estimator.get_params().get("shuffle"):
+        return "as the rows lie", "sums over all rows do not depend on their order"
+    clustered, reason = data.clustering()
+    return ("shuffled" if clustered else "as the rows lie"), reason
+
+
+def _passes(estimator: Estimator, planned: PlanningData) -> tuple[str, str]:
+    solver = choice_of(planned.plan, "solver")
+    if solver == "sgd":
+        return f"at most {estimator.get_params()['max_iter']:,}", "one an epoch, over encoded blocks that are kept"
+    if 0 <= planned.n_rows <= planned.sampled:
+        return "1", "the rows are few: they are read once and solved in memory"
+    for words, passes, reason in _PASSES:
+        if solver.startswith(words):
+            return passes, reason
+    return "1 or more", f"the first one: {planned.first}"
+
+
+def _sized(plan: Plan, data: Data) -> Plan:
+    if data.n_rows < 0:
+        return plan.decide("bytes", f"{data.row_bytes:,} a row", "encoded; how many rows there are is not known yet")
+    reason = f"{data.n_rows:,} rows of {data.row_bytes:,} bytes, encoded"
+    return plan.decide("bytes", f"about {size_text(data.n_rows * data.row_bytes)} a pass", reason)
