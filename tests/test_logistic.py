@@ -3,7 +3,9 @@
 import warnings
 from pathlib import Path
 
+import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
@@ -263,3 +265,20 @@ def test_real_tables_of_numbers_are_at_or_below_scikit_learn(raw, name, target):
     assert objective(ours, Z, y) <= objective(theirs, Z, y) * (1 + 1e-7)
     unscaled = LogisticRegression(C=1e4).fit(X, y)  # no scaling by hand is needed
     assert unscaled.score(X, y) > theirs.score(Z, y) - 0.01
+
+
+def test_l1_over_many_terms_starts_from_a_sample_and_tells_its_sets():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90_000, 230))
+    y = (X[:, :3].sum(axis=1) + rng.logistic(size=len(X)) > 0).astype(int)
+    con = duckdb.connect()
+    frame = pa.table({**{f"x{j}": X[:, j] for j in range(X.shape[1])}, "y": y})  # noqa: F841
+    con.execute("CREATE TABLE t AS FROM frame")
+    ours = LogisticRegression(C=1e-3, l1_ratio=1.0).fit(con.table("t"), y="y")
+    decisions = {d.subject: d.choice for d in ours.explain().decisions}
+    assert "columns scanned" in decisions
+    eta = X @ ours.coef_[0] + ours.intercept_[0]
+    slope = np.abs(X.T @ (1 / (1 + np.exp(-eta)) - y))
+    assert slope.max() <= 1e3 * (1 + 1e-3)
+    used = ours.coef_[0] != 0
+    np.testing.assert_allclose(slope[used], 1e3, rtol=1e-3)

@@ -29,8 +29,9 @@ def minimise_active(
     tol: float,
     max_iter: int,
     report: Report,
-) -> list[Solution]:
-    """Minimise objectives with l1; all outputs share the passes and the set.
+) -> tuple[list[Solution], list[int]]:
+    """Minimise objectives with l1; return the solutions and the sizes of the sets. All outputs share the passes and the
+    set.
 
     Ends where no derivative of a term outside the set exceeds its l1 strength by more than the share `tol`.
 
@@ -45,6 +46,7 @@ def minimise_active(
     """
     whole: Source = data if sample is None else HeldRows(sample)
     thetas, terms, steps = list(starts), np.zeros(0, np.intp), 0
+    sizes: list[int] = []
     while True:
         evaluations = _evaluate(whole, objectives, thetas)
         report(max(1, steps), evaluations)
@@ -54,12 +56,13 @@ def minimise_active(
         )
         outside = np.setdiff1d(np.flatnonzero(excess > tol), terms)
         if steps and not len(outside):
-            return [Solution(e.theta, e.value, 0.0, True, steps) for e in evaluations]
+            return [Solution(e.theta, e.value, 0.0, True, steps) for e in evaluations], sizes
         size = max(_SMALLEST, 2 * int(used.sum()), 2 * len(terms))
         worst = outside[np.argsort(-excess[outside], kind="stable")][: max(1, size - int(used.sum()))]
         terms = np.union1d(np.flatnonzero(used), worst)
         if not len(terms):
             terms = np.array([int(np.argmax(excess))])
+        sizes.append(len(terms))
         source: Source = data.take(terms) if sample is None else HeldRows(chosen_terms(sample, terms))
         smaller = [replace(o, n_terms=len(terms), centre=o.centre[terms]) for o in objectives]
         columns = [np.append(terms, [o.n_terms] * o.fit_intercept) for o in objectives]
@@ -73,7 +76,7 @@ def minimise_active(
             thetas[i] = rows.ravel()
         if not all(solution.converged for solution in found):
             evaluations = _evaluate(whole, objectives, thetas)
-            return [Solution(e.theta, e.value, np.inf, False, steps) for e in evaluations]
+            return [Solution(e.theta, e.value, np.inf, False, steps) for e in evaluations], sizes
 
 
 def _evaluate(source: Source, objectives: Sequence[Objective], thetas: Sequence[Floats]) -> list[Evaluation]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from dbml.estimators.solvers.remainder import sample_remainder
 from dbml.estimators.solvers.run import Report, Source, run
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
+from dbml.passes.memory import memory_budget
 
 _WHOLE_ROWS = 131_072  # up to here all rows are the sample
 _SAMPLE_ROWS = 65_536
@@ -110,8 +112,8 @@ def _minimise_passes(
 ) -> list[Solution]:
     """Minimise by passes over all rows, which start from the minimum over a sample."""
     solver = _choose(data, stages[-1], settings.solver, _WIDEST_NEWTON)
-    if solver == "proximal-newton" and stages[-1][0].n_terms > _WIDEST_WHOLE:
-        return minimise_active(data, None, stages[-1], starts, settings.tol, settings.max_iter, settings.report)
+    if _grows(solver, stages[-1]):
+        return _minimise_growing(data, sample, n_rows, stages[-1], starts, settings)
     work = _Work(solver, settings, np.maximum(data.statistics.scale, 1e-300) if solver == "lbfgs" else None)
     guesses = work.from_sample(sample, n_rows, stages, starts)
     if solver != "lbfgs" and len(stages) == 1:
@@ -122,6 +124,39 @@ def _minimise_passes(
     return solutions
 
 
+def _minimise_growing(
+    data: Data,
+    sample: Block,
+    n_rows: int,
+    objectives: Sequence[Objective],
+    starts: Sequence[Floats],
+    settings: Settings,
+) -> list[Solution]:
+    """Minimise on a growing set of terms, which begins with those that a sample uses."""
+    first = list(starts)
+    weights = [float(o.reading.weight(sample).sum()) for o in objectives]
+    if sample.n_rows and min(weights) > 0.0:
+        rows, packing = pack(sample, objectives[0])
+        moved = [
+            replace(packing.objective(o), total_weight=weight * max(1.0, n_rows / sample.n_rows))
+            for o, weight in zip(objectives, weights, strict=True)
+        ]
+        begin = [packing.packed(o, theta) for o, theta in zip(objectives, starts, strict=True)]
+        found, _ = minimise_active(
+            data, rows, moved, begin, max(settings.tol, 1e-2), settings.max_iter, lambda number, best: None
+        )
+        if all(solution.converged for solution in found):
+            first = [packing.unpacked(o, s.theta) for o, s in zip(objectives, found, strict=True)]
+    entries = sample.X.size + (0 if sample.sparse is None else 2 * len(sample.sparse.values))
+    fits = 8 * entries * n_rows <= memory_budget().kept * max(1, sample.n_rows)
+    with data.materialise() if fits else nullcontext(data) as kept:
+        limits = settings.tol, settings.max_iter, settings.report
+        solutions, sizes = minimise_active(kept, None, objectives, first, *limits)
+        data.plan = kept.plan
+    _tell_sizes(data, sizes)
+    return solutions
+
+
 def _minimise_held(
     data: Data,
     block: Block,
@@ -129,32 +164,38 @@ def _minimise_held(
     starts: Sequence[Floats],
     settings: Settings,
 ) -> list[Solution]:
-    """Minimise over rows that are all in memory; mostly zero terms are compressed."""
+    """Minimise over rows that are all in memory."""
     final = stages[-1]
-    packing = None
-    if not final[0].has_scale and (made := pack(block, final[0].centre)) is not None:
-        block, packing = made
-        stages = [[packing.objective(o) for o in stage] for stage in stages]
-        starts = [packing.packed(o, theta) for o, theta in zip(final, starts, strict=True)]
-
-    def unpacked(theta: Floats, objective: Objective) -> Floats:
-        return theta if packing is None else packing.unpacked(objective, theta)
+    rows, packing = pack(block, final[0])
+    solver = _choose(data, final, settings.solver, _WIDEST_PACKED if packing.n_packed else _WIDEST_NEWTON)
 
     def report(number: int, best: list[Evaluation]) -> None:
-        settings.report(number, [e._replace(theta=unpacked(e.theta, o)) for e, o in zip(best, final, strict=True)])
+        told = [e._replace(theta=packing.unpacked(o, e.theta)) for e, o in zip(best, final, strict=True)]
+        settings.report(number, told)
 
-    widest = _WIDEST_NEWTON if packing is None else _WIDEST_PACKED
-    solver = _choose(data, final, settings.solver, widest)
-    if solver == "proximal-newton" and final[0].n_terms > _WIDEST_WHOLE:
-        solutions = minimise_active(data, block, stages[-1], starts, settings.tol, settings.max_iter, report)
+    moved = [[packing.objective(o) for o in stage] for stage in stages]
+    first = [packing.packed(o, theta) for o, theta in zip(final, starts, strict=True)]
+    if _grows(solver, final):
+        limits = settings.tol, settings.max_iter, report
+        solutions, sizes = minimise_active(data, rows, moved[-1], first, *limits)
+        _tell_sizes(data, sizes)
     else:
-        scale = None
-        if solver == "lbfgs":
-            scale = np.maximum(data.statistics.scale, 1e-300)
-            scale = scale if packing is None else scale[packing.order]
+        scale = np.maximum(data.statistics.scale, 1e-300)[packing.order] if solver == "lbfgs" else None
         work = _Work(solver, settings, scale)
-        solutions = work.run_stages(HeldRows(block), stages, [[theta] for theta in starts], solver, report)
-    return [s._replace(theta=unpacked(s.theta, o)) for s, o in zip(solutions, final, strict=True)]
+        solutions = work.run_stages(HeldRows(rows), moved, [[theta] for theta in first], solver, report)
+    return [s._replace(theta=packing.unpacked(o, s.theta)) for s, o in zip(solutions, final, strict=True)]
+
+
+def _grows(solver: str, objectives: Sequence[Objective]) -> bool:
+    """Whether the terms of the solver are a growing set of all."""
+    return solver == "proximal-newton" and objectives[0].n_terms > _WIDEST_WHOLE
+
+
+def _tell_sizes(data: Data, sizes: Sequence[int]) -> None:
+    scanned = ", ".join(f"{size:,}" for size in sizes)
+    data.plan = data.plan.decide(
+        "columns scanned", scanned, f"by set of terms, of {data.schema.encoding.n_terms:,}; all to check each set"
+    )
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,13 @@ class Packing:
         Old number of each term.
     shift : ndarray of shape (n_terms,)
         What packing adds to each term, in the old order: the centre of packed ones, else 0.
+    n_packed : int
+        Terms that are packed; with 0 nothing changes.
     """
 
     order: NDArray[np.intp]
     shift: Floats
+    n_packed: int = 0
 
     def objective(self, objective: Objective) -> Objective:
         """Return the same objective over the packed block."""
@@ -54,15 +57,16 @@ class Packing:
         return rows.ravel()
 
 
-def pack(block: Block, centre: Floats) -> tuple[Block, Packing] | None:
-    """Return a block with its mostly zero terms compressed, and how; None where there are few such terms."""
-    n, d = block.X.shape
-    if d < _LEAST_TERMS or n == 0:
-        return None
+def pack(block: Block, objective: Objective) -> tuple[Block, Packing]:
+    """Return a block with its mostly zero terms compressed, and how; the block as it is where they are few."""
+    (n, d), centre = block.X.shape, objective.centre
+    same = block, Packing(np.arange(len(centre)), np.zeros(len(centre)))
+    if d < _LEAST_TERMS or n == 0 or objective.has_scale:
+        return same
     used = [np.flatnonzero(block.X[:, j] != -centre[j]) for j in range(d)]
     chosen = np.array([len(rows) <= _MOST * n for rows in used])
     if chosen.sum() < _LEAST_TERMS:
-        return None
+        return same
     dense, sparse = np.flatnonzero(~chosen), np.flatnonzero(chosen)
     row = np.concatenate([used[j] for j in sparse])
     number = np.repeat(np.arange(len(dense), d, dtype=np.int32), [len(used[j]) for j in sparse])
@@ -79,4 +83,4 @@ def pack(block: Block, centre: Floats) -> tuple[Block, Packing] | None:
     shift[sparse] = centre[sparse]
     order = np.concatenate([dense, sparse, np.arange(d, len(centre))])
     X = np.asfortranarray(block.X[:, dense])
-    return Block(X, rows, block.y, block.weight, block.start), Packing(order, shift)
+    return Block(X, rows, block.y, block.weight, block.start), Packing(order, shift, len(sparse))
