@@ -302,6 +302,14 @@ def test_squares_that_overflow(con):
             kind().fit(rows, y="y")
 
 
+@pytest.mark.parametrize("kind", ["LinearRegression", "LinearSVR", "PoissonRegressor", "HuberRegressor"])
+def test_a_target_that_overflows(con, kind):
+    con.execute("CREATE TABLE vast AS SELECT x, 1e300 * (x + 1) AS y FROM t")
+    for rows in (con.table("vast"), con.sql("FROM vast LIMIT 50")):
+        with pytest.raises(InvalidData, match="the target 'y' must be within 1e\\+150"):
+            getattr(dbml, kind)().fit(rows, y="y")
+
+
 def test_a_column_called_rowid_is_a_column(con):
     con.execute(
         "CREATE TABLE numbered AS SELECT sin(i) AS rowid, i % 7 AS c0, 3 * sin(i) + i % 7 AS y FROM range(99) r(i)"

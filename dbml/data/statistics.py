@@ -16,6 +16,7 @@ from dbml.data.source import Source
 
 _AT_ONCE = 400  # columns aggregated in one query
 _DIGITS = 10
+LARGEST = 1e150  # the squares of larger numbers, summed over many rows, overflow
 _SAMPLED_ROWS = 200_000  # of larger tables, means come from a sample
 _SAMPLE_RUNS, _SAMPLE_RUN = 16, 2_048
 
@@ -77,7 +78,7 @@ def _value(role: Role) -> str:
 
 
 def clean_columns(source: Source, columns: Sequence[str]) -> set[str]:
-    """Return the columns of numbers that surely have no missing value, from zone maps: no row is read.
+    """Return the columns of numbers that surely have no missing or huge value, from zone maps: no row is read.
 
     DuckDB's ``stats`` gives what its optimizer knows of an expression of a query. A NaN sorts above all numbers, so
     the greatest value of a DuckDB table shows it; the statistics of a Parquet file leave it out, and are not trusted.
@@ -89,7 +90,7 @@ def clean_columns(source: Source, columns: Sequence[str]) -> set[str]:
         known = f"stats({identifier(column)})"
         clean = f"NOT CAST({known}.has_null AS BOOLEAN)"
         if source.columns[column] in FLOATS:
-            bounds = " AND ".join(f"isfinite(CAST({known}.{bound} AS DOUBLE))" for bound in ("min", "max"))
+            bounds = " AND ".join(f"abs(CAST({known}.{bound} AS DOUBLE)) <= {LARGEST}" for bound in ("min", "max"))
             clean = f"{clean} AND {bounds}" if source.base is not None else "false"
         asked.append(clean)
     rows = source.fetch(f"{source.select(asked)} LIMIT 1")

@@ -11,7 +11,7 @@ from dbml_sql.features import Feature
 
 from dbml.data.columns import FLOATS, INTEGERS, is_number
 from dbml.data.source import Source
-from dbml.data.statistics import clean_columns
+from dbml.data.statistics import LARGEST, clean_columns
 from dbml.errors import InvalidData, UnsupportedColumn, listing
 from dbml.passes.schema import Target, Task
 
@@ -69,13 +69,18 @@ def _values(source: Source, column: str, column_type: str) -> TargetColumn:
         _refuse_none(source, column, n_rows, 0)
         return TargetColumn(Target(column, column_type), _number_scan(column, column_type), n_rows)
     bad = f"count(CASE WHEN {missing(value)} THEN 1 END)" if column_type in FLOATS else f"count(*) - count({value})"
-    asked = source.select([f"count({value})", f"count(*) - count({value})", bad])
-    n_rows, n_null, n_bad = source.fetch(asked)[0]
+    asked = source.select([f"count({value})", f"count(*) - count({value})", bad, f"CAST(max(abs({value})) AS DOUBLE)"])
+    n_rows, n_null, n_bad, largest = source.fetch(asked)[0]
     _refuse_none(source, column, n_rows, n_null)
     if n_bad > n_null:
         raise InvalidData(
             f"the target {column!r} must be finite; {n_bad - n_null:,} of {n_rows:,} rows of {source.name} hold NaN or "
             f"infinity. Leave them out: WHERE isfinite({identifier(column)})"
+        )
+    if largest > LARGEST:
+        raise InvalidData(
+            f"the target {column!r} must be within {LARGEST:g}, so that its square is a number; in {source.name} it "
+            f"reaches {largest:g}. Divide it"
         )
     return TargetColumn(Target(column, column_type), _number_scan(column, column_type), n_rows, n_null)
 
