@@ -102,6 +102,17 @@ def test_wide_rows_of_mostly_zeros_converge_by_default():
     assert "most values 0" in str(ours.explain())
 
 
+def test_more_wide_rows_than_the_sample_converge_by_default():
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((17_000, 1_050)) < 0.02, rng.integers(1, 50, size=(17_000, 1_050)), 0).astype(float)
+    y = (X[:, :20].sum(axis=1) + 30 * rng.logistic(size=len(X)) > X[:, :20].sum(axis=1).mean()).astype(int)
+    ours = LogisticRegression().fit(X, y)
+    assert "Hessian of a sample" in str(ours.explain())
+    residual = 1 / (1 + np.exp(-(X @ ours.coef_[0] + ours.intercept_[0]))) - y
+    slope = np.append(X.T @ residual + ours.coef_[0], residual.sum()) / len(X)
+    assert np.abs(slope / np.append(X.std(axis=0), 1.0)).max() < 2e-4
+
+
 def test_an_offset_of_1e8_changes_nothing_but_the_intercept():
     X, y = table(scale=0.0, offset=0.0)
     near, far = LogisticRegression().fit(X, y), LogisticRegression().fit(X + 1e8, y)

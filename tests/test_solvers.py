@@ -101,6 +101,23 @@ def test_newton_and_lbfgs_agree(case):
     np.testing.assert_allclose(c, d, atol=1e-5)
 
 
+def test_lbfgs_with_an_inverse_hessian_takes_few_steps():
+    what, rows = objective(), block(n=2000)
+    rows.X[:, 1] *= 1e3
+    start, scale = np.zeros(what.size), np.ones(8)
+    scale[1] = 1e3
+    here = evaluation(what, rows, start)
+    solve = lambda q: np.linalg.solve(here.hessian, q)  # noqa: E731
+    silent = lambda number, best: None  # noqa: E731
+    found = [
+        run(HeldRows(rows), [what], [lbfgs([start], scale, 1e-8, 200, inverse)], "", silent)[0]
+        for inverse in (None, solve)
+    ]
+    assert all(solution.converged for solution in found)
+    assert found[1].iterations < found[0].iterations
+    assert found[1].value == pytest.approx(found[0].value, rel=1e-10)
+
+
 def test_parameters_come_back_from_theta():
     for case in CASES.values():
         what = objective(**case)
@@ -224,6 +241,8 @@ def test_packed_rows_have_the_same_objective(case):
     step = np.random.default_rng(2).normal(size=what.size)
     there = packing.packed(what, theta + step) - packed
     assert a.gradient @ step == pytest.approx(b.gradient @ there, rel=1e-6)
+    tolerance = 1e-6 * np.abs(b.gradient).max()
+    np.testing.assert_allclose(packing.packed_gradient(what, a.gradient), b.gradient, rtol=1e-6, atol=tolerance)
     assert step @ a.hessian @ step == pytest.approx(there @ b.hessian @ there, rel=1e-6)
 
 

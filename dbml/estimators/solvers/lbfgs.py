@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,11 +11,13 @@ from dbml.estimators.solvers.newton import Solution, Solver, first_finite
 from dbml.estimators.solvers.objective import Request
 from dbml.passes.block import Floats
 
+Inverse = Callable[[Floats], Floats]
+
 _MEMORY = 12
 _ROUNDING = 1e-13
 
 
-def lbfgs(starts: Sequence[Floats], scale: Floats, tol: float, max_iter: int) -> Solver:
+def lbfgs(starts: Sequence[Floats], scale: Floats, tol: float, max_iter: int, inverse: Inverse | None = None) -> Solver:
     """Minimise from `starts` (Liu and Nocedal 1989), in the coordinates ``theta * scale``.
 
     A pass per step, two where a step is too long. Stops where the largest derivative, each times the spread of the
@@ -31,7 +33,10 @@ def lbfgs(starts: Sequence[Floats], scale: Floats, tol: float, max_iter: int) ->
         Bound on the derivatives of the mean loss.
     max_iter : int
         Most steps.
+    inverse : callable, optional
+        An inverse Hessian times a vector, near the minimum: of a sample. Without, the unit matrix, of the right size.
     """
+    base: Inverse = (lambda q: q) if inverse is None else (lambda q: scale * inverse(q * scale))
     best = yield from first_finite(starts, False)
     if not np.isfinite(best.value):
         return Solution(best.theta, best.value, np.inf, False, 0)
@@ -41,12 +46,12 @@ def lbfgs(starts: Sequence[Floats], scale: Floats, tol: float, max_iter: int) ->
         gradient = best.gradient / scale
         if np.abs(gradient).max(initial=0.0) <= goal:
             return Solution(best.theta, best.value, 0.0, True, iteration)
-        step = -_inverse_hessian_times(gradient, pairs)
+        step = -_inverse_hessian_times(gradient, pairs, base)
         slope = float(gradient @ step)
         if slope >= 0.0:
             pairs.clear()
             step, slope = -gradient, -float(gradient @ gradient)
-        length = 1.0 if pairs else min(1.0, 1.0 / float(np.linalg.norm(gradient)))
+        length = 1.0 if pairs or inverse is not None else min(1.0, 1.0 / float(np.linalg.norm(gradient)))
         trial = yield Request(best.theta + length * step / scale, False)
         while trial.value > best.value + 1e-4 * length * slope:
             change = trial.value - best.value
@@ -62,7 +67,7 @@ def lbfgs(starts: Sequence[Floats], scale: Floats, tol: float, max_iter: int) ->
     return Solution(best.theta, best.value, np.inf, False, max_iter)
 
 
-def _inverse_hessian_times(gradient: Floats, pairs: deque[tuple[Floats, Floats]]) -> Floats:
+def _inverse_hessian_times(gradient: Floats, pairs: deque[tuple[Floats, Floats]], base: Inverse) -> Floats:
     """Return the product of the approximate inverse Hessian with the gradient (two-loop recursion)."""
     q, weights = gradient.copy(), []
     for moved, turned in reversed(pairs):
@@ -71,7 +76,9 @@ def _inverse_hessian_times(gradient: Floats, pairs: deque[tuple[Floats, Floats]]
         weights.append(weight)
     if pairs:
         moved, turned = pairs[-1]
-        q *= (moved @ turned) / (turned @ turned)
+        q = base(q) * (moved @ turned) / (turned @ base(turned))
+    else:
+        q = base(q)
     for (moved, turned), weight in zip(pairs, reversed(weights), strict=True):
         q += moved * (weight - (turned @ q) / (moved @ turned))
     return q

@@ -12,9 +12,9 @@ import numpy as np
 from dbml.errors import ConvergenceWarning
 from dbml.estimators.solvers.active_set import minimise_active
 from dbml.estimators.solvers.held_rows import HeldRows
-from dbml.estimators.solvers.lbfgs import lbfgs
+from dbml.estimators.solvers.lbfgs import Inverse, lbfgs
 from dbml.estimators.solvers.newton import Solution, Solver, newton
-from dbml.estimators.solvers.objective import Evaluation, Objective
+from dbml.estimators.solvers.objective import Evaluation, Objective, Request
 from dbml.estimators.solvers.packing import pack
 from dbml.estimators.solvers.remainder import sample_remainder
 from dbml.estimators.solvers.run import Report, Source, run
@@ -115,6 +115,19 @@ def _minimise_passes(
     if _grows(solver, stages[-1]):
         return _minimise_growing(data, sample, n_rows, stages[-1], starts, settings)
     work = _Work(solver, settings, np.maximum(data.statistics.scale, 1e-300) if solver == "lbfgs" else None)
+    if solver == "lbfgs" and len(stages) == len(stages[0]) == 1 and stages[0][0].size <= _WIDEST_PACKED:
+        guessed = _packed_guess(sample, n_rows, stages[0][0], starts[0], settings)
+        if guessed is not None:
+            start, inverse = guessed
+            reason = f"{sample.n_rows:,} rows of mostly zeros in memory"
+            data.plan = data.plan.decide("preconditioner", "Hessian of a sample", reason)
+            with data.materialise() as kept:
+                solvers = [
+                    work.started(stages[0][0], [start, starts[0]], settings.tol, settings.max_iter, None, inverse)
+                ]
+                solutions = run(kept, stages[0], solvers, solver, settings.report)
+                data.plan = kept.plan
+            return solutions
     guesses = work.from_sample(sample, n_rows, stages, starts)
     if solver != "lbfgs" and len(stages) == 1:
         return work.run_stages(data, stages, guesses, solver, settings.report, sample=sample)
@@ -122,6 +135,31 @@ def _minimise_passes(
         solutions = work.run_stages(kept, stages[-_LAST_STAGES:], guesses, solver, settings.report)
         data.plan = kept.plan
     return solutions
+
+
+def _packed_guess(
+    sample: Block, n_rows: int, objective: Objective, start: Floats, settings: Settings
+) -> tuple[Floats, Inverse] | None:
+    """Return the minimum over a sample of mostly zeros and its inverse Hessian there; None for other samples."""
+    rows, packing = pack(sample, objective)
+    weight = float(objective.reading.weight(sample).sum())
+    if not packing.n_packed or weight == 0.0:
+        return None
+    moved = replace(packing.objective(objective), total_weight=weight * max(1.0, n_rows / sample.n_rows))
+    held = HeldRows(rows)
+    solver = newton([packing.packed(objective, start)], max(settings.tol, 1e-3), settings.max_iter)
+    (found,) = run(held, [moved], [solver], "sample", lambda number, best: None)
+    if not found.converged:
+        return None
+    request = Request(found.theta, True)
+    hessian = moved.evaluate(request, held.fold(moved.step(request))[0]).hessian
+    assert hessian is not None
+    inverted = np.linalg.inv(hessian + 1e-9 * np.diag(hessian.diagonal()) + 1e-12 * np.eye(len(hessian)))
+
+    def inverse(q: Floats) -> Floats:
+        return packing.unpacked(objective, inverted @ packing.packed_gradient(objective, q))
+
+    return packing.unpacked(objective, found.theta), inverse
 
 
 def _minimise_growing(
@@ -207,7 +245,13 @@ class _Work:
     scale: Floats | None
 
     def started(
-        self, objective: Objective, starts: Sequence[Floats], tol: float, max_iter: int, sample: Block | None
+        self,
+        objective: Objective,
+        starts: Sequence[Floats],
+        tol: float,
+        max_iter: int,
+        sample: Block | None,
+        inverse: Inverse | None = None,
     ) -> Solver:
         """Return the solver of one output, at its start."""
         if self.scale is None:
@@ -217,7 +261,7 @@ class _Work:
             return newton(starts, tol, max_iter, remainder)
         row = np.append(self.scale, [1.0] * objective.fit_intercept)
         scale = np.append(np.tile(row, objective.n_outputs), [1.0] * objective.has_scale)
-        return lbfgs(starts, scale, tol, max_iter)
+        return lbfgs(starts, scale, tol, max_iter, inverse)
 
     def run_stages(
         self,

@@ -56,6 +56,14 @@ class Packing:
             rows[:, -1] += rows[:, : len(self.order)] @ self.shift
         return rows.ravel()
 
+    def packed_gradient(self, objective: Objective, gradient: Floats) -> Floats:
+        """Return the derivatives by the packed parameters of derivatives by the others."""
+        rows = gradient.reshape(objective.n_outputs, -1).copy()
+        if not objective.raw:
+            rows[:, : len(self.order)] += np.outer(rows[:, -1], self.shift)
+        rows[:, : len(self.order)] = rows[:, self.order]
+        return rows.ravel()
+
 
 def pack(block: Block, objective: Objective) -> tuple[Block, Packing]:
     """Return a block with its mostly zero terms compressed, and how; the block as it is where they are few."""
