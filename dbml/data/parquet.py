@@ -89,7 +89,8 @@ def _find(relation: duckdb.DuckDBPyRelation, sql: str) -> ParquetFiles | None:
     listed = f"SELECT file_name, row_group_id, row_group_num_rows FROM parquet_metadata({paths})"
     groups = duck.fetch(relation, f"{listed} WHERE column_id = 0 AND row_group_num_rows > 0 ORDER BY 1, 2")
     files: dict[str, int] = {}
-    partitions, position = [], 0
+    partitions: list[Partition] = []
+    position = 0
     for name, _, n_rows in groups:
         files.setdefault(name, position)
         partitions.append(Partition(len(partitions), position, n_rows))
