@@ -44,7 +44,8 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
     class_weight : dict or "balanced", optional
         Factor on the weight of each class; "balanced" makes all classes weigh the same.
     solver : {"auto", "newton", "lbfgs", "proximal-newton"}, default="auto"
-        "newton" up to 1,000 parameters, "lbfgs" beyond, "proximal-newton" with l1.
+        "newton" up to 1,000 parameters (2,500 where all rows fit in memory and are mostly zeros), "lbfgs" beyond,
+        "proximal-newton" with l1.
     tol : float, default=1e-4
         Stops where the objective can fall by at most ``tol ** 2`` of itself ("lbfgs": where the largest derivative of
         the mean loss, in units of the spread of its term, is at most `tol`).

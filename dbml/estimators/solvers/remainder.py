@@ -38,7 +38,7 @@ def sample_remainder(objective: Objective, sample: Block) -> Remainder:
         if unseen or (moved * reach).max(initial=0.0) > _LONGEST or np.abs(after[1] - before[1]).max() > _LONGEST:
             return None
         here, there = evaluate(at.theta, True), evaluate(at.theta + step, False)
-        if not np.isfinite(there.value):
+        if here.hessian is None or not np.isfinite(there.value):
             return None
         return there.gradient - here.gradient - here.hessian @ step
 
