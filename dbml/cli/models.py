@@ -12,6 +12,7 @@ from dbml.cli.database import db_option, existing_database, json_option, opened,
 
 _LISTED = ("name", "version", "aliases", "type", "target", "n_rows", "created_at")
 _SHOWN_WEIGHTS = 20
+_SHOWN_QUERY = 500
 
 
 def listed(con: Any) -> list[dict[str, Any]]:
@@ -97,7 +98,7 @@ def show(model: str, db: Path | None, as_json: bool) -> None:
     if as_json:
         echo_json({**found, "plan": loaded.explain().to_json(), "features": features, "weights": weights})
         return
-    echo_table(["", ""], [(key, _said(value)) for key, value in found.items() if value not in (None, [], {})])
+    echo_table(["", ""], [(key, _said(key, value)) for key, value in found.items() if value not in (None, [], {})])
     click.echo(f"{loaded.explain()}\n")
     if features:
         echo_table(list(features[0]), [list(row.values()) for row in features], title="features")
@@ -107,9 +108,18 @@ def show(model: str, db: Path | None, as_json: bool) -> None:
         echo_table(list(rows[0]), [list(row.values()) for row in rows[:_SHOWN_WEIGHTS]], title=title)
 
 
-def _said(value: Any) -> Any:
+def _said(key: str, value: Any) -> Any:
+    """Return a value of a model as a person reads it; a long query is cut."""
+    from dbml.cli.output import shown
+
+    if key == "metrics":
+        return ", ".join(f"{name} {shown(item)}" for name, item in value.items() if item is not None)
     if isinstance(value, dict):
-        return ", ".join(f"{key} = {json.dumps(item, default=str)}" for key, item in value.items())
+        return ", ".join(f"{name} = {json.dumps(item, default=str)}" for name, item in value.items())
+    if key == "created_at":
+        return f"{value:%Y-%m-%d %H:%M}"
+    if key == "query" and len(value) > _SHOWN_QUERY:
+        return f"{value[:_SHOWN_QUERY]} … (whole with --json)"
     return value
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from dbml.choice import Choice
 
 
+_TOO_GOOD = 0.9999
+
+
 def parse_option(text: str) -> tuple[str, Any]:
     """Return name and value of ``name=value``; the value is read as JSON where it is JSON, else as text."""
     name, sign, value = text.partition("=")
@@ -109,8 +112,13 @@ def _report(con: Any, database: Path, name: str, choice: Choice, seconds: float,
         echo_json({**model, "database": str(database), "seconds": seconds, "excluded": choice.excluded})
         return
     measured = {key: value for key, value in (model.get("metrics") or {}).items() if value is not None}
-    metrics = ", ".join(f"{key} {shown(value)}" for key, value in measured.items())
+    metrics = [f"{key} {shown(value)}" for key, value in measured.items()]
     click.echo(f"saved {name} version {model['version']} in {database} after {seconds:.1f} s")
     if metrics:
-        click.echo(f"on rows it has not seen: {metrics}")
-    click.echo(f"next: dbml predict {name} DATA --db {database}    dbml show {name} --db {database}")
+        click.echo(f"on rows it has not seen: {', '.join(metrics[:3])}")
+        for i in range(3, len(metrics), 3):
+            click.echo(f"                         {', '.join(metrics[i : i + 3])}")
+    if max(measured.get("r2_score", 0), measured.get("roc_auc", 0)) > _TOO_GOOD:
+        click.echo("too good to be true? a column may say the target in other words: --exclude leaves it out")
+    click.echo(f"next: dbml predict {name} DATA --db {database}")
+    click.echo(f"      dbml show {name} --db {database}")

@@ -19,6 +19,9 @@ _CONFUSION = """
 SELECT diagnosis, predict('diagnosis', t) AS predicted, count(*) AS tumours
 FROM tumours t WHERE rowid % 4 = 0 GROUP BY ALL ORDER BY ALL"""
 
+_LOOK = """
+SELECT carrier, origin, flight_date, departure, wind, fare, late
+FROM flights LIMIT 4"""
 _TRAIN_FLIGHTS = """
 CREATE MODEL late
   OPTIONS (model_type = 'logistic_reg', input_label_cols = ['late']) AS
@@ -29,17 +32,20 @@ SELECT carrier, count(*) AS flights, avg(late::INTEGER) AS happened,
 FROM new_flights f GROUP BY ALL ORDER BY predicted DESC"""
 _EVALUATE_FLIGHTS = "FROM ML.EVALUATE(MODEL late, TABLE new_flights)"
 _FEATURES = """
-SELECT input, coalesce(part, '') AS part, type, kind, missing, dimension AS terms
+SELECT input, coalesce(part, '') AS part, type, kind, missing,
+       dimension AS terms
 FROM ML.FEATURE_INFO(MODEL late)"""
 _WEIGHTS = """
-SELECT w.category AS carrier, round(w.weight - avg(w.weight) OVER (), 2) AS learned
+SELECT w.category AS carrier,
+       round(w.weight - avg(w.weight) OVER (), 2) AS learned
 FROM (SELECT unnest(category_weights) AS w
       FROM ML.WEIGHTS(MODEL late) WHERE processed_input = 'carrier')
 WHERE w.category IS NOT NULL ORDER BY learned"""
 _PLAIN = """
 SELECT origin, count(*) AS flights, avg(late::INTEGER) AS happened,
-       avg(ml.predict_proba_late(carrier, origin, dest, flight_date, departure,
-                                 distance, wind, full_plane, fare)['true']) AS risk
+       avg(ml.predict_proba_late(
+             carrier, origin, dest, flight_date, departure,
+             distance, wind, full_plane, fare)['true']) AS risk
 FROM new_flights GROUP BY ALL ORDER BY risk DESC LIMIT 5"""
 
 
@@ -69,7 +75,7 @@ def _flights(stage: Stage, con: Connection, n_rows: int) -> None:
     with stage.timed("make the flights"):
         make_flights(con, n_rows)
         stage.say("Made in SQL from a known risk; a fifth as many others are kept to score.")
-    stage.run(con, "look at the table", "SELECT * EXCLUDE (flight_id, dest, distance) FROM flights LIMIT 4")
+    stage.run(con, "look at the table", _LOOK)
     stage.say("What training will read, and how:")
     stage.show("EXPLAIN " + _TRAIN_FLIGHTS.strip())
     with stage.timed("plan the training"):
