@@ -268,6 +268,11 @@ def test_explain_create_model_tells_what_a_training_would_do(con):
         assert said["columns"] == "2: a, b" and said["filters"] == "a > 0.01", model_type
     assert "newton, because 3 parameters" in plans["logistic_reg"]
     assert "passes   1 to 3, because" in plans["logistic_reg"]
+    options = (
+        "model_type = 'logistic_reg', input_label_cols = ['y'], auto_class_weights = true, sample_weight_col = 'a'"
+    )
+    weighted = con.execute(f"EXPLAIN CREATE MODEL m OPTIONS ({options}) AS FROM n").fetchall()[1][1]
+    assert "solver   not known yet, because a pass comes first, for class weights" in weighted
     assert con.execute("SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'ml'").fetchall() == [(0,)]
 
 

@@ -33,7 +33,7 @@ _FEW_ROWS = 1_000  # of which estimators see where to start
 _PASSES = (
     ("newton", "1 to 3", "Newton's method starts from the minimum of a sample"),
     ("proximal-newton", "1 to 3 for few terms, more for many", "it starts from the minimum of a sample"),
-    ("lbfgs", "some dozens", "over encoded blocks that are kept in memory, or spilled"),
+    ("lbfgs", "some dozens", "each reads encoded blocks, which are kept in memory or spilled"),
     ("cholesky", "1, or 2 where terms are nearly collinear", "second moments say all about a least squares fit"),
     ("svd", "1", "the few rows are kept in memory"),
     ("sparse_cg", "some dozens", "one for each step of conjugate gradients"),
@@ -42,6 +42,8 @@ _PASSES = (
     ("coordinate descent on Gram", "1", "second moments of the folds serve all penalties"),
     ("coordinate descent on", "some", "each reads the columns that may be needed"),
 )
+
+_CORNERS = ("hinge", "epsilon_insensitive")
 
 
 class PassWanted(Exception):
@@ -70,7 +72,7 @@ class PlanningData(Data):
         self.sampled, self.first = 0, ""
 
     @property
-    def plan(self) -> Plan:  # type: ignore[override]
+    def plan(self) -> Plan:
         """What is planned; with the choice of a solver the planning ends."""
         return self._plan
 
@@ -152,7 +154,10 @@ def plan_training(estimator: Estimator, data: Data) -> Plan:
     unfitted._began, unfitted._best, unfitted.training_ = time.perf_counter(), {}, []
     with suppress(PassWanted):  # as far as planning goes
         unfitted._fit(planned)
-    plan = planned.plan.decide("order", *_order(estimator, data))
+    plan = planned.plan
+    if not choice_of(plan, "solver"):
+        plan = plan.decide("solver", "not known yet", f"a pass comes first, for {planned.first}")
+    plan = plan.decide("order", *_order(estimator, data))
     plan = plan.decide("passes", *_passes(estimator, planned))
     plan = _sized(plan, data)
     return plan if plan.memory_bytes else replace(plan, memory_bytes=memory_budget().blocks)
@@ -168,13 +173,18 @@ def _order(estimator: Estimator, data: Data) -> tuple[str, str]:
 def _passes(estimator: Estimator, planned: PlanningData) -> tuple[str, str]:
     solver = choice_of(planned.plan, "solver")
     if solver == "sgd":
-        return f"at most {estimator.get_params()['max_iter']:,}", "one an epoch, over encoded blocks that are kept"
+        return f"at most {estimator.get_params()['max_iter']:,}", "each epoch is one, until the loss no longer falls"
     if 0 <= planned.n_rows <= planned.sampled:
         return "1", "the rows are few: they are read once and solved in memory"
+    if estimator.get_params().get("loss") in _CORNERS:
+        return (
+            "some",
+            "smoother losses lead to one with a corner, over encoded blocks that are kept in memory or spilled",
+        )
     for words, passes, reason in _PASSES:
         if solver.startswith(words):
             return passes, reason
-    return "1 or more", f"the first one: {planned.first}"
+    return "2 or more", f"the first one is for {planned.first}"
 
 
 def _sized(plan: Plan, data: Data) -> Plan:
