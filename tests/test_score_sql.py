@@ -292,6 +292,33 @@ def test_more_classes(con, link):
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-250)
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("link", "outputs"), [("softmax", 3), ("margin", 3), ("logistic", 1), ("margin", 1)])
+def test_classes_of_missing_and_extreme_values_agree_in_filters(con, link, outputs, seed):
+    encoding = Encoding(NUMBERS[:2])
+    form = form_of(encoding, link, outputs, seed)
+    values = [None, math.nan, math.inf, -math.inf, 0.0, 1.5, -2.0, 40.0, 1e8, -1e30, 1e300]
+    rows = [{"a": a, "b": b} for a in values for b in values]
+    con.execute("CREATE TABLE t (id INTEGER, a DOUBLE, b DOUBLE)")
+    con.executemany("INSERT INTO t VALUES (?, ?, ?)", [(i, r["a"], r["b"]) for i, r in enumerate(rows)])
+    label = Label("y", "INTEGER", tuple(range(max(outputs, 2))))
+    etas = np.array([[eta(form, encoding, row, k) for k in range(outputs)] for row in rows])
+    expected = (etas.argmax(axis=1) if outputs > 1 else etas[:, 0] > 0).astype(int).tolist()
+    assert predictions(con, form, encoding, label) == expected
+    expression = linear_scores(form, encoding, label).prediction()
+    found = con.execute(f"SELECT id FROM t WHERE {expression} = 1 ORDER BY id").fetchall()
+    assert [row[0] for row in found] == [i for i, k in enumerate(expected) if k == 1]
+
+
+def test_several_outputs_with_a_category_without_levels(con):
+    encoding = Encoding((NUMBERS[0], Feature("k", "VARCHAR", "category", other_level=True)))
+    form = form_of(encoding, "softmax", 3)
+    con.execute("CREATE TABLE t AS SELECT * FROM (VALUES (0, 2.0, 'x'), (1, NULL, NULL)) v(id, a, k)")
+    rows = [{"a": 2.0, "k": "x"}, {"a": None, "k": None}]
+    expected = [int(np.argmax([eta(form, encoding, row, k) for k in range(3)])) for row in rows]
+    assert predictions(con, form, encoding, Label("y", "INTEGER", (0, 1, 2))) == expected
+
+
 @pytest.mark.parametrize(
     ("type_", "classes"),
     [

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from dbml_sql.expressions import double, identifier, string, total
 from dbml_sql.features import Encoding
 from dbml_sql.forms import LinearForm
-from dbml_sql.linear import Column, linear_predictors
+from dbml_sql.linear import Column, linear_predictors, number_sums, predictor_list
 from dbml_sql.terms import outputs
 
 # A scalar expression has no place to keep a value, so probabilities of K classes name each predictor K times.
@@ -44,12 +44,18 @@ class Scores:
         DuckDB type of the target.
     link : str
         Link of the form.
+    listed : str or None
+        The predictors as one DOUBLE[] that computes each once; made of `predictors` by default.
+    sums : tuple of str or None
+        The plain and the careful sum of a single predictor over numbers (see `dbml_sql.linear.number_sums`).
     """
 
     predictors: tuple[str, ...]
     classes: tuple[Any, ...] | None
     type: str
     link: str
+    listed: str | None = None
+    sums: tuple[str, str] | None = None
 
     def prediction(self, threshold: str = "5e-1") -> str:
         """Return the predicted value or label.
@@ -65,9 +71,19 @@ class Scores:
         if len(self.predictors) == 1:
             logit = f"ln({threshold} / (1e0 - {threshold}))"
             limit = "0e0" if self.link == "margin" or threshold in ("5e-1", "0.5") else logit
-            return f"CASE WHEN {self.predictors[0]} > {limit} THEN {labels[1]} ELSE {labels[0]} END"
-        listed = f"[{', '.join(self.predictors)}]"
-        return f"[{', '.join(labels)}][list_position({listed}, list_max({listed}))]"
+            return f"CASE WHEN {self._above(limit)} THEN {labels[1]} ELSE {labels[0]} END"
+        listed = self.listed or f"[{', '.join(self.predictors)}]"
+        # The lambda names the list twice and computes it once, in filters too.
+        largest = f"list_transform([{listed}], lambda z: list_position(z, list_max(z)))[1]"
+        return f"[{', '.join(labels)}][{largest}]"
+
+    def _above(self, limit: str) -> str:
+        """Return whether the predictor is above a limit; a sum that is no finite number is NULL as BIGINT."""
+        if self.sums is None:
+            return f"{self.predictors[0]} > {limit}"
+        plain, careful = self.sums
+        margin = plain if limit == "0e0" else f"({plain} - {limit})"
+        return f"coalesce(TRY_CAST(ceil({margin}) AS BIGINT) > 0, {careful} > {limit})"
 
     def probabilities(self) -> tuple[str, ...] | None:
         """Return the probability of each class, or None where the form has none.
@@ -116,7 +132,10 @@ class Scores:
 
 def linear_scores(form: LinearForm, encoding: Encoding, target: Target, column: Column = identifier) -> Scores:
     """Return the expressions of a linear model."""
-    return Scores(tuple(linear_predictors(form, encoding, column)), target.classes, target.type, form.link)
+    predictors = tuple(linear_predictors(form, encoding, column))
+    listed = predictor_list(form, encoding, column) if len(predictors) > 1 else None
+    sums = number_sums(form, encoding, column)
+    return Scores(predictors, target.classes, target.type, form.link, listed, sums)
 
 
 def too_large(form: LinearForm, encoding: Encoding) -> str | None:
