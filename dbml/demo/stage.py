@@ -75,8 +75,8 @@ class Stage:
         return found
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], left_out: int = 0) -> None:
-        """Print rows without columns that hold no text; a single row wider than the page takes one line a column."""
-        kept = [i for i in range(len(columns)) if not rows or any(cell(row[i]) for row in rows)]
+        """Print rows without columns that say nothing; a single row wider than the page takes one line a column."""
+        kept = [i for i in range(len(columns)) if not rows or any(row[i] not in (None, "", {}) for row in rows)]
         columns, rows = [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
         if len(rows) == 1 and _width(columns, rows[0]) > self.console.width - _INDENT:
             self._print(["", ""], list(zip(columns, rows[0], strict=True)))
