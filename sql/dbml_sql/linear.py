@@ -21,10 +21,11 @@ Column = Callable[[str], str]
 _FOLD_LINKS = ("logistic", "softmax", "one_vs_rest", "log")
 _FOLD_LIMIT = 1e4
 
-# Short lists of levels are searched one by one; longer ones become an ENUM, whose cast hashes the text. A correlated
+# Short lists of levels are searched one by one, once a value of a dictionary; longer ones become an ENUM, whose cast
+# hashes the text of each row and is slow where it fails. Without a dictionary they meet at 70 levels. A correlated
 # subquery would be a hash join, up to 4 times as fast where the column is no dictionary, but it may lose the order of
 # the rows, copy the table first, and not stand in a lambda.
-_LIST_LEVELS = 20
+_LIST_LEVELS = 100
 _MAP_LEVELS = 16
 
 
