@@ -50,14 +50,15 @@ class BaseTable:
     filters: tuple[str, ...] = ()
     direct: bool = True
 
-    def rows(self, bounds: tuple[int, int] | None = None) -> str:
-        """Return what stands after FROM: all rows, or those with ``low <= rowid < high``."""
+    def rows(self, *bounds: tuple[int, int]) -> str:
+        """Return what stands after FROM: all rows, or those with ``low <= rowid < high`` for some bounds."""
         table = self.qualified
-        if bounds is None and (self.before, self.after.strip(), self.filters) == ("SELECT * FROM ", "", ()):
+        if not bounds and (self.before, self.after.strip(), self.filters) == ("SELECT * FROM ", "", ()):
             # A star inside a query is expanded once more, which shows where there are thousands of columns.
             return f"{table}{'' if self.alias is None else f' AS {identifier(self.alias)}'}"
-        if bounds is not None:
-            table = f"(SELECT * FROM {self.qualified} WHERE rowid >= {bounds[0]} AND rowid < {bounds[1]})"
+        if bounds:
+            within = " OR ".join(f"(rowid >= {low} AND rowid < {high})" for low, high in bounds)
+            table = f"(SELECT * FROM {self.qualified} WHERE {within})"
         alias = "" if self.alias is None else f" AS {identifier(self.alias)}"
         return f"({self.before}{table}{alias}{self.after}\n)"
 

@@ -107,9 +107,7 @@ def _means(source: Source, roles: Sequence[Role], n_rows: int) -> dict[Role, Num
     else:
         step = source.extent.end // _SAMPLE_RUNS
         runs = [(start, start + _SAMPLE_RUN) for start in range(0, source.extent.end - _SAMPLE_RUN, step)]
-        sample = source.select([_value(role) for role in roles], runs)
-        listed = ", ".join(f"CAST(avg(c{number}) AS DOUBLE)" for number in range(len(roles)))
-        row = source.fetch(f"SELECT {listed} FROM ({sample})")[0]
+        row = source.fetch(source.select_within([f"CAST({mean} AS DOUBLE)" for mean in asked], runs))[0]
     return {role: NumberStatistics((steady(mean),), False) for role, mean in zip(roles, row, strict=True)}
 
 
