@@ -225,7 +225,7 @@ def mostly_zero(n=400, classes=2):
     return Block(np.asfortranarray(values - centre[:70]), base.sparse, base.y, base.weight, 0), centre
 
 
-@pytest.mark.parametrize("case", CASES.keys() - {"Huber", "Huber without intercept"})
+@pytest.mark.parametrize("case", [case for case in CASES if not case.startswith("Huber")])
 def test_packed_rows_have_the_same_objective(case):
     rows, centre = mostly_zero(classes=3 if "softmax" in case else 2)
     what = replace(objective(**CASES[case], terms=73), centre=centre)
