@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from dbml_sql.expressions import feature_value, identifier, missing
@@ -87,14 +88,22 @@ def clean_columns(source: Source, columns: Sequence[str]) -> set[str]:
         return set()
     asked = []
     for column in columns:
-        known = f"stats({identifier(column)})"
-        clean = f"NOT CAST({known}.has_null AS BOOLEAN)"
-        if source.columns[column] in FLOATS:
-            bounds = " AND ".join(f"abs(CAST({known}.{bound} AS DOUBLE)) <= {LARGEST}" for bound in ("min", "max"))
-            clean = f"{clean} AND {bounds}" if source.base is not None else "false"
-        asked.append(clean)
+        # One cast of the whole: every further mention of stats costs as much again.
+        fields = "has_null BOOLEAN, min DOUBLE, max DOUBLE" if source.columns[column] in FLOATS else "has_null BOOLEAN"
+        asked.append(f"TRY_CAST(stats({identifier(column)}) AS STRUCT({fields}))")
     rows = source.fetch(f"{source.select(asked)} LIMIT 1")
-    return {column for column, clean in zip(columns, rows[0], strict=True) if clean} if rows else set()
+    if not rows:
+        return set()
+    return {column for column, known in zip(columns, rows[0], strict=True) if _is_clean(source, column, known)}
+
+
+def _is_clean(source: Source, column: str, known: dict[str, Any] | None) -> bool:
+    if known is None or known["has_null"] is not False:
+        return False
+    if source.columns[column] not in FLOATS:
+        return True
+    bounds = (known["min"], known["max"])
+    return source.base is not None and all(bound is not None and abs(bound) <= LARGEST for bound in bounds)
 
 
 def _means(source: Source, roles: Sequence[Role], n_rows: int) -> dict[Role, NumberStatistics]:

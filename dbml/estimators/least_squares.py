@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import linalg, optimize
+from scipy import linalg
 
 from dbml.passes.block import Floats
 
@@ -66,6 +66,8 @@ def ridge(gram: Floats, xy: Floats, alpha: float) -> Floats:
 
 def not_negative(gram: Floats, xy: Floats, alpha: float = 0.0) -> Floats:
     """Return the coefficients of `ridge` that are not negative, by an active set (Lawson & Hanson 1974)."""
+    from scipy.optimize import nnls
+
     if len(gram) == 0:
         return np.zeros(0)
     inverse = _unit_scale(gram + alpha * np.eye(len(gram)))[0]
@@ -74,5 +76,5 @@ def not_negative(gram: Floats, xy: Floats, alpha: float = 0.0) -> Floats:
     kept = values > RANK_TOLERANCE * max(values[-1], 1.0)
     root = np.sqrt(values[kept])
     design = root[:, None] * vectors[:, kept].T
-    coef, _ = optimize.nnls(design, (vectors[:, kept].T @ (inverse * xy)) / root)
+    coef, _ = nnls(design, (vectors[:, kept].T @ (inverse * xy)) / root)
     return inverse * coef
