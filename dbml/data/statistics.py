@@ -14,10 +14,10 @@ from dbml_sql.features import Feature
 from dbml.data.columns import FLOATS, INTEGERS, Role
 from dbml.data.snapshot import Snapshot, number_column
 from dbml.data.source import Source
+from dbml.passes.schema import LARGEST
 
 _AT_ONCE = 400  # columns aggregated in one query
 _DIGITS = 10
-LARGEST = 1e150  # the squares of larger numbers, summed over many rows, overflow
 _SAMPLED_ROWS = 200_000  # of larger tables, means come from a sample
 _SAMPLE_RUNS, _SAMPLE_RUN = 16, 2_048
 

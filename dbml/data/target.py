@@ -11,9 +11,9 @@ from dbml_sql.features import Feature
 
 from dbml.data.columns import FLOATS, INTEGERS, is_number
 from dbml.data.source import Source
-from dbml.data.statistics import LARGEST, clean_columns
+from dbml.data.statistics import clean_columns
 from dbml.errors import InvalidData, UnsupportedColumn, listing
-from dbml.passes.schema import Target, Task
+from dbml.passes.schema import LARGEST, Target, Task
 
 MOST_CLASSES = 1_000
 

@@ -21,13 +21,11 @@ from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data, find_scorer
 from dbml.passes.plan import Plan
 from dbml.passes.progress import listeners
-from dbml.passes.schema import Schema, Task
+from dbml.passes.schema import LARGEST, Schema, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Squares of larger numbers, summed over many rows, leave the range of a double.
-_LARGEST = 1e150
 
 # Fitted attributes that `from_state` rebuilds from the schema.
 _DERIVED = ("schema_", "plan_", "classes_", "feature_names_in_")
@@ -163,11 +161,11 @@ class Estimator(SklearnProtocol, SqlOptions):
     def _check_range(self, data: Data) -> None:
         """Raise `InvalidData` for columns of values whose squares overflow."""
         features = data.schema.encoding.features
-        large = [feature.name for feature in features if any(abs(fill) > _LARGEST for fill in feature.fill)]
+        large = [feature.name for feature in features if any(abs(fill) > LARGEST for fill in feature.fill)]
         if large:
             raise InvalidData(
                 f"{type(self).__name__}: values of {data.plan.source} are too large to be squared: their mean must be "
-                f"within {_LARGEST:g}, and is not in {listing(large)}. Divide the column, or leave it out"
+                f"within {LARGEST:g}, and is not in {listing(large)}. Divide the column, or leave it out"
             )
 
     def _check_finite(self, data: Data) -> None:

@@ -10,6 +10,8 @@ from dbml_sql.features import Encoding
 
 from dbml.passes.block import Floats
 
+LARGEST = 1e150  # the squares of larger numbers, summed over many rows, overflow
+
 Task = Literal["regression", "classification", "none"]
 
 
