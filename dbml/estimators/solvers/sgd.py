@@ -56,10 +56,6 @@ class Coordinates:
         raw = coef * self.inverse
         return raw, intercept + raw @ self.offset
 
-    def from_raw(self, coef: Floats, intercept: Floats) -> tuple[Floats, Floats]:
-        """Undo `to_raw`."""
-        return coef / self.inverse, intercept - coef @ self.offset
-
 
 @dataclass(frozen=True)
 class Schedule:
