@@ -84,8 +84,9 @@ def made(db: Path) -> Iterator[Connection]:
 
 def is_query(data: str) -> bool:
     """Whether DATA is a SELECT and not the name of a table or a file."""
-    words = data.split(None, 1)
-    return len(words) > 1 and words[0].upper() in ("SELECT", "FROM", "WITH", "VALUES")
+    from dbml_sql.query_text import looks_like_query
+
+    return looks_like_query(data) and not Path(data).is_file()
 
 
 def file_reader(data: str) -> str | None:
@@ -108,7 +109,7 @@ def source(data: str) -> str:
     from dbml_sql.expressions import identifier
 
     if is_query(data):
-        return f"({data.strip().rstrip(';')})"
+        return f"({_one_query(data)}\n)"
     reader = file_reader(data)
     if reader is not None:
         return reader
@@ -118,3 +119,14 @@ def source(data: str) -> str:
     if path.suffix.lower() in (*_READERS, *_COMPRESSED) or "/" in data:
         raise click.UsageError(f"no such file: {data}")
     return ".".join(identifier(part) for part in data.split("."))
+
+
+def _one_query(data: str) -> str:
+    """Return a query without a ``;`` at its end; anything else would run in the database of the person."""
+    from dbml.data.duck import private_connection, what_is_no_query
+
+    with private_connection() as con:
+        came = what_is_no_query(con, data)
+    if came:
+        raise click.UsageError(f"DATA, as SQL, must be one query that only reads (SELECT, FROM, WITH, …); got {came}")
+    return data.strip().rstrip("; \n\t")

@@ -7,6 +7,8 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from dbml_sql.query_text import looks_like_query, writing_part
+
 from dbml.errors import InvalidData
 
 if TYPE_CHECKING:
@@ -14,6 +16,28 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VIEW = "dbml_source"  # how our queries call the relation that a person passed
+
+
+def what_is_no_query(connection: duckdb.DuckDBPyConnection, text: str) -> str:
+    """Return what text is besides one query that only reads, "" for such a query. Nothing runs.
+
+    DuckDB runs whatever else it is given when it is asked for a relation.
+
+    Raises
+    ------
+    duckdb.ParserException
+        The text is no SQL.
+    """
+    found = [statement.type.name for statement in connection.extract_statements(text)]
+    if len(found) != 1:
+        return " and ".join(found) or "an empty text"
+    # A query with a PIVOT is MULTI, since it looks up its columns first, and so is a CREATE TABLE from one.
+    if found[0] not in ("SELECT", "MULTI"):
+        return found[0]
+    if found[0] == "MULTI" and not looks_like_query(text):
+        return text.split(None, 1)[0].upper()
+    part = writing_part(text)
+    return f"a query with {part} in it" if part else ""
 
 
 def is_relation(X: Any) -> bool:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from dbml_sql.encode import both
 from dbml_sql.expressions import identifier, string
+from dbml_sql.query_text import looks_like_query
 
 from dbml.data import duck
 from dbml.data.base_table import BaseTable, Extent, find_base, measure
+from dbml.data.frames import frame_relation, refuse_duplicates
 from dbml.data.parquet import ParquetFiles, find_files
 from dbml.errors import InvalidData, UnknownName, listing, nearest
 
@@ -138,8 +140,8 @@ def open_source(X: Any, con: Any = None) -> Source:
     elif duck.is_relation(X):
         relation, name = X, ""
     else:
-        relation, name = _frame(X)
-    _refuse_duplicates(relation.columns, name or "the query")
+        relation, name = frame_relation(X)
+    refuse_duplicates(relation.columns, name or "the query")
     columns = duck.columns_of(relation)
     base = find_base(relation) if not name or isinstance(X, str) else None
     files = find_files(relation) if base is None and (not name or isinstance(X, str)) else None
@@ -164,8 +166,7 @@ def _named(text: str, con: Any) -> tuple[duckdb.DuckDBPyRelation, str]:
     import duckdb
 
     is_file = text.lower().endswith(_FILES)
-    is_query = text.lstrip(" (\n\t").lower().startswith(("select", "from", "with", "values", "pivot", "unpivot"))
-    is_query = is_query and any(sign in text.strip() for sign in " \n\t")
+    is_query = looks_like_query(text)
     if con is None and not is_file:
         raise InvalidData(
             f"X is the text {text!r}: a table name or SQL needs the connection to look it up, con=…; without one, X "
@@ -176,6 +177,7 @@ def _named(text: str, con: Any) -> tuple[duckdb.DuckDBPyRelation, str]:
         if _is_table(connection, text):
             return connection.table(identifier(text)), text
         if is_query:
+            _refuse_no_query(connection, text)
             return connection.sql(text), "the query"
         if is_file:
             return connection.sql(f"SELECT * FROM {string(text)}"), text
@@ -183,7 +185,23 @@ def _named(text: str, con: Any) -> tuple[duckdb.DuckDBPyRelation, str]:
     except (duckdb.CatalogException, duckdb.IOException) as error:
         if is_query:
             raise
+        if not is_file and len(text.split()) > 1:
+            _refuse_no_query(connection, text)
         raise UnknownName(_no_table(connection, text, is_file)) from error
+
+
+def _refuse_no_query(connection: duckdb.DuckDBPyConnection, text: str) -> None:
+    """Raise `InvalidData` for SQL that is anything but one query; text that is no SQL passes."""
+    import duckdb
+
+    try:
+        came = duck.what_is_no_query(connection, text)
+    except duckdb.ParserException:
+        return
+    if came:
+        raise InvalidData(
+            f"X, as SQL, must be one query that only reads (SELECT, FROM, WITH, …); got {came}. Nothing was run"
+        )
 
 
 def _is_table(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
@@ -203,50 +221,3 @@ def _no_table(connection: duckdb.DuckDBPyConnection, name: str, is_file: bool) -
     ).fetchall()
     names = sorted({row[0] for row in rows})
     return f"no table {name!r}{nearest(name, names)} (tables: {listing(names)})"
-
-
-def _frame(X: Any) -> tuple[duckdb.DuckDBPyRelation, str]:
-    """Return the relation over a frame, an Arrow object or a dict of arrays, in a connection of our own."""
-    import pyarrow as pa
-
-    kind = f"{type(X).__module__.partition('.')[0]} {type(X).__name__}"
-    connection = duck.private_connection()
-    if isinstance(X, Mapping):
-        kind = "dict of arrays"
-        X = _table_of(X)
-    if kind.startswith("polars"):
-        X = (X.collect() if type(X).__name__ == "LazyFrame" else X).to_arrow()
-    if kind.startswith("pandas"):
-        names = [str(name) for name in X.columns]
-        _refuse_duplicates(names, kind)
-        return connection.from_df(X.set_axis(names, axis=1).reset_index(drop=True)), kind
-    if isinstance(X, pa.RecordBatch):
-        X = pa.Table.from_batches([X])
-    _refuse_duplicates(X.schema.names, kind)
-    if isinstance(X, pa.RecordBatchReader):
-        # A reader gives its rows once, and training reads them several times.
-        connection.register("stream", X)
-        connection.execute("CREATE TABLE rows AS FROM stream")
-        connection.unregister("stream")
-        return connection.table("rows"), kind
-    return connection.from_arrow(X), kind
-
-
-def _table_of(columns: Mapping[Any, Any]) -> Any:
-    import pyarrow as pa
-
-    try:
-        return pa.table({str(name): pa.array(values) for name, values in columns.items()})
-    except (pa.ArrowException, TypeError) as error:
-        raise InvalidData(f"X, a dict, must hold one array per column, all of one length: {error}") from error
-
-
-def _refuse_duplicates(names: Sequence[str], kind: str) -> None:
-    folded = [name.casefold() for name in names]
-    twice = (
-        sorted({name for name in names if folded.count(name.casefold()) > 1}) if len(set(folded)) < len(names) else []
-    )
-    if twice:
-        raise InvalidData(
-            f"{kind}: column names must differ in more than case; these do not: {listing(twice)}. Rename them with AS"
-        )
