@@ -28,10 +28,15 @@ _REFUSALS = {
     "UUID": "a UUID is an identifier",
     "BIT": "bits have no meaning as a number: select bit_count or get_bit of it",
     "TIME": "select a part of it: hour(…) or epoch(…)",
+    "TIME_NS": "select a part of it: hour(…)",
     "TIME WITH TIME ZONE": "select a part of it: hour(…)",
+    "TIMESTAMPTZ_NS": "cast it: ::TIMESTAMPTZ",
     "INTERVAL": "select its length in seconds: epoch(…)",
     '"NULL"': "it is NULL in every row",
     "JSON": "select its fields: …->>'field'",
+    "VARIANT": "select its fields, cast to their types",
+    "BIGNUM": "cast it: ::DOUBLE",
+    "GEOMETRY": "select its coordinates or its measures",
 }
 
 
@@ -158,7 +163,7 @@ def _roles_of(name: str, column_type: str) -> list[Role] | str:
     vector = _VECTOR.fullmatch(column_type)
     if vector is not None and is_number(vector["element"]):
         return [Role(name, column_type, "vector", width=int(vector["width"]))]
-    if column_type.startswith("MAP("):
+    if column_type.startswith("MAP(") and _is_amount(column_type):
         return [Role(name, column_type, "map")]
     return refusal(column_type)
 
@@ -166,6 +171,12 @@ def _roles_of(name: str, column_type: str) -> list[Role] | str:
 def is_number(column_type: str) -> bool:
     """Return whether a type is a number."""
     return column_type in INTEGERS or column_type in FLOATS or column_type.startswith("DECIMAL")
+
+
+def _is_amount(map_type: str) -> bool:
+    """Return whether the values of a MAP are numbers; of text, nothing would be left."""
+    value = map_type.removesuffix(")").rpartition(", ")[2]
+    return is_number(value) or value == "BOOLEAN"
 
 
 def refusal(column_type: str) -> str:
@@ -176,8 +187,14 @@ def refusal(column_type: str) -> str:
         return (
             "cast lists of one length to an array, ::FLOAT[d], or name sparse rows: options={'sparse': ('idx', 'val')}"
         )
+    if _VECTOR.fullmatch(column_type):
+        return "only arrays of numbers are features: cast it to FLOAT[d], flattened if it is nested"
     if column_type.startswith("STRUCT"):
         return "select its fields: column.*"
+    if column_type.startswith("MAP("):
+        return "the values of a MAP must be numbers; select the keys that matter: column['key']"
+    if column_type.startswith("UNION"):
+        return "select its members: column.member"
     return "no rule for this type: cast it in SQL"
 
 
