@@ -148,7 +148,7 @@ SYNTAX = {
     "CREATE MODEL m OPTIONS (model_type = 'linear_reg')": "expected AS and a query",
     "CREATE MODEL m OPTIONS (model_type = 'linear_reg') AS": "expected a query after AS",
     "CREATE MODEL m OPTIONS (a = 1, a = 2) AS FROM t": "option a is given twice",
-    "CREATE MODEL a.b OPTIONS (model_type = 'linear_reg') AS FROM t": "name them without a schema",
+    "CREATE MODEL a.b.c OPTIONS (model_type = 'linear_reg') AS FROM t": "name them model, or database.model",
     "CREATE TEMP MODEL m AS FROM t": "there are no temporary ones",
     "DROP MODEL": "expected the name of a model",
     "ALTER MODEL good FLY": "expected RENAME TO name, SET ALIAS",

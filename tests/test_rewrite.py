@@ -4,12 +4,13 @@ import dataclasses
 
 import duckdb
 import pytest
-from dbml_sql.calls import ModelSignature, rewrite_calls
+from dbml_sql.calls import rewrite_calls
 from dbml_sql.catalogue import migrations
 from dbml_sql.errors import SqlError
 from dbml_sql.features import Encoding, Feature
 from dbml_sql.forms import LinearForm
 from dbml_sql.macros import create_macros
+from dbml_sql.signature import ModelSignature
 from dbml_sql.tokens import split_statements, tokens
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +36,9 @@ class Models:
         return self.known[reference.name.lower()]
 
 
-MODELS = Models(LATE, ONE, PLAIN, SVM, THREE)
+FAR = dataclasses.replace(ONE, name="far", native="far", schema='"my db".ml', database="my db")
+FAR_UDF = dataclasses.replace(ONE, name="far_udf", native=None, schema="other.ml", database="other")
+MODELS = Models(LATE, ONE, PLAIN, SVM, THREE, FAR, FAR_UDF)
 
 
 @pytest.mark.parametrize(("statement", "expected"), pairs("rewrite"))

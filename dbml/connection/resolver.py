@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import duckdb
-from dbml_sql.calls import ModelSignature
+from dbml_sql.signature import ModelSignature
 from dbml_sql.statements import ModelReference
 
 from dbml.errors import RegistryError
 from dbml.estimators.discovery import estimators
 from dbml.registry.content import labels_of
+from dbml.registry.database import current_place
 from dbml.registry.macros import macro_name
 from dbml.registry.reading import first_row
 from dbml.registry.versions import Version, find_version
@@ -63,6 +64,8 @@ class RegistryResolver:
             probabilities=labels is not None and probable,
             threshold=labels is not None and len(labels) == 2 and probable,
             run_id=run_id,
+            schema="ml" if found.place == current_place(self._con) else found.place.schema,
+            database=found.place.database,
         )
 
     def _columns(self, found: Version) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def execute_statement(con: duckdb.DuckDBPyConnection, statement: Statement, rela
 
 def _create(con: duckdb.DuckDBPyConnection, statement: CreateModel, relate: Relate) -> Rows:
     name = statement.name
-    found = existing_version(con, name) if statement.if_not_exists else None
+    found = existing_version(con, _order(statement).model) if statement.if_not_exists else None
     if found is not None:
         return Rows(_TRAINED, [(found.name, found.version, None, 0, 0.0, None)])
     done = _train(con, statement, relate)
@@ -85,7 +85,7 @@ def _create(con: duckdb.DuckDBPyConnection, statement: CreateModel, relate: Rela
 
 
 def _order(statement: CreateModel) -> TrainingOrder:
-    return TrainingOrder(statement.name, statement.query, statement.options, replace=statement.or_replace)
+    return TrainingOrder(statement.name, statement.query, statement.options, statement.or_replace, statement.database)
 
 
 def _train(con: duckdb.DuckDBPyConnection, statement: CreateModel, relate: Relate) -> Trained:
@@ -124,14 +124,15 @@ def _alter(con: duckdb.DuckDBPyConnection, statement: Statement) -> Rows:
         done, work = f"alias {statement.alias} dropped", partial(changes.drop_alias, alias=statement.alias)
     else:
         done, work = "rolled back", partial(changes.roll_back, version=statement.version)
-    return _change(con, ModelReference(statement.name), statement.if_exists, done, partial(work, con, statement.name))
+    model = ModelReference(statement.name, database=statement.database)
+    return _change(con, model, statement.if_exists, done, partial(work, con, model))
 
 
 def _change(
     con: duckdb.DuckDBPyConnection, model: ModelReference, if_exists: bool, done: str, work: Callable[[], object]
 ) -> Rows:
     """Run a change of a model; with IF EXISTS a model that does not exist is left alone."""
-    if if_exists and existing_version(con, model.name) is None:
+    if if_exists and existing_version(con, model) is None:
         return Rows(_DONE, [])
     work()
     return Rows(_DONE, [(model.name, model.version, done)])

@@ -13,7 +13,7 @@ from dbml.registry.freshness import registry_changed
 from dbml.registry.macros import remove_macros, replace_macros
 from dbml.registry.store import load_version
 from dbml.registry.transaction import transact
-from dbml.registry.versions import Version, find_version
+from dbml.registry.versions import Version, find_version, one_version
 
 
 def drop_model(con: duckdb.DuckDBPyConnection, reference: str | ModelReference) -> None:
@@ -42,14 +42,14 @@ def drop_model(con: duckdb.DuckDBPyConnection, reference: str | ModelReference) 
 
 
 def _check_not_current(con: duckdb.DuckDBPyConnection, found: Version) -> None:
-    if find_version(con, ModelReference(found.name)).version == found.version:
+    if find_version(con, ModelReference(found.name, database=found.place.database)).version == found.version:
         raise RegistryError(
             f"{found} is the current version: roll back to another one first (ALTER MODEL … ROLLBACK TO VERSION n), "
             "or drop the whole model"
         )
 
 
-def rename_model(con: duckdb.DuckDBPyConnection, name: str, new_name: str) -> None:
+def rename_model(con: duckdb.DuckDBPyConnection, name: str | ModelReference, new_name: str) -> None:
     """Give a model another name; versions, aliases and macros follow.
 
     Raises
@@ -61,31 +61,33 @@ def rename_model(con: duckdb.DuckDBPyConnection, name: str, new_name: str) -> No
     """
 
     def work() -> None:
-        found = find_version(con, ModelReference(name))
+        found = find_version(con, one_version(name))
         kept = versions.kept_versions(con, found)
         remove_macros(con, found, kept, current=True)
         renamed = versions.rename_row(con, found, new_name)
         for number in [*(n for n in kept if n != found.version), found.version]:  # the current one last: the bare name
             _write_macros(con, replace(renamed, version=number))
 
-    transact(con, f"model {name!r} was not renamed", work)
+    transact(con, f"model '{name}' was not renamed", work)
     registry_changed()
 
 
-def set_alias(con: duckdb.DuckDBPyConnection, name: str, alias: str, version: int | None = None) -> None:
+def set_alias(
+    con: duckdb.DuckDBPyConnection, name: str | ModelReference, alias: str, version: int | None = None
+) -> None:
     """Let ``name@alias`` mean a version (the current one by default), whatever it meant before."""
-    reference = ModelReference(name, version=version)
+    reference = one_version(name, version)
     transact(con, f"alias {alias!r} was not set", lambda: versions.set_alias(con, reference, alias))
     registry_changed()
 
 
-def drop_alias(con: duckdb.DuckDBPyConnection, name: str, alias: str) -> None:
+def drop_alias(con: duckdb.DuckDBPyConnection, name: str | ModelReference, alias: str) -> None:
     """Remove an alias."""
     transact(con, f"alias {alias!r} was not dropped", lambda: versions.remove_alias(con, name, alias))
     registry_changed()
 
 
-def roll_back(con: duckdb.DuckDBPyConnection, name: str, version: int | None = None) -> int:
+def roll_back(con: duckdb.DuckDBPyConnection, name: str | ModelReference, version: int | None = None) -> int:
     """Make an older (or newer) version the current one, with its macros; return its number.
 
     Parameters
@@ -95,24 +97,24 @@ def roll_back(con: duckdb.DuckDBPyConnection, name: str, version: int | None = N
     """
 
     def work() -> int:
-        current = find_version(con, ModelReference(name))
+        current = find_version(con, one_version(name))
         number = version
         if number is None:
             older = [kept for kept in versions.kept_versions(con, current) if kept < current.version]
             if not older:
                 raise RegistryError(f"{current} cannot be rolled back: there is no older version")
             number = older[-1]
-        found = find_version(con, ModelReference(name, version=number))
+        found = find_version(con, one_version(name, number))
         versions.set_current(con, found)
         _write_macros(con, found)
         return number
 
-    number = transact(con, f"model {name!r} was not rolled back", work)
+    number = transact(con, f"model '{name}' was not rolled back", work)
     registry_changed()
     return number
 
 
-def prune_versions(con: duckdb.DuckDBPyConnection, name: str, keep: int = 1) -> list[int]:
+def prune_versions(con: duckdb.DuckDBPyConnection, name: str | ModelReference, keep: int = 1) -> list[int]:
     """Drop old versions of a model and return their numbers.
 
     The `keep` newest ones stay, and so do the current one and those that have an alias.
@@ -121,16 +123,16 @@ def prune_versions(con: duckdb.DuckDBPyConnection, name: str, keep: int = 1) -> 
         raise InvalidParameter(f"keep must be an integer >= 1; got {keep!r}")
 
     def work() -> list[int]:
-        current = find_version(con, ModelReference(name))
+        current = find_version(con, one_version(name))
         query = f"SELECT version FROM {current.place.schema}.aliases WHERE model_id = ?"
         aliased = {number for (number,) in con.execute(query, [current.model_id]).fetchall()}
         gone = [n for n in versions.kept_versions(con, current)[:-keep] if n != current.version and n not in aliased]
         remove_macros(con, current, gone, current=False)
         for number in gone:
-            versions.delete_rows(con, find_version(con, ModelReference(name, version=number)), whole=False)
+            versions.delete_rows(con, find_version(con, one_version(name, number)), whole=False)
         return gone
 
-    gone = transact(con, f"versions of {name!r} were not dropped", work)
+    gone = transact(con, f"versions of '{name}' were not dropped", work)
     registry_changed()
     return gone
 

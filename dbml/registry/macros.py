@@ -39,22 +39,22 @@ def replace_macros(con: duckdb.DuckDBPyConnection, of: Version, schema: Schema, 
     if of.place.in_session:
         return
     names = (of.name, f"{of.name}@{of.version}")
-    _drop(con, names)
+    _drop(con, of, names)
     if native_reason(form, schema) is not None:
         return
     assert form is not None and schema.target is not None
     for name in names:
-        for statement in create_macros(name, form, schema.encoding, schema.target):
+        for statement in create_macros(name, form, schema.encoding, schema.target, of.place.schema):
             con.execute(statement)
 
 
 def remove_macros(con: duckdb.DuckDBPyConnection, of: Version, versions: Iterable[int], current: bool) -> None:
     """Drop the macros of some versions, and of the bare name if `current`. Runs in the caller's transaction."""
     if not of.place.in_session:
-        _drop(con, [f"{of.name}@{version}" for version in versions] + [of.name] * current)
+        _drop(con, of, [f"{of.name}@{version}" for version in versions] + [of.name] * current)
 
 
-def _drop(con: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
+def _drop(con: duckdb.DuckDBPyConnection, of: Version, names: Iterable[str]) -> None:
     for name in names:
-        for statement in drop_macros(name):
+        for statement in drop_macros(name, of.place.schema):
             con.execute(statement)

@@ -45,6 +45,11 @@ def schema_number(con: duckdb.DuckDBPyConnection, database: str) -> int:
     return int(number)
 
 
+def is_up_to_date(con: duckdb.DuckDBPyConnection, database: str) -> bool:
+    """Whether schema ``ml`` of a database is there, with all migrations applied."""
+    return schema_number(con, database) == migrations()[-1].number
+
+
 def migrate(con: duckdb.DuckDBPyConnection, database: str) -> None:
     """Make or update the tables of the registry in the connection's current database, named `database`.
 

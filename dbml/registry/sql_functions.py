@@ -166,10 +166,13 @@ def train_function(functions: Functions) -> Callable[..., Any]:
 def train_row(con: Any, name: str, query: str, options: dict[str, Any]) -> dict[str, Any]:
     """Train one model on a cursor of its own, and return the row of the result."""
     from dbml.registry.training import TrainingOrder, check_query, train
+    from dbml.registry.versions import read_target
 
     if not isinstance(options, dict):
         raise InvalidParameter(f"train_model: options must be a STRUCT such as {{'model_type': …}}; got {options!r}")
-    order = TrainingOrder(name, check_query(con, name, query), {key.lower(): given for key, given in options.items()})
+    target = read_target(con, name)
+    lower = {key.lower(): given for key, given in options.items()}
+    order = TrainingOrder(target.name, check_query(con, name, query), lower, database=target.database)
     done = train(con, con.sql(query), order)
     metrics = None if done.metrics is None else list(done.metrics.items())
     return {"model": name, "version": done.version, "rows": done.n_rows, "seconds": done.seconds, "metrics": metrics}

@@ -24,13 +24,13 @@ from dbml.registry.content import (
     from_content,
     to_content,
 )
-from dbml.registry.database import Place, writable_place
+from dbml.registry.database import Place, prepare_place, writable_place
 from dbml.registry.freshness import registry_changed
 from dbml.registry.macros import native_reason, replace_macros
 from dbml.registry.reading import first_row
 from dbml.registry.rows import insert_rows
 from dbml.registry.transaction import transact
-from dbml.registry.versions import Version, check_name, find_version
+from dbml.registry.versions import Version, check_name, find_version, one_version, read_target
 from dbml.registry.weights import write_weights
 
 
@@ -61,7 +61,7 @@ class Provenance:
 
 def save_model(
     con: duckdb.DuckDBPyConnection,
-    name: str,
+    name: str | ModelReference,
     model: Estimator,
     *,
     replace: bool = True,
@@ -76,8 +76,8 @@ def save_model(
     ----------
     con : duckdb.DuckDBPyConnection
         Its current database takes the model; a read-only one keeps it in memory, with a warning.
-    name : str
-        Name of the model, any text without ``@``.
+    name : str or ModelReference
+        Name of the model, any text without ``@``; ``other.late`` goes to the attached database ``other``.
     model : Estimator
         Fitted.
     replace : bool, default True
@@ -91,23 +91,25 @@ def save_model(
         The name is taken (`replace=False`), a fitted attribute is not plain data, the user's own tables in schema
         ``ml`` are in the way, or another connection keeps changing the registry.
     """
-    check_name(name)
+    target = read_target(con, name)
+    check_name(target.name)
     if not isinstance(model, Estimator):
-        raise InvalidParameter(f"model {name!r} must be a fitted estimator of dbml; got {type(model).__name__}")
+        raise InvalidParameter(f"model '{target}' must be a fitted estimator of dbml; got {type(model).__name__}")
     state, form = model.get_state(), model.form()
     native = form is not None and native_reason(form, state.schema) is None
-    content = to_content(f"model {name!r}", state, model.task, form.link if form is not None and native else None)
+    content = to_content(f"model '{target}'", state, model.task, form.link if form is not None and native else None)
 
     def work() -> Version:
-        place = writable_place(con)
-        saved = _next_version(con, place, name, replace)
+        place = writable_place(con, target.database)
+        saved = _next_version(con, place, target.name, replace)
         _insert_version(con, saved, content, provenance, model)
         if form is not None:
             write_weights(con, saved, state.schema.encoding, form)
         replace_macros(con, saved, state.schema, form)
         return saved
 
-    saved = transact(con, f"model {name!r} was not saved", work)
+    prepare_place(con, target.database)
+    saved = transact(con, f"model '{target}' was not saved", work)
     registry_changed()
     return saved
 
@@ -189,17 +191,17 @@ def read_state(con: duckdb.DuckDBPyConnection, found: Version) -> ModelState:
     return from_content(str(found), content)
 
 
-def existing_version(con: duckdb.DuckDBPyConnection, name: str) -> Version | None:
+def existing_version(con: duckdb.DuckDBPyConnection, model: str | ModelReference) -> Version | None:
     """Return the current version of a model, None where there is no model of this name."""
     try:
-        return find_version(con, ModelReference(name))
+        return find_version(con, one_version(model))
     except UnknownName:
         return None
 
 
-def check_free(con: duckdb.DuckDBPyConnection, name: str) -> None:
+def check_free(con: duckdb.DuckDBPyConnection, model: ModelReference) -> None:
     """Raise `RegistryError` if there is a model of this name."""
-    found = existing_version(con, name)
+    found = existing_version(con, model)
     if found is not None:
         raise _taken(found.name)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
+from dbml_sql.statements import ModelReference
 
-from dbml.data.duck import what_is_no_query
 from dbml.errors import DbmlError, InvalidParameter, UnknownName, listing, nearest
 from dbml.estimators.base import Estimator
 from dbml.estimators.discovery import from_options
@@ -40,12 +40,20 @@ class TrainingOrder:
         Options by name in lower case.
     replace : bool
         False: a model of this name is an error.
+    database : str or None
+        The attached database that takes the model; None: the current one.
     """
 
     name: str
     query: str
     options: dict[str, Any] = field(default_factory=dict)
     replace: bool = True
+    database: str | None = None
+
+    @property
+    def model(self) -> ModelReference:
+        """The name with its database."""
+        return ModelReference(self.name, database=self.database)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +110,15 @@ def check_query(con: duckdb.DuckDBPyConnection, name: str, query: Any) -> str:
     Raises
     ------
     InvalidParameter
-        No text, several statements, a statement that is no query, or a query with a part that writes.
+        No text, several statements, or a statement that is no query.
     """
-    came = what_is_no_query(con, query) if isinstance(query, str) else repr(query)
-    if came:
-        raise InvalidParameter(f"model {name!r}: the rows must come from one query (SELECT, FROM, WITH, …); got {came}")
+    kinds = [found.type.name for found in con.extract_statements(query)] if isinstance(query, str) else [repr(query)]
+    # A PIVOT is MULTI: it looks up its columns first.
+    if len(kinds) != 1 or kinds[0] not in ("SELECT", "MULTI"):
+        raise InvalidParameter(
+            f"model {name!r}: the rows must come from one query (SELECT, FROM, WITH, …); got "
+            f"{' and '.join(kinds) or 'an empty text'}"
+        )
     return query
 
 
@@ -123,15 +135,15 @@ def train(con: duckdb.DuckDBPyConnection, relation: Any, order: TrainingOrder) -
     began = time.perf_counter()
     check_name(order.name)
     if not order.replace:
-        check_free(con, order.name)
+        check_free(con, order.model)
     job = prepare_job(order, relation)
-    with training_log(con, order.name, job.estimator, order.query) as log:
+    with training_log(con, order.model, job.estimator, order.query) as log:
         with listening(*([] if log is None else [log])):
             job.estimator.fit(job.split.training, job.label, sample_weight=job.weight, options=job.encoding)
         metrics = None if job.split.evaluation is None else evaluate(job.estimator, job.split.evaluation)
         n_rows = _rows_read(job.estimator)
         provenance = Provenance(order.options, order.query, metrics, n_rows, None if log is None else log.run_id)
-        saved = save_model(con, order.name, job.estimator, replace=order.replace, provenance=provenance)
+        saved = save_model(con, order.model, job.estimator, replace=order.replace, provenance=provenance)
         if log is not None:
             log.finish("interrupted" if log.was_interrupted else "succeeded", saved.version, n_rows)
     seconds = time.perf_counter() - began

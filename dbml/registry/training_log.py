@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
+from dbml_sql.statements import ModelReference
 
 from dbml.estimators.base import Estimator
 from dbml.passes.progress import Listener
-from dbml.registry.database import Place, writable_place
+from dbml.registry.database import Place, prepare_place, writable_place
 from dbml.registry.transaction import in_transaction, transact
 
 _FLUSH_SECONDS = 0.25
@@ -79,20 +80,22 @@ class TrainingLog(Listener):
 
 @contextmanager
 def training_log(
-    con: duckdb.DuckDBPyConnection, name: str, estimator: Estimator, query: str | None
+    con: duckdb.DuckDBPyConnection, model: ModelReference, estimator: Estimator, query: str | None
 ) -> Iterator[TrainingLog | None]:
     """Open the log of a training on a cursor of its own, in autocommit; an exception ends the run as failed.
 
     Inside the user's own open transaction there is no log (None): the registry may not be visible to others yet, and
     what is written aside would stay when the user rolls back.
     """
+    prepare_place(con, model.database)
     if in_transaction(con):
         yield None
         return
-    place = transact(con, f"training of {name!r} cannot start", lambda: writable_place(con))
+    cannot = f"training of '{model}' cannot start"
+    place = transact(con, cannot, lambda: writable_place(con, model.database))
     with con.cursor() as own:
         own.execute("SET enable_progress_bar = false")
-        run_id = transact(own, f"training of {name!r} cannot start", lambda: _begin(own, place, name, estimator, query))
+        run_id = transact(own, cannot, lambda: _begin(own, place, model.name, estimator, query))
         log = TrainingLog(own, place, run_id)
         try:
             yield log

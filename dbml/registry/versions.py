@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -11,7 +12,8 @@ from dbml_sql.errors import SqlError
 from dbml_sql.statements import ModelReference, parse_reference
 
 from dbml.errors import InvalidParameter, RegistryError, UnknownName, listing, nearest
-from dbml.registry.database import Place, places
+from dbml.registry.database import Place, attached_place, named_place, other_places, places
+from dbml.registry.migrations import schema_number
 from dbml.registry.reading import first_row
 
 _NO_MODELS = """SELECT NULL::VARCHAR AS name, NULL::INTEGER AS version, NULL::VARCHAR AS type, NULL::VARCHAR AS task,
@@ -67,10 +69,33 @@ def check_name(name: str) -> None:
         raise InvalidParameter(error.reason) from error
 
 
+def one_version(model: str | ModelReference, version: int | None = None, alias: str | None = None) -> ModelReference:
+    """Return the reference to one version of a model that is named without one; the current one by default."""
+    if isinstance(model, ModelReference):
+        return ModelReference(model.name, version, alias, model.database)
+    return ModelReference(model, version, alias)
+
+
+def read_target(con: duckdb.DuckDBPyConnection, name: str | ModelReference) -> ModelReference:
+    """Return where a new version is saved: ``other.late`` goes to ``other`` if a database of that name is attached.
+
+    A model of the current database whose name has the dot itself comes first.
+    """
+    if isinstance(name, ModelReference):
+        return name
+    check_name(name)
+    split = None if _named(con, places(con), name) else next(_splits(con, name), None)
+    return ModelReference(name) if split is None else ModelReference(split[1], database=split[0].database)
+
+
 def model_names(con: duckdb.DuckDBPyConnection) -> list[str]:
     """Return the names of all models, in alphabetical order."""
+    return _names_in(con, places(con))
+
+
+def _names_in(con: duckdb.DuckDBPyConnection, where: list[Place]) -> list[str]:
     found: set[str] = set()
-    for place in places(con):
+    for place in where:
         found.update(n for (n,) in con.execute(f"SELECT name FROM {place.schema}.registered_models").fetchall())
     return sorted(found)
 
@@ -92,22 +117,63 @@ def find_version(con: duckdb.DuckDBPyConnection, reference: str | ModelReference
         No such model, version or alias; the message lists what exists.
     """
     wanted = read_reference(reference)
-    for place in places(con):
-        row = first_row(
-            con.execute(
-                f"SELECT model_id, name, current_version FROM {place.schema}.registered_models "
-                "WHERE lower(name) = lower(?)",
-                [wanted.name],
-            )
-        )
+    current = _current(con, wanted)
+    if current is None:
+        raise _unknown(con, wanted)
+    if wanted.version is not None:
+        return _numbered(con, current, wanted.version)
+    return current if wanted.alias is None else _aliased(con, current, wanted.alias)
+
+
+def _current(con: duckdb.DuckDBPyConnection, wanted: ModelReference) -> Version | None:
+    """Return the current version of a model: of the database that is named, else of the current one.
+
+    A name such as ``other.late`` that is no model there means ``late`` of the attached database ``other``.
+    """
+    if wanted.database is not None:
+        return _named(con, _with_registry(con, named_place(con, wanted.database)), wanted.name)
+    found = _named(con, places(con), wanted.name)
+    for place, name in _splits(con, wanted.name) if found is None else ():
+        found = found or _named(con, _with_registry(con, place), name)
+    return found
+
+
+def _named(con: duckdb.DuckDBPyConnection, where: list[Place], name: str) -> Version | None:
+    for place in where:
+        query = f"SELECT model_id, name, current_version FROM {place.schema}.registered_models"
+        row = first_row(con.execute(f"{query} WHERE lower(name) = lower(?)", [name]))
         if row is not None:
-            current = Version(place, *row)
-            if wanted.version is not None:
-                return _numbered(con, current, wanted.version)
-            return current if wanted.alias is None else _aliased(con, current, wanted.alias)
-    names = model_names(con)
+            return Version(place, *row)
+    return None
+
+
+def _with_registry(con: duckdb.DuckDBPyConnection, place: Place) -> list[Place]:
+    return [place] if schema_number(con, place.database) > 0 else []
+
+
+def _splits(con: duckdb.DuckDBPyConnection, name: str) -> Iterator[tuple[Place, str]]:
+    """Yield the attached databases, and names of models in them, that a name with dots may mean."""
+    for i, sign in enumerate(name):
+        place = attached_place(con, name[:i]) if sign == "." and name[i + 1 :] else None
+        if place is not None:
+            yield place, name[i + 1 :]
+
+
+def _unknown(con: duckdb.DuckDBPyConnection, wanted: ModelReference) -> UnknownName:
+    """Return the error for a model that does not exist, with those that do, of other databases too."""
+    if wanted.database is None:
+        names, where = model_names(con), ""
+    else:
+        place = named_place(con, wanted.database)
+        names, where = _names_in(con, _with_registry(con, place)), f" in database {place.database!r}"
     exist = f"models: {listing(names)}" if names else "there are no models yet"
-    raise UnknownName(f"no model {wanted.name!r}{nearest(wanted.name, names)} ({exist})")
+    hint = nearest(wanted.name, names)
+    elsewhere = [f"{p.database}.{n}" for p in other_places(con) for n in _names_in(con, [p])]
+    if wanted.database is None and elsewhere:
+        exist += f"; in other databases: {listing(elsewhere)}"
+        same = [name for name in elsewhere if name.partition(".")[2].casefold() == wanted.name.casefold()]
+        hint = f"; did you mean {same[0]!r}?" if same else hint
+    return UnknownName(f"no model {wanted.name!r}{where}{hint} ({exist})")
 
 
 def _numbered(con: duckdb.DuckDBPyConnection, current: Version, number: int) -> Version:
@@ -146,9 +212,9 @@ def set_alias(con: duckdb.DuckDBPyConnection, reference: str | ModelReference, a
     return found
 
 
-def remove_alias(con: duckdb.DuckDBPyConnection, name: str, alias: str) -> Version:
+def remove_alias(con: duckdb.DuckDBPyConnection, model: str | ModelReference, alias: str) -> Version:
     """Remove an alias of a model. Runs in the caller's transaction."""
-    found = find_version(con, ModelReference(name, alias=alias))
+    found = find_version(con, one_version(model, alias=alias))
     _delete_alias(con, found, alias)
     return found
 

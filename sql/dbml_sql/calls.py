@@ -10,69 +10,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
+from dbml_sql.aliases import names_rows
 from dbml_sql.errors import SqlError
-from dbml_sql.expressions import identifier
-from dbml_sql.functions import FUNCTIONS, make_call, predict_function
-from dbml_sql.macros import predict_macro, proba_macro, threshold_parameter
+from dbml_sql.expressions import identifier, string
+from dbml_sql.functions import FUNCTIONS, make_call, predict_function, probe
+from dbml_sql.macros import parameters, predict_macro, proba_macro, threshold_parameter
 from dbml_sql.score import label_type
+from dbml_sql.signature import ModelSignature, Resolver
 from dbml_sql.statements import ModelReference, parse_reference, read_reference
 from dbml_sql.tokens import Cursor, Token, significant
 
 _OURS = re.compile(r"\bpredict(?:_proba)?\s*\(|\bml\s*\.", re.IGNORECASE)
 _DEFINES = ("MACRO", "FUNCTION", "VIEW")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSignature:
-    """What a call must know of the version of a model that it names.
-
-    Attributes
-    ----------
-    name : str
-        Name of the model as the registry spells it.
-    model_id, version, run_id : int
-        Keys of its rows in schema ``ml``; `run_id` None where no training run was recorded.
-    columns : tuple of str
-        Input columns in feature order.
-    target : str or None
-        Label column.
-    target_type : str
-        DuckDB type of the label.
-    task : str
-        regression, classification or none.
-    classes : tuple or None
-        Class labels in order.
-    native : str or None
-        The name after ``predict_`` and ``predict_proba_`` of the model's macros (its own name; a version that is not
-        the current one may have macros under another), None where it has none: then calls stay calls of the UDFs
-        ``predict`` and ``predict_proba``.
-    probabilities : bool
-        Whether it gives probabilities.
-    threshold : bool
-        Whether predictions take a threshold (two classes, with probabilities).
-    """
-
-    name: str
-    model_id: int
-    version: int
-    columns: tuple[str, ...]
-    target: str | None = None
-    target_type: str = "DOUBLE"
-    task: str = "regression"
-    classes: tuple[Any, ...] | None = None
-    native: str | None = None
-    probabilities: bool = False
-    threshold: bool = False
-    run_id: int | None = None
-
-
-class Resolver(Protocol):
-    """Finds models; the connection implements it over the registry."""
-
-    def resolve(self, reference: ModelReference) -> ModelSignature:
-        """Return the signature of a model; raise an error that says which models exist for an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +42,13 @@ class Rewritten:
     models: tuple[ModelSignature, ...] = ()
 
 
-def rewrite_calls(text: str, resolver: Resolver) -> Rewritten:
+def rewrite_calls(text: str, resolver: Resolver, probed: int | None = None) -> Rewritten:
     """Replace the calls about models in one statement.
+
+    Parameters
+    ----------
+    probed : int, optional
+        The number of a call, in the order of `Rewritten.models`, that `dbml_sql.functions.probe` takes the place of.
 
     Raises
     ------
@@ -102,7 +58,7 @@ def rewrite_calls(text: str, resolver: Resolver) -> Rewritten:
     """
     if _OURS.search(text) is None:
         return Rewritten(text)
-    rewriter = _Rewriter(text, significant(text), resolver)
+    rewriter = _Rewriter(text, significant(text), resolver, probed)
     sql = rewriter.emit(0, len(rewriter.found))
     rewriter.check_persistent()
     return Rewritten(sql, tuple(rewriter.models))
@@ -113,6 +69,7 @@ class _Rewriter:
     text: str
     found: list[Token]
     resolver: Resolver
+    probed: int | None = None
     models: list[ModelSignature] = field(default_factory=list)
 
     def emit(self, start: int, end: int) -> str:
@@ -177,6 +134,11 @@ class _Rewriter:
         self.models.append(signature)
         return signature
 
+    @property
+    def is_probed(self) -> bool:
+        """Whether the call whose model was just resolved is the one to look into."""
+        return self.probed == len(self.models) - 1
+
     # predict and predict_proba ---------------------------------------------------------------------------------
 
     def _predict(self, index: int, end: int) -> tuple[str, int] | None:
@@ -187,6 +149,7 @@ class _Rewriter:
             return None
         reference = parse_reference(self.found[ranges[0][0]].string)
         model = self.resolve(reference)
+        probed = self.is_probed
         proba = self.found[index].name.upper() == "PREDICT_PROBA"
         if proba and not model.probabilities:
             self.fail(f"{model.name} is a model without probabilities: use predict", index)
@@ -194,21 +157,38 @@ class _Rewriter:
         if len(arguments) > 1 and self._is(arguments[-1][0], "{"):
             threshold = self.options(arguments.pop(), model, ("threshold",) if not proba else ()).get("threshold")
             options = "" if threshold is None else threshold
-        columns = self._columns(arguments, model, index)
+        columns, row = self._columns(arguments, model, index)
+        if probed and row:
+            return probe(row, options), after
         if model.native is None:
             given = f", {{'threshold': {options}}}" if options else ""
-            values = f"{self.found[ranges[0][0]].text}, {', '.join(columns)}{given}"
+            named = ModelReference(model.name, reference.version, reference.alias)
+            values = f"{string(model.called(str(named)))}, {', '.join(columns)}{given}"
             if proba:
                 return f"predict_proba({values})", after
             return f"CAST({predict_function(model)}({values}) AS {label_type(model.classes, model.target_type)})", after
-        macro = proba_macro(model.native) if proba else predict_macro(model.native)
+        macro = (proba_macro if proba else predict_macro)(model.native, model.schema)
+        if self.defines is not None:
+            # A view outlives the model: replaced by one with other columns, it must fail, not take one for another.
+            columns = [
+                f"{identifier(name)} := {value}" for name, value in zip(parameters(model.columns), columns, strict=True)
+            ]
         named = f", {identifier(threshold_parameter(model.columns))} := {options}" if options else ""
         return f"{macro}({', '.join(columns)}{named})", after
 
-    def _columns(self, arguments: list[tuple[int, int]], model: ModelSignature, index: int) -> list[str]:
+    def _columns(
+        self, arguments: list[tuple[int, int]], model: ModelSignature, index: int
+    ) -> tuple[list[str], str | None]:
+        """Return the inputs of the model as expressions, and the row they are read from where one is given."""
+        if any(self._is_star(start, end) for start, end in arguments):
+            if len(arguments) > 1 or arguments[0][1] - arguments[0][0] > 1:
+                self.fail(
+                    "expected * alone: all columns, each found by its name; or an alias, or a list of columns", index
+                )
+            return [identifier(column) for column in model.columns], "struct_pack(*COLUMNS(*))"
         row = self._row(arguments, model)
         if row is not None:
-            return [f"{row}.{identifier(column)}" for column in model.columns]
+            return [f"{row}.{identifier(column)}" for column in model.columns], row
         if len(arguments) != len(model.columns):
             wanted = ", ".join(model.columns)
             self.fail(
@@ -216,7 +196,13 @@ class _Rewriter:
                 f"{len(arguments)} given",
                 index,
             )
-        return [self.emit(start, end) for start, end in arguments]
+        return [self.emit(start, end) for start, end in arguments], None
+
+    def _is_star(self, start: int, end: int) -> bool:
+        """Whether an argument stands for several columns: ``*``, ``* EXCLUDE (a)``, ``COLUMNS(…)``, ``*COLUMNS(…)``."""
+        if self._is(start, "*"):
+            return True
+        return self.found[start].is_word("COLUMNS") and self._is(start + 1, "(") and end > start + 1
 
     def _row(self, arguments: list[tuple[int, int]], model: ModelSignature) -> str | None:
         """Return the row that a single argument names: an alias, ``schema.table``, ``alias.*``, or a STRUCT."""
@@ -227,7 +213,7 @@ class _Rewriter:
         if len(tokens) > 2 and tokens[-1].is_operator("*") and tokens[-2].is_operator("."):
             tokens = tokens[:-2]
             end -= 2
-        elif len(model.columns) == 1 and not self._names_a_table(tokens, model.columns[0]):
+        elif len(model.columns) == 1 and not self._is_row_name(tokens, model.columns[0]):
             return None
         names = all(
             token.is_operator(".") if i % 2 else token.kind in ("word", "quoted") for i, token in enumerate(tokens)
@@ -240,19 +226,15 @@ class _Rewriter:
             self.fail("parameters in a row must be numbered: $1, $2, …", start)
         return f"({self.emit(start, end)})"
 
-    def _names_a_table(self, tokens: list[Token], column: str) -> bool:
-        """Whether one name stands for a row where it could be the model's only column: some FROM or AS made it."""
-        if len(tokens) != 1 or tokens[0].kind not in ("word", "quoted"):
+    def _is_row_name(self, tokens: list[Token], column: str) -> bool:
+        """Whether one name stands for a row where it could be the model's only column."""
+        if (
+            len(tokens) != 1
+            or tokens[0].kind not in ("word", "quoted")
+            or tokens[0].name.casefold() == column.casefold()
+        ):
             return False
-        name = tokens[0].name.casefold()
-        if name == column.casefold():
-            return False
-        for before, token in zip(self.found, self.found[1:], strict=False):
-            if token.kind in ("word", "quoted") and token.name.casefold() == name:
-                makes = before.is_word("FROM", "JOIN", "UPDATE") or before.kind in ("word", "quoted")
-                if (makes and before.text.upper() not in _BEFORE_A_COLUMN) or before.is_operator(")"):
-                    return True
-        return False
+        return names_rows(self.found, tokens[0].name)
 
     def options(self, span: tuple[int, int], model: ModelSignature, known: tuple[str, ...]) -> dict[str, str]:
         """Read ``{'name': expression}`` or ``STRUCT(expression AS name)``: the expressions by name, as SQL."""
@@ -299,16 +281,22 @@ class _Rewriter:
         first, last = ranges[0]
         cursor = Cursor(self.text, self.found[first + 1 : last] + self.found[last : last + 1])
         model = self.resolve(read_reference(cursor))
+        probed = self.is_probed
         if cursor.index < last - first - 1:
             cursor.fail("expected , or ) after the name of the model")
-        return make_call(name, Call(self, model, ranges, index + 2)), after
+        return make_call(name, Call(self, model, ranges, index + 2, probed)), after
+
+    @property
+    def defines(self) -> Token | None:
+        """The word VIEW, MACRO or FUNCTION of a statement that keeps its text in the database, or None."""
+        head = [token for token in self.found[:6] if token.kind == "word"]
+        if not head or not head[0].is_word("CREATE") or any(token.is_word("TEMP", "TEMPORARY") for token in head):
+            return None
+        return next((token for token in head[1:4] if token.is_word(*_DEFINES)), None)
 
     def check_persistent(self) -> None:
         """Refuse a view or macro that would call a Python function: other clients could not run it."""
-        head = [token for token in self.found[:6] if token.kind == "word"]
-        if not head or not head[0].is_word("CREATE") or any(token.is_word("TEMP", "TEMPORARY") for token in head):
-            return
-        kind = next((token for token in head[1:4] if token.is_word(*_DEFINES)), None)
+        kind = self.defines
         plain = next((model for model in self.models if model.native is None), None)
         if kind is not None and plain is not None:
             raise SqlError(
@@ -319,11 +307,6 @@ class _Rewriter:
             )
 
 
-_BEFORE_A_COLUMN = frozenset(
-    "SELECT WHERE AND OR NOT BY ON WHEN THEN ELSE CASE HAVING IN IS LIKE BETWEEN DISTINCT LAMBDA SET RETURNING".split()
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """The call of an ML function: its model and its arguments, numbered from 0 (the model)."""
@@ -332,6 +315,7 @@ class Call:
     model: ModelSignature
     ranges: list[tuple[int, int]]
     place: int
+    probed: bool = False
 
     @property
     def n_arguments(self) -> int:

@@ -11,17 +11,21 @@ from dbml_sql.macros import predict_macro
 from dbml_sql.score import label_text, label_type
 
 if TYPE_CHECKING:
-    from dbml_sql.calls import Call, ModelSignature
+    from dbml_sql.calls import Call
+    from dbml_sql.signature import ModelSignature
 
 
 def scored_source(call: Call, source: str, threshold: str | None) -> str:
     """Return the rows of a source with their predictions, in parentheses."""
     model = call.model
+    if call.probed:
+        return f"(SELECT {probe('dbml_row', threshold)} FROM ({source}) dbml_row)"
     if model.native is not None:
         option = "" if threshold is None else f", threshold := {threshold}"
-        return f"(WITH dbml_input AS ({source}) SELECT * FROM {predict_macro(model.native)}(dbml_input{option}))"
+        macro = predict_macro(model.native, model.schema)
+        return f"(WITH dbml_input AS ({source}) SELECT * FROM {macro}(dbml_input{option}))"
     arguments = ", ".join(f"t.{identifier(column)}" for column in model.columns)
-    name = string(f"{model.name}@{model.version}")
+    name = string(model.called(f"{model.name}@{model.version}"))
     option = "" if threshold is None else f", {{'threshold': {threshold}}}"
     type_ = label_type(model.classes, model.target_type)
     predict = predict_function(model)
@@ -33,6 +37,14 @@ def scored_source(call: Call, source: str, threshold: str | None) -> str:
             f"AS {identifier(f'predicted_{model.target}_probs')}"
         )
     return f"(SELECT t.*, {', '.join(made)} FROM ({source}) t)"
+
+
+def probe(row: str, *more: str | None) -> str:
+    """Return an expression that cannot be bound, for an error that says which columns a row has.
+
+    DuckDB names the type of each argument where no function takes it, a row's with all its columns.
+    """
+    return f"sin({', '.join([row, *(argument for argument in more if argument)])})"
 
 
 def predict_function(model: ModelSignature) -> str:
@@ -69,7 +81,7 @@ def _stored_metrics(call: Call) -> str:
         f"Hint: name rows, FROM ML.EVALUATE(MODEL {identifier(model.name)}, TABLE …)"
     )
     stored = f"CASE WHEN coalesce(cardinality(metrics), 0) = 0 THEN error({none}) ELSE metrics END AS metrics"
-    return f"(SELECT {columns} FROM (SELECT {stored} FROM ml.model_versions WHERE {_key(model)}))"
+    return f"(SELECT {columns} FROM (SELECT {stored} FROM {model.schema}.model_versions WHERE {_key(model)}))"
 
 
 _CLASSIFICATION = ("precision", "recall", "accuracy", "f1_score", "log_loss", "roc_auc")
@@ -110,7 +122,7 @@ def _weights(call: Call) -> str:
     return f"""(WITH w AS (
   SELECT w.output, w.term, w.kind, w.level, w.weight, w.feature, f.kind AS becomes, f.fill, f.first_index,
     f.column_name || CASE WHEN f.part IS NULL THEN '' ELSE '.' || f.part END AS input
-  FROM ml.weights w LEFT JOIN ml.features f
+  FROM {model.schema}.weights w LEFT JOIN {model.schema}.features f
     ON f.model_id = w.model_id AND f.version = w.version AND f.position = w.feature
   WHERE {_key(model, "w.")}
 )
@@ -142,14 +154,14 @@ def _feature_info(call: Call) -> str:
   CASE WHEN kind = 'category' THEN CASE WHEN other_level THEN 'shared term' ELSE 'no term' END END AS unseen,
   CASE WHEN kind = 'category' THEN len(levels) + CAST(null_level AS INTEGER) + CAST(other_level AS INTEGER)
     WHEN kind = 'map' THEN len(levels) ELSE width + CAST(flag AS INTEGER) END AS dimension
-FROM ml.features WHERE {_key(call.model)} ORDER BY position)"""
+FROM {call.model.schema}.features WHERE {_key(call.model)} ORDER BY position)"""
 
 
 def _training_info(call: Call) -> str:
     run = "NULL" if call.model.run_id is None else str(call.model.run_id)
     return (
         "(SELECT run_id AS training_run, iteration, loss, eval_loss, learning_rate, duration_ms "
-        f"FROM ml.training_iterations WHERE run_id = {run} ORDER BY iteration)"
+        f"FROM {call.model.schema}.training_iterations WHERE run_id = {run} ORDER BY iteration)"
     )
 
 

@@ -25,14 +25,14 @@ def check_name(name: str) -> str:
     return name
 
 
-def predict_macro(name: str) -> str:
-    """Return the quoted name of a model's scalar and table macro: ``ml."predict_late"``."""
-    return f"ml.{identifier(f'predict_{name}')}"
+def predict_macro(name: str, schema: str = "ml") -> str:
+    """Return the quoted name of a model's scalar and table macro: ``ml."predict_late"``; `schema` is quoted."""
+    return f"{schema}.{identifier(f'predict_{name}')}"
 
 
-def proba_macro(name: str) -> str:
+def proba_macro(name: str, schema: str = "ml") -> str:
     """Return the quoted name of a classifier's macro of probabilities: ``ml."predict_proba_late"``."""
-    return f"ml.{identifier(f'predict_proba_{name}')}"
+    return f"{schema}.{identifier(f'predict_proba_{name}')}"
 
 
 def parameters(columns: Sequence[str]) -> tuple[str, ...]:
@@ -63,7 +63,9 @@ def has_threshold(target: Target, form: LinearForm) -> bool:
     return target.classes is not None and len(form.coef) == 1 and form.link != "margin"
 
 
-def create_macros(name: str, form: LinearForm, encoding: Encoding, target: Target) -> tuple[str, ...]:
+def create_macros(
+    name: str, form: LinearForm, encoding: Encoding, target: Target, schema: str = "ml"
+) -> tuple[str, ...]:
     """Return the statements that create (or replace) the macros of a model.
 
     ``ml.predict_<name>(columns…)``, for two classes with ``threshold := 0.5`` after them;
@@ -81,20 +83,20 @@ def create_macros(name: str, form: LinearForm, encoding: Encoding, target: Targe
         threshold = identifier(threshold_parameter(columns))
         optional = f", {threshold} := {DEFAULT_THRESHOLD}"
     statements = [
-        f"CREATE OR REPLACE MACRO {predict_macro(name)}({listed}{optional}) AS {scores.prediction(threshold)}"
+        f"CREATE OR REPLACE MACRO {predict_macro(name, schema)}({listed}{optional}) AS {scores.prediction(threshold)}"
     ]
     probabilities = scores.probability_struct()
     if probabilities is not None:
-        statements.append(f"CREATE OR REPLACE MACRO {proba_macro(name)}({listed}) AS {probabilities}")
-    statements.append(_table_macro(name, form, encoding, target))
+        statements.append(f"CREATE OR REPLACE MACRO {proba_macro(name, schema)}({listed}) AS {probabilities}")
+    statements.append(_table_macro(predict_macro(name, schema), form, encoding, target))
     return tuple(statements)
 
 
-def _table_macro(name: str, form: LinearForm, encoding: Encoding, target: Target) -> str:
+def _table_macro(macro: str, form: LinearForm, encoding: Encoding, target: Target) -> str:
     optional = f", threshold := {DEFAULT_THRESHOLD}" if has_threshold(target, form) else ""
     threshold = "threshold" if optional else DEFAULT_THRESHOLD
     query = scored_query("query_table(tbl)", form, encoding, target, threshold)
-    return f"CREATE OR REPLACE MACRO {predict_macro(name)}(tbl{optional}) AS TABLE {query}"
+    return f"CREATE OR REPLACE MACRO {macro}(tbl{optional}) AS TABLE {query}"
 
 
 def scored_query(source: str, form: LinearForm, encoding: Encoding, target: Target, threshold: str) -> str:
@@ -113,10 +115,10 @@ def scored_query(source: str, form: LinearForm, encoding: Encoding, target: Targ
     return f"SELECT s.* EXCLUDE ({', '.join(inner)}), {', '.join(made)} FROM (SELECT t.*, {etas} FROM {source} t) s"
 
 
-def drop_macros(name: str) -> tuple[str, ...]:
+def drop_macros(name: str, schema: str = "ml") -> tuple[str, ...]:
     """Return the statements that drop the macros of a model, those it may not have included."""
     return (
-        f"DROP MACRO IF EXISTS {predict_macro(name)}",
-        f"DROP MACRO TABLE IF EXISTS {predict_macro(name)}",
-        f"DROP MACRO IF EXISTS {proba_macro(name)}",
+        f"DROP MACRO IF EXISTS {predict_macro(name, schema)}",
+        f"DROP MACRO TABLE IF EXISTS {predict_macro(name, schema)}",
+        f"DROP MACRO IF EXISTS {proba_macro(name, schema)}",
     )

@@ -8,6 +8,8 @@ ALTER MODEL [IF EXISTS] name SET ALIAS alias [TO VERSION n]
 ALTER MODEL [IF EXISTS] name DROP ALIAS alias
 ALTER MODEL [IF EXISTS] name ROLLBACK [TO VERSION n]
 SHOW MODELS
+
+A name may say its database: ``other.late``, or ``other.ml.late`` as its macros have it.
 """
 
 from __future__ import annotations
@@ -24,19 +26,25 @@ from dbml_sql.tokens import Cursor, Token
 RESERVED_PREFIX = "proba_"
 
 _OURS = re.compile(r"\bmodels?\b", re.IGNORECASE)
+_PLACES = "models live in schema ml of a database: name them model, or database.model"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelReference:
-    """A model, or one version of it: ``late``, ``late@3`` (version), ``late@champion`` (alias)."""
+    """A model, or one version of it: ``late``, ``late@3`` (version), ``late@champion`` (alias).
+
+    `database` None means the current one.
+    """
 
     name: str
     version: int | None = None
     alias: str | None = None
+    database: str | None = None
 
     def __str__(self) -> str:
         which = self.version if self.version is not None else self.alias
-        return self.name if which is None else f"{self.name}@{which}"
+        name = self.name if self.database is None else f"{self.database}.{self.name}"
+        return name if which is None else f"{name}@{which}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class CreateModel:
     options: dict[str, Any] = field(default_factory=dict)
     or_replace: bool = False
     if_not_exists: bool = False
+    database: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,7 @@ class RenameModel:
     name: str
     new_name: str
     if_exists: bool = False
+    database: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,7 @@ class SetAlias:
     alias: str
     version: int | None = None
     if_exists: bool = False
+    database: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,7 @@ class DropAlias:
     name: str
     alias: str
     if_exists: bool = False
+    database: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,7 @@ class RollbackModel:
     name: str
     version: int | None = None
     if_exists: bool = False
+    database: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +150,12 @@ def parse_reference(text: str) -> ModelReference:
     return _reference(name, which or None)
 
 
-def _reference(name: str, which: str | None) -> ModelReference:
+def _reference(name: str, which: str | None, database: str | None = None) -> ModelReference:
     if which is None:
-        return ModelReference(name)
-    return ModelReference(name, version=int(which)) if which.isdigit() else ModelReference(name, alias=which)
+        return ModelReference(name, database=database)
+    if which.isdigit():
+        return ModelReference(name, version=int(which), database=database)
+    return ModelReference(name, alias=which, database=database)
 
 
 def _read_create(cursor: Cursor) -> CreateModel | None:
@@ -155,6 +170,7 @@ def _read_create(cursor: Cursor) -> CreateModel | None:
     if_not_exists = cursor.accept("IF", "NOT", "EXISTS")
     if or_replace and if_not_exists:
         cursor.fail("OR REPLACE and IF NOT EXISTS exclude each other")
+    database = _read_database(cursor)
     name = _read_new_name(cursor)
     options: dict[str, Any] = {}
     if cursor.peek().is_word("TRANSFORM"):
@@ -164,7 +180,7 @@ def _read_create(cursor: Cursor) -> CreateModel | None:
     if not cursor.peek().is_word("AS"):
         cursor.fail("expected AS and a query" if options else "expected OPTIONS (…) or AS and a query")
     cursor.take()
-    return CreateModel(name, _read_query(cursor), options, or_replace, if_not_exists)
+    return CreateModel(name, _read_query(cursor), options, or_replace, if_not_exists, database)
 
 
 def _read_query(cursor: Cursor) -> str:
@@ -209,17 +225,18 @@ def _read_alter(cursor: Cursor) -> Statement | None:
     if not cursor.accept("ALTER", "MODEL"):
         return None
     if_exists = cursor.accept("IF", "EXISTS")
+    database = _read_database(cursor)
     name = read_name(cursor)
     statement: Statement
     if cursor.accept("RENAME", "TO"):
-        statement = RenameModel(name, _read_new_name(cursor), if_exists)
+        statement = RenameModel(name, _read_new_name(cursor), if_exists, database)
     elif cursor.accept("SET", "ALIAS"):
         alias = _read_alias(cursor)
-        statement = SetAlias(name, alias, _read_version(cursor), if_exists)
+        statement = SetAlias(name, alias, _read_version(cursor), if_exists, database)
     elif cursor.accept("DROP", "ALIAS"):
-        statement = DropAlias(name, _read_alias(cursor), if_exists)
+        statement = DropAlias(name, _read_alias(cursor), if_exists, database)
     elif cursor.accept("ROLLBACK"):
-        statement = RollbackModel(name, _read_version(cursor), if_exists)
+        statement = RollbackModel(name, _read_version(cursor), if_exists, database)
     else:
         cursor.fail(
             "expected RENAME TO name, SET ALIAS alias [TO VERSION n], DROP ALIAS alias or ROLLBACK [TO VERSION n]"
@@ -257,7 +274,7 @@ def read_name(cursor: Cursor) -> str:
     if not _is_name(token) or not token.name:
         cursor.fail("expected the name of a model", token)
     if cursor.peek().is_operator("."):
-        cursor.fail("models live in schema ml of the current database: name them without a schema", token)
+        cursor.fail(_PLACES, token)
     if "@" in token.name or (cursor.peek().is_operator("@") and cursor.peek().start == token.end):
         cursor.fail("expected a name without @version or @alias", token)
     return token.name
@@ -271,20 +288,32 @@ def _read_new_name(cursor: Cursor) -> str:
     return name
 
 
+def _read_database(cursor: Cursor) -> str | None:
+    """Read ``other.`` or ``other.ml.``; None where a name has no database, or only the schema ml, before it."""
+    parts: list[str] = []
+    while len(parts) < 2 and _is_name(cursor.peek()) and cursor.peek(1).is_operator("."):
+        if parts and cursor.peek().name.casefold() != "ml":
+            cursor.fail(_PLACES)
+        parts.append(cursor.take().name)
+        cursor.take()
+    return None if not parts or (len(parts) == 1 and parts[0].casefold() == "ml") else parts[0]
+
+
 def read_reference(cursor: Cursor) -> ModelReference:
     """Read ``late``, ``late@3`` or ``late@champion``; a quoted name may hold the whole reference."""
+    database = _read_database(cursor)
     token = cursor.take()
     if not _is_name(token) or not token.name:
         cursor.fail("expected the name of a model", token)
     if cursor.peek().is_operator("."):
-        cursor.fail("models live in schema ml of the current database: name them without a schema", token)
+        cursor.fail(_PLACES, token)
     if not cursor.accept_operator("@"):
         name, _, which = token.name.partition("@")
-        return _reference(name, which or None)
+        return _reference(name, which or None, database)
     which_token = cursor.take()
     if not _is_name(which_token) and not which_token.text.isdigit():
         cursor.fail("expected a version number or an alias after @", which_token)
-    return _reference(token.name, which_token.name)
+    return _reference(token.name, which_token.name, database)
 
 
 _READERS: dict[str, Callable[[Cursor], Statement | None]] = {

@@ -1,0 +1,69 @@
+"""What a call must know of the model that it names, and who finds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dbml_sql.statements import ModelReference
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSignature:
+    """What a call must know of the version of a model that it names.
+
+    Attributes
+    ----------
+    name : str
+        Name of the model as the registry spells it.
+    model_id, version, run_id : int
+        Keys of its rows in schema ``ml``; `run_id` None where no training run was recorded.
+    columns : tuple of str
+        Input columns in feature order.
+    target : str or None
+        Label column.
+    target_type : str
+        DuckDB type of the label.
+    task : str
+        regression, classification or none.
+    classes : tuple or None
+        Class labels in order.
+    native : str or None
+        The name after ``predict_`` and ``predict_proba_`` of the model's macros (its own name; a version that is not
+        the current one may have macros under another), None where it has none: then calls stay calls of the UDFs
+        ``predict`` and ``predict_proba``.
+    probabilities : bool
+        Whether it gives probabilities.
+    threshold : bool
+        Whether predictions take a threshold (two classes, with probabilities).
+    schema : str
+        Schema of its rows and macros, quoted: with its database, where that is not the current one.
+    database : str or None
+        Database whose registry holds it; None in text without a database behind it.
+    """
+
+    name: str
+    model_id: int
+    version: int
+    columns: tuple[str, ...]
+    target: str | None = None
+    target_type: str = "DOUBLE"
+    task: str = "regression"
+    classes: tuple[Any, ...] | None = None
+    native: str | None = None
+    probabilities: bool = False
+    threshold: bool = False
+    run_id: int | None = None
+    schema: str = "ml"
+    database: str | None = None
+
+    def called(self, name: str) -> str:
+        """Return what the Python functions find it by: they may look from another database than the statement."""
+        return name if self.database is None else f"{self.database}.{name}"
+
+
+class Resolver(Protocol):
+    """Finds models; the connection implements it over the registry."""
+
+    def resolve(self, reference: ModelReference) -> ModelSignature:
+        """Return the signature of a model; raise an error that says which models exist for an unknown one."""
