@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 from dbml_sql.statements import ModelReference
 
+from dbml.data.duck import what_is_no_query
 from dbml.errors import DbmlError, InvalidParameter, UnknownName, listing, nearest
 from dbml.estimators.base import Estimator
 from dbml.estimators.discovery import from_options
@@ -110,15 +111,11 @@ def check_query(con: duckdb.DuckDBPyConnection, name: str, query: Any) -> str:
     Raises
     ------
     InvalidParameter
-        No text, several statements, or a statement that is no query.
+        No text, several statements, a statement that is no query, or a query with a part that writes.
     """
-    kinds = [found.type.name for found in con.extract_statements(query)] if isinstance(query, str) else [repr(query)]
-    # A PIVOT is MULTI: it looks up its columns first.
-    if len(kinds) != 1 or kinds[0] not in ("SELECT", "MULTI"):
-        raise InvalidParameter(
-            f"model {name!r}: the rows must come from one query (SELECT, FROM, WITH, …); got "
-            f"{' and '.join(kinds) or 'an empty text'}"
-        )
+    came = what_is_no_query(con, query) if isinstance(query, str) else repr(query)
+    if came:
+        raise InvalidParameter(f"model {name!r}: the rows must come from one query (SELECT, FROM, WITH, …); got {came}")
     return query
 
 
