@@ -119,8 +119,8 @@ def test_spilled_file_is_arrow(tmp_path):
     block = Pieces(100, sparse=True).sample(100, 0)
     blocks.append(block)
     blocks._writer.close()
-    blocks._file.seek(0)
-    table = pa.ipc.open_file(blocks._file.read()).read_all()
+    blocks._file._raw.seek(0)
+    table = pa.ipc.open_file(blocks._file._raw.read()).read_all()
     assert table.column_names == ["start", "n_rows", "X", "indptr", "indices", "values", "y", "weight"]
     assert table["y"][0].as_py() == list(range(100))
     assert np.array_equal(blocks.read(0, 2, Workspace()).y, np.arange(100))

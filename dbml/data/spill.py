@@ -1,28 +1,22 @@
 """Encoded blocks on disk: one anonymous Arrow IPC file, a record batch of one row per block.
 
-The file has no name in its folder, so the system frees its space when it is closed or when the process ends, even by
-``kill -9``. Blocks are read into the reused buffers of a worker, without a copy besides the read itself.
+Blocks are read into the reused buffers of a worker, without a copy besides the read itself.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import tempfile
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbml.errors import ExhaustedMemory
+from dbml.data.spill_file import SpillFile
 from dbml.passes.block import Block, SparseRows
 from dbml.passes.engine import Workspace
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ARRAYS = {"X": "f8", "indptr": "i8", "indices": "i4", "values": "f8", "y": "f8", "weight": "f8"}
 
 
@@ -39,24 +33,6 @@ def _parts(block: Block) -> dict[str, NDArray | None]:
     return {"X": block.X.ravel(order="F"), "y": block.y, "weight": block.weight, **sparse}
 
 
-class _WholeWrites:
-    """A raw file for Arrow, that writes all of what it is given or fails: nothing stays in a buffer after a failure."""
-
-    closed = False
-
-    def __init__(self, raw: Any) -> None:
-        self.raw = raw
-
-    def write(self, data: Any) -> int:
-        rest = memoryview(data).cast("B")
-        while len(rest):
-            rest = rest[self.raw.write(rest) :]
-        return memoryview(data).nbytes
-
-    def flush(self) -> None:
-        """Nothing is buffered."""
-
-
 class SpilledBlocks:
     """Blocks written one after the other and read in any order, from any thread.
 
@@ -69,17 +45,22 @@ class SpilledBlocks:
     def __init__(self, directory: str | None = None) -> None:
         import pyarrow as pa
 
-        while directory and not os.path.isdir(directory):
-            directory = os.path.dirname(os.path.abspath(directory))
-        self.directory = directory or tempfile.gettempdir()
-        self._file: Any = tempfile.TemporaryFile(buffering=0, dir=self.directory)  # noqa: SIM115 - closed by `close`
+        self._file = SpillFile(directory, "encoded rows")
         self._schema = _schema()
-        self._writer = pa.ipc.new_file(pa.PythonFile(_WholeWrites(self._file), "w"), self._schema)
+        self._writer = pa.ipc.new_file(pa.PythonFile(self._file, "w"), self._schema)
         empty = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in self._schema], schema=self._schema)
         self._writer.write_batch(empty)  # magic and schema are written with the first batch
         self._places: list[tuple[int, int]] = []
-        self._lock = threading.Lock()
-        self.nbytes = 0
+
+    @property
+    def directory(self) -> str:
+        """Where the file lies."""
+        return self._file.directory
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes written."""
+        return self._file.nbytes
 
     def __len__(self) -> int:
         return len(self._places)
@@ -103,19 +84,10 @@ class SpilledBlocks:
                 columns.append(pa.nulls(1, kind))
             else:
                 columns.append(pa.LargeListArray.from_arrays(pa.array([0, values.size], pa.int64()), pa.array(values)))
-        begin = self._file.tell()
-        try:
+        begin = self._file.nbytes
+        with self._file.writing():
             self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
-        except OSError as error:
-            self.close()
-            if error.errno not in _FULL:
-                raise
-            raise ExhaustedMemory(
-                f"no room left in {self.directory} to spill encoded rows ({self.nbytes:,} bytes written). Raise "
-                "memory_limit, free space there, or set DuckDB's temp_directory to another disk"
-            ) from error
-        self._places.append((begin, self._file.tell() - begin))
-        self.nbytes = self._file.tell()
+        self._places.append((begin, self._file.nbytes - begin))
 
     def read(self, number: int, n_dense: int, workspace: Workspace) -> Block:
         """Return block `number`; its arrays lie in `workspace`, under names of this module."""
@@ -123,7 +95,7 @@ class SpilledBlocks:
 
         begin, size = self._places[number]
         buffer = workspace.array("spilled", size, np.uint8)
-        self._read_into(memoryview(buffer.data), begin)
+        self._file.read_into(memoryview(buffer.data), begin)
         batch = pa.ipc.read_record_batch(pa.py_buffer(buffer), self._schema)
         parts: dict[str, Any] = {name: _view(batch.column(name), buffer, code) for name, code in _ARRAYS.items()}
         n_rows = batch.column("n_rows")[0].as_py()
@@ -132,19 +104,6 @@ class SpilledBlocks:
         if parts["indptr"] is not None:
             sparse = SparseRows(parts["indptr"], parts["indices"], parts["values"])
         return Block(X, sparse, parts["y"], parts["weight"], batch.column("start")[0].as_py())
-
-    def _read_into(self, target: memoryview, begin: int) -> None:
-        done = 0
-        while done < len(target):
-            if hasattr(os, "preadv"):
-                count = os.preadv(self._file.fileno(), [target[done:]], begin + done)
-            else:
-                with self._lock:
-                    self._file.seek(begin + done)
-                    count = self._file.readinto(target[done:])
-            if count == 0:
-                raise ExhaustedMemory(f"a spilled block in {self.directory} ends early: the file was cut from outside")
-            done += count
 
     def close(self) -> None:
         """Free the space."""
