@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from dbml.engine.crew import ThreadCrew
 from dbml.errors import InvalidParameter
 from dbml.passes.block import Block
 from dbml.passes.engine import Chunk, Work, Workspace
@@ -62,6 +63,10 @@ class LocalEngine:
     def map(self, chunks: Iterator[Chunk], function: Callable[[Block], T], work: Work) -> Iterator[T]:
         """Yield `function(block)` in order; see `dbml.passes.engine.Engine`."""
         yield from self._blocks(chunks, _Map(function), work)
+
+    def crew(self, at_most: int) -> ThreadCrew:
+        """Return threads that stay; see `dbml.passes.engine.Engine`."""
+        return ThreadCrew(min(thread_count(self.threads), at_most))
 
     def _blocks(self, chunks: Iterator[Chunk], task: _Fold | _Map, work: Work) -> Iterator[Any]:
         """Run `task.update` on blocks in parallel, `task.consume` on its results in order; yield what that returns."""

@@ -20,6 +20,7 @@ from dbml.passes.dispatch import load_providers
 from dbml.passes.step import State, Step
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Workspace:
@@ -92,6 +93,24 @@ class Work:
     interrupt: Callable[[], None] | None = None
 
 
+class Crew(Protocol):
+    """Workers that stay, for many short rounds of work over the same few items. Close it to end them."""
+
+    @property
+    def size(self) -> int:
+        """Number of workers, the caller included."""
+
+    def each(self, function: Callable[[T], R], items: Sequence[T], kind: str = "") -> list[R]:
+        """Return `function(item)` of all items, in order; who takes which item is not fixed.
+
+        The first error ends the round and is raised. Rounds of one `kind` are taken to last about as long as the one
+        before: short ones wake nobody.
+        """
+
+    def close(self) -> None:
+        """End the workers."""
+
+
 class Engine(Protocol):
     """Runs passes. Results depend on chunks and steps alone, not on the number of workers."""
 
@@ -100,6 +119,9 @@ class Engine(Protocol):
 
     def map(self, chunks: Iterator[Chunk], function: Callable[[Block], T], work: Work) -> Iterator[T]:
         """Yield `function(block)` for every chunk, in order. The result must not keep arrays of the block."""
+
+    def crew(self, at_most: int) -> Crew:
+        """Return a crew of all workers, of `at_most` if there are more."""
 
 
 _registered: list[Engine] = []
