@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from dbml_sql.features import Encoding
+from dbml_sql.features import Encoding, Style
 from numpy.typing import NDArray
 
 from dbml.data.array_input import check_shape, check_target, check_weight, check_width, encode_target, to_matrix
@@ -80,7 +80,15 @@ class ArrayData(MatrixData):
 
 
 def read_array(
-    X: Any, y: Any = None, *, sample_weight: Any, task: Task, schema: Schema | None, con: Any, options: dict[str, Any]
+    X: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any,
+    task: Task,
+    schema: Schema | None,
+    con: Any,
+    options: dict[str, Any],
+    encode: Style = "terms",
 ) -> Data:
     """Return the `Data` over a dense array (or what converts to one); see `dbml.passes.dispatch.as_data`."""
     if schema is not None and any(feature.kind != "number" or feature.part for feature in schema.encoding.features):
@@ -94,7 +102,7 @@ def read_array(
         return ArrayData(X, schema, None if y is None else encode_target(y, len(X), schema.target, task), weight)
     check_shape(*X.shape)
     y, target = check_target(y, len(X), task) if task != "none" else (None, None)
-    return ArrayData(X, Schema(Encoding(learn_features(X)), target, named=False), y, weight)
+    return ArrayData(X, Schema(Encoding(learn_features(X, encode)), target, named=False), y, weight)
 
 
 def _read_as_trained(X: Any, y: Any, weight: Any, schema: Schema, how: dict[str, Any]) -> Data:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from dbml_sql.encode import Layout, ScanColumn, part_codes, rest_codes, scan_column
+from dbml_sql.encode import Layout, ScanColumn, part_codes, part_values, rest_codes, scan_column
 from dbml_sql.expressions import MICROSECONDS_PER_DAY
 from dbml_sql.features import Encoding, Feature
 from numpy.typing import NDArray
@@ -200,7 +200,7 @@ def _calendar(feature: Feature, kind: pa.DataType) -> tuple[Layout, Convert] | N
     read = _microseconds(kind)
     if read is None or feature.part == "year":
         return None
-    if feature.kind == "number":
+    if feature.part == "epoch":
 
         def epoch(column: pa.Array) -> pa.Array:
             microseconds, missing = read(column)
@@ -209,12 +209,15 @@ def _calendar(feature: Feature, kind: pa.DataType) -> tuple[Layout, Convert] | N
             return pa.array(days)
 
         return "DOUBLE", epoch
-    codes = np.array(part_codes(feature), np.int32)
-    null, _ = rest_codes(feature)
+    if feature.kind == "number":
+        codes, null = list(part_values(feature)), -1  # a negative code is missing
+    else:
+        codes, null = part_codes(feature), rest_codes(feature)[0]
+    table = np.array(codes, np.int32)
 
     def part(column: pa.Array) -> pa.Array:
         microseconds, missing = read(column)
-        found = codes[_part(microseconds, feature.part)]
+        found = table[_part(microseconds, feature.part)]
         found[missing] = null
         return pa.array(found)
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dbml_sql.features import Kind, Part
+from dbml_sql.features import Kind, Part, Style
 
 from dbml.data.source import Source, find_column
 from dbml.errors import InvalidParameter, UnsupportedColumn, listing, nearest
 
 MAX_LEVELS = 1_000
+MOST_CODES = 254  # of a category that is one dense term: they fit in a byte, with one to spare for missing
 MOST_LEVELS = 65_536
 MIN_LEVEL_ROWS = 10  # below that a level's weight is mostly noise: its standard error is sigma / sqrt(rows)
 
@@ -60,30 +61,35 @@ class EncodingOptions:
     ----------
     max_levels : int or None
         Most levels of a category that have a term of their own, the most frequent; the others share one. Most keys of
-        a MAP, the others are left out. None: 1,000 levels, 65,536 keys.
+        a MAP, the others are left out. None: 1,000 levels (254 with style ``values``), 65,536 keys.
     min_level_rows : int or None
         Fewest rows of such a level; None: 10, or a hundredth of the rows where that is less.
     sparse : (str, str) or None
         Columns that hold the lists of indices and values of sparse rows.
     exclude : tuple of str
         Columns that are no features.
+    style : {"terms", "values"}
+        What the estimator reads; no option of a person.
     """
 
     max_levels: int | None = None
     min_level_rows: int | None = None
     sparse: tuple[str, str] | None = None
     exclude: tuple[str, ...] = ()
+    style: Style = "terms"
 
     def most(self, kind: Kind) -> int:
         """Return the most levels of a category, or keys of a map."""
         if self.max_levels is not None:
             return self.max_levels
-        return MOST_LEVELS if kind == "map" else MAX_LEVELS
+        if kind == "map":
+            return MOST_LEVELS
+        return MOST_CODES if self.style == "values" else MAX_LEVELS
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> EncodingOptions:
+    def of(cls, options: Mapping[str, Any], style: Style = "terms") -> EncodingOptions:
         """Return the checked options; ``owner`` (the estimator's name, for messages) is not one of them."""
-        known = cls.__slots__
+        known = tuple(name for name in cls.__slots__ if name != "style")
         for name in options:
             if name not in known and name != "owner":
                 raise InvalidParameter(
@@ -95,7 +101,7 @@ class EncodingOptions:
             if value is not None and (not isinstance(value, int) or value < low or (high and value > high)):
                 limit = f"between {low} and {high}" if high else f">= {low}"
                 raise InvalidParameter(f"encoding option {name} must be an integer {limit}; got {value!r}")
-        return cls(**_names(given))
+        return cls(**_names(given), style=style)
 
 
 def _names(given: dict[str, Any]) -> dict[str, Any]:
@@ -132,11 +138,17 @@ def assign_roles(source: Source, taken: tuple[str, ...], options: EncodingOption
             if name == lists[0]:
                 roles.append(Role(name, column_type, "lists", values=lists[1]))
             continue
-        found = _roles_of(name, column_type)
+        found = _roles_of(name, column_type, options.style)
         if isinstance(found, str):
             refused.append(f"{name} {column_type} ({found})")
         else:
             roles.extend(found)
+    coded = options.style == "values" and any(role.kind == "category" for role in roles)
+    if coded and options.max_levels is not None and options.max_levels > MOST_CODES:
+        raise InvalidParameter(
+            f"encoding option max_levels must be an integer between 1 and {MOST_CODES} for an estimator that reads a "
+            f"category as one number; got {options.max_levels}"
+        )
     if refused:
         raise UnsupportedColumn(
             f"{source.name}: not usable as a feature: {listing(refused)}. Leave columns out with "
@@ -145,7 +157,7 @@ def assign_roles(source: Source, taken: tuple[str, ...], options: EncodingOption
     return roles
 
 
-def _roles_of(name: str, column_type: str) -> list[Role] | str:
+def _roles_of(name: str, column_type: str, style: Style) -> list[Role] | str:
     """Return the roles of a column, or why it is refused."""
     if (
         column_type in INTEGERS
@@ -159,7 +171,8 @@ def _roles_of(name: str, column_type: str) -> list[Role] | str:
     if column_type in _DAYS or column_type in _TIMES:
         parts: tuple[Part, ...] = ("month", "weekday") if column_type in _DAYS else ("month", "weekday", "hour")
         epoch = Role(name, column_type, "number", "epoch")
-        return [epoch, *(Role(name, column_type, "category", part) for part in parts)]
+        kind: Kind = "number" if style == "values" else "category"
+        return [epoch, *(Role(name, column_type, kind, part) for part in parts)]
     vector = _VECTOR.fullmatch(column_type)
     if vector is not None and is_number(vector["element"]):
         return [Role(name, column_type, "vector", width=int(vector["width"]))]

@@ -1,11 +1,11 @@
-"""The dense terms of a matrix of numbers: columns centred by their fill, and flags of missing values."""
+"""The dense terms of a matrix of numbers: columns centred by their fill and flags of missing values, or as they are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from dbml_sql.features import Feature
+from dbml_sql.features import Feature, Style
 from numpy.typing import NDArray
 
 from dbml.data.array_input import duckdb_type
@@ -27,7 +27,7 @@ class DenseDesign:
     def __init__(self, features: Sequence[Feature], terms: NDArray[np.intp] | None = None) -> None:
         found: list[tuple[int, bool, float]] = []
         for number, feature in enumerate(features):
-            found.append((number, False, feature.fill[0]))
+            found.append((number, False, feature.centre[0]))
             if feature.flag:
                 found.append((number, True, 0.0))
         if terms is not None:
@@ -35,6 +35,7 @@ class DenseDesign:
         self.columns = np.array([column for column, _, _ in found], np.intp)
         self.fills = np.array([fill for _, _, fill in found], float)
         self.flagged = [term for term, (_, flag, _) in enumerate(found) if flag]
+        self.missing = np.nan if any(feature.style == "values" for feature in features) else 0.0
         self.plain = not self.flagged and np.array_equal(self.columns, np.arange(len(features)))
 
     @property
@@ -45,7 +46,7 @@ class DenseDesign:
     def fill(self, out: NDArray[np.float64], X: NDArray, index: slice | NDArray[np.intp]) -> None:
         """Write the terms of the rows `index` of X to `out`, shape (n_rows, n_terms), Fortran order.
 
-        A slice has a start and a stop. Missing values become 0.
+        A slice has a start and a stop. Missing values become 0, or NaN in plain values.
         """
         if X.flags.f_contiguous:
             for term, column in enumerate(self.columns):
@@ -57,7 +58,7 @@ class DenseDesign:
         with np.errstate(over="ignore", invalid="ignore"):
             suspect = not np.isfinite(out.sum())
         if suspect:
-            out[~np.isfinite(out)] = 0.0
+            out[~np.isfinite(out)] = self.missing
 
     def _transpose(self, out: NDArray[np.float64], X: NDArray, index: slice | NDArray[np.intp]) -> None:
         """Fill `out` from row-major X tile by tile, through a tile whose columns do not share cache sets."""
@@ -74,11 +75,14 @@ class DenseDesign:
             out[start:stop] = tile.T
 
 
-def learn_features(X: NDArray) -> tuple[Feature, ...]:
+def learn_features(X: NDArray, style: Style) -> tuple[Feature, ...]:
     """Return one ``number`` feature per column of X, called x0, x1, …: its mean, and a flag if it has missing values.
 
-    One pass over the rows; a second one over those columns where a value is missing or the sum overflows.
+    One pass over the rows; a second one over those columns where a value is missing or the sum overflows. Nothing is
+    read for plain values.
     """
+    if style == "values":
+        return value_features(X.dtype, X.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):
         mean = X.sum(axis=0, dtype=np.float64) / len(X)
     flag = np.zeros(X.shape[1], bool)
@@ -88,6 +92,12 @@ def learn_features(X: NDArray) -> tuple[Feature, ...]:
         flag[column] = values.size < len(X)
         mean[column] = np.mean(values / 2) * 2 if values.size else 0.0
     return number_features(X.dtype, mean, flag)
+
+
+def value_features(dtype: np.dtype, n_columns: int) -> tuple[Feature, ...]:
+    """Return the features of a matrix whose values are read as they are."""
+    name = duckdb_type(dtype)
+    return tuple(Feature(f"x{j}", name, "number", fill=(), style="values") for j in range(n_columns))
 
 
 def number_features(dtype: np.dtype, mean: NDArray[np.float64], flag: NDArray[np.bool_]) -> tuple[Feature, ...]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dbml.data.category_codes import CategoryCodes
 
 _DENSE: dict[Layout, int] = {"DOUBLE": 0, "FLOAT": 1, "BIGINT": 2, "INTEGER": 3, "DOUBLE[]": 0, "FLOAT[]": 1}
+_DENSE |= {"codes": 4, "text": 4}
 _SPARSE: dict[Layout, int] = {"codes": 0, "text": 0, "pairs": 1}
 
 _capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
@@ -135,13 +136,13 @@ class Gather:
             place = len(self.expressions)
             if n_values:
                 values, flag = (own[:-1], int(own[-1])) if feature.flag else (own, -1)
-                dense.add(place, column.layout, values.tolist(), flag, feature.fill)
+                dense.add(place, column.layout, values.tolist(), flag, feature.centre[: values.size])
             else:
                 sparse.add(place, column.layout, feature.first_index if feature.kind == "lists" else 0, own)
-                if column.layout == "text":
-                    from dbml.data.category_codes import CategoryCodes
+            if column.layout == "text":
+                from dbml.data.category_codes import CategoryCodes
 
-                    self._texts.append((place, CategoryCodes(feature)))
+                self._texts.append((place, CategoryCodes(feature)))
             self.features.append(number)
             self.expressions.append(column.sql)
             self.input_columns.append(feature.column)
@@ -149,6 +150,7 @@ class Gather:
                 self.expressions.append(column.values)
                 self.input_columns.append(feature.values or feature.column)
         self._dense, self._sparse = dense.arguments(), sparse.arguments()
+        self._missing = np.nan if encoding.style == "values" else 0.0
 
     def coded(self, parts: Sequence[Rows]) -> list[Rows]:
         """Return runs of rows with codes in the place of texts, which the kernels do not read."""
@@ -174,7 +176,8 @@ class Gather:
             return X, empty if self.has_sparse else None
         memory, scratch = X.reshape(-1, order="F"), space.array("scratch", n)
         for rows, batch in zip(parts, exported, strict=True):
-            dense_gather(batch.address, rows.first, rows.n, *self._dense, memory, n, start, scratch)
+            place = (memory, n, start, scratch)
+            dense_gather(batch.address, rows.first, rows.n, *self._dense, self._missing, *place)
             start += rows.n
         return X, self._sparse_rows(parts, exported, n, space) if self.has_sparse else None
 
@@ -221,7 +224,7 @@ class GatherValues:
         memory, scratch = space.array("target", n * 2 * self.n_columns), space.array("scratch", n)
         start = 0
         for rows, batch in zip(parts, exported, strict=True):
-            dense_gather(batch.address, rows.first, rows.n, *self._arguments, memory, n, start, scratch)
+            dense_gather(batch.address, rows.first, rows.n, *self._arguments, 0.0, memory, n, start, scratch)
             start += rows.n
         return memory.reshape((n, 2 * self.n_columns), order="F")
 

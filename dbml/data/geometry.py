@@ -67,10 +67,13 @@ def compare_runs(data: ChunkedData, end: int) -> tuple[bool, str]:
     starts = np.linspace(0, end - _RUN, min(_RUNS, end // _RUN)).astype(int)
     space = Workspace()
     moments: list[NDArray[np.float64]] = []
+    centre = np.zeros(data.n_dense)
     for start in starts.tolist():
         for chunk in data.chunks([Partition(0, start, _RUN)]):
             if chunk.n_rows >= _RUN // 8:
-                moments.append(block_moments(chunk.encode(space), data.n_terms))
+                block = chunk.encode(space)
+                centre = centre if moments else _centre(block.X)
+                moments.append(block_moments(block, data.n_terms, centre))
     if len(moments) < 2:
         return True, "filters leave too few rows to compare parts of the table"
     means, squares = np.stack(moments, axis=1)
@@ -83,12 +86,24 @@ def compare_runs(data: ChunkedData, end: int) -> tuple[bool, str]:
     return bool(share[worst] > _SHARE), found
 
 
-def block_moments(block: Block, n_terms: int) -> NDArray[np.float64]:
-    """Return means and mean squares of all terms and of the target: shape (2, n_terms + 1)."""
+def _centre(X: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a value near those of each column: squares of plain values far from 0 say nothing of their spread."""
+    present = np.isfinite(X)
+    return np.sum(X / np.maximum(1, present.sum(axis=0)), axis=0, where=present)
+
+
+def block_moments(block: Block, n_terms: int, centre: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return means and mean squares of all terms, less `centre`, and of the target: shape (2, n_terms + 1).
+
+    A missing value is as good as the centre.
+    """
     n_dense, n = block.X.shape[1], block.n_rows
     moments = np.zeros((2, n_terms + 1))
-    moments[0, :n_dense] = block.X.mean(axis=0)
-    moments[1, :n_dense] = np.einsum("ij,ij->j", block.X, block.X) / n
+    X = block.X - centre
+    X[np.isnan(X)] = 0.0
+    with np.errstate(over="ignore"):
+        moments[0, :n_dense] = X.mean(axis=0)
+        moments[1, :n_dense] = np.einsum("ij,ij->j", X, X) / n
     if block.sparse is not None:
         indices, values = block.sparse.indices, block.sparse.values
         moments[0, :n_terms] += np.bincount(indices, values, n_terms) / n

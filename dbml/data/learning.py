@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbml_sql.expressions import feature_value, identifier, text_map
-from dbml_sql.features import Encoding, Feature
+from dbml_sql.features import Encoding, Feature, Style
 
-from dbml.data.columns import MIN_LEVEL_ROWS, EncodingOptions, Role
+from dbml.data.columns import MIN_LEVEL_ROWS, MOST_CODES, EncodingOptions, Role
+from dbml.data.presence import Presence, find_presence
 from dbml.data.snapshot import Snapshot
 from dbml.data.source import Source
 from dbml.data.statistics import NumberStatistics, number_statistics
@@ -50,14 +51,14 @@ def learn_encoding(
     InvalidData
         No column is left.
     """
-    numbers = number_statistics(source, [role for role in roles if role.kind in ("number", "vector")], n_rows, snapshot)
+    numbers = _learn_numbers(source, roles, n_rows, options.style, snapshot)
     levels = count_levels(source, [role for role in roles if role.kind in ("category", "map")], options)
     features, dropped, ids = [], [], []
     for role in roles:
         if role in numbers:
-            feature = _number(role, numbers[role])
+            feature = numbers[role]
         elif role.kind == "lists":
-            feature = _lists(source, role)
+            feature = _lists(source, role, options.style)
         elif role.kind == "map":
             feature = _map(role, levels[role], options)
         else:
@@ -95,6 +96,22 @@ def _decisions(features: Sequence[Feature], dropped: Sequence[str]) -> list[Deci
     return found
 
 
+def _learn_numbers(
+    source: Source, roles: Sequence[Role], n_rows: int, style: Style, snapshot: Snapshot | None
+) -> dict[Role, Feature | None]:
+    """Return the feature of each number and vector, None of one that says nothing."""
+    roles = [role for role in roles if role.kind in ("number", "vector")]
+    if style == "values":
+        return {role: _value(role, seen) for role, seen in find_presence(source, roles, snapshot).items()}
+    return {role: _number(role, known) for role, known in number_statistics(source, roles, n_rows, snapshot).items()}
+
+
+def _value(role: Role, seen: Presence) -> Feature | None:
+    if not (seen.any_value and seen.varies):
+        return None
+    return Feature(role.column, role.type, role.kind, role.part, fill=(), width=role.width, style="values")
+
+
 def _number(role: Role, known: NumberStatistics) -> Feature | None:
     if known.all_missing or (role.part == "epoch" and known.constant):
         return None
@@ -126,23 +143,28 @@ def _category(role: Role, levels: Levels, n_rows: int, options: EncodingOptions)
     kept = [text for text, n in levels.counts[: options.most("category")] if n >= least and "\0" not in text]
     if role.part:
         kept.sort(key=int)
+    values = options.style == "values"
+    if values and len(kept) < levels.n_levels:
+        kept = kept[: MOST_CODES - 1]
     return Feature(
         role.column,
         role.type,
         "category",
         role.part,
+        fill=() if values else (0.0,),
         levels=tuple(kept),
-        null_level=levels.n_null > 0,
+        null_level=levels.n_null > 0 and not values,
         other_level=len(kept) < levels.n_levels,
+        style=options.style,
     )
 
 
 def _map(role: Role, levels: Levels, options: EncodingOptions) -> Feature | None:
     kept = tuple(text for text, _ in levels.counts[: options.most("map")] if "\0" not in text)
-    return Feature(role.column, role.type, "map", levels=kept) if kept else None
+    return Feature(role.column, role.type, "map", levels=kept, style=options.style) if kept else None
 
 
-def _lists(source: Source, role: Role) -> Feature | None:
+def _lists(source: Source, role: Role, style: Style) -> Feature | None:
     """Learn the range of the indices of sparse rows."""
     values = identifier(role.values or "")
     codes = identifier(role.column)
@@ -162,7 +184,8 @@ def _lists(source: Source, role: Role) -> Feature | None:
             f"{source.name}: indices in {role.column} must be between 0 and {_MOST_WIDTH - 1:,}; "
             f"they are {low:,} to {high:,}"
         )
-    return Feature(role.column, role.type, "lists", width=high - first + 1, values=role.values, first_index=first)
+    width = high - first + 1
+    return Feature(role.column, role.type, "lists", width=width, values=role.values, first_index=first, style=style)
 
 
 def count_levels(source: Source, roles: Sequence[Role], options: EncodingOptions) -> dict[Role, Levels]:

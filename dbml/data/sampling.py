@@ -136,8 +136,13 @@ def describe_terms(block: Block, n_terms: int, n_rows: int, exact: bool = True) 
     mean, square = np.zeros(n_terms), np.zeros(n_terms)
     filled = n * n_dense
     if n:
-        mean[:n_dense] = block.X.mean(axis=0)
-        square[:n_dense] = block.X.var(axis=0)
+        # Values so large that they overflow have no scale; plain values may be missing.
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean[:n_dense] = block.X.mean(axis=0)
+            square[:n_dense] = block.X.var(axis=0)
+        for term in np.flatnonzero(np.isnan(mean)):
+            present = block.X[~np.isnan(block.X[:, term]), term]
+            mean[term], square[term] = (present.mean(), present.var()) if present.size else (0.0, 0.0)
     if block.sparse is not None and n:
         indices, values = block.sparse.indices, block.sparse.values
         mean += np.bincount(indices, values, n_terms) / n

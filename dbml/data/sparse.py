@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from dbml_sql.features import Encoding, Feature
+from dbml_sql.features import Encoding, Feature, Style
 from numpy.typing import NDArray
 
 from dbml.data.array_input import check_shape, check_target, check_weight, check_width, encode_target
 from dbml.data.chunked import Chunk, ChunkedData, Workspace, rows_per_block
-from dbml.data.dense import DenseDesign, number_features
+from dbml.data.dense import DenseDesign, number_features, value_features
 from dbml.data.matrix import Index, MatrixData
 from dbml.data.sampling import describe_terms, take_sparse
 from dbml.data.selection import Selection
@@ -154,11 +154,13 @@ def to_csr(X: Any) -> Any:
     return csr
 
 
-def learn_encoding(X: Any) -> Encoding:
+def learn_encoding(X: Any, style: Style) -> Encoding:
     """Return the encoding of a CSR matrix: dense where it is narrow or nearly full."""
     n, p = X.shape
     if p > _NARROW and X.nnz < _DENSE * n * p:
-        return Encoding((Feature("indices", "INTEGER[]", "lists", width=p, values="values"),))
+        return Encoding((Feature("indices", "INTEGER[]", "lists", width=p, values="values", style=style),))
+    if style == "values":
+        return Encoding(value_features(X.dtype, p))
     values = X.data.astype(np.float64)
     finite = np.isfinite(values)
     missing = np.bincount(X.indices[~finite], minlength=p)
@@ -167,7 +169,15 @@ def learn_encoding(X: Any) -> Encoding:
 
 
 def read_sparse(
-    X: Any, y: Any = None, *, sample_weight: Any, task: Task, schema: Schema | None, con: Any, options: dict[str, Any]
+    X: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any,
+    task: Task,
+    schema: Schema | None,
+    con: Any,
+    options: dict[str, Any],
+    encode: Style = "terms",
 ) -> Data:
     """Return the `Data` over a sparse matrix; see `dbml.passes.dispatch.as_data`."""
     X = to_csr(X)
@@ -183,7 +193,8 @@ def read_sparse(
     target: Target | None = None
     if task != "none":
         y, target = check_target(y, n_rows, task)
-    return SparseData(X, Schema(learn_encoding(X), target, named=False), y, check_weight(sample_weight, n_rows))
+    schema = Schema(learn_encoding(X, encode), target, named=False)
+    return SparseData(X, schema, y, check_weight(sample_weight, n_rows))
 
 
 def _is_sparse(X: Any) -> bool:

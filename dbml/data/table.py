@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from dbml_sql.encode import ScanColumn, scan_column, scan_columns
 from dbml_sql.expressions import identifier, string
-from dbml_sql.features import Encoding, Feature
+from dbml_sql.features import Encoding, Feature, Style
 from numpy.typing import NDArray
 
 from dbml.data import duck
@@ -293,13 +293,21 @@ def scan_columns_of(encoding: Encoding, types: dict[str, str], names: dict[str, 
 
 
 def read_table(
-    X: Any, y: Any = None, *, sample_weight: Any, task: Task, schema: Schema | None, con: Any, options: dict[str, Any]
+    X: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any,
+    task: Task,
+    schema: Schema | None,
+    con: Any,
+    options: dict[str, Any],
+    encode: Style = "terms",
 ) -> ChunkedData:
     """Return the `Data` over anything that DuckDB reads; see `dbml.passes.dispatch.as_data`."""
     source = open_source(X, con)
     if schema is not None:
         return _read_as_trained(source, y, sample_weight, schema)
-    checked = EncodingOptions.of(options)
+    checked = EncodingOptions.of(options, encode)
     if y is None and task != "none":
         y = "label"
     target: Target | None = None

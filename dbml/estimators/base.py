@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from dbml_sql.features import Style
 from dbml_sql.forms import LinearForm
 
 from dbml.errors import InterruptedTraining, InvalidData, listing
@@ -56,6 +57,8 @@ class Estimator(SklearnProtocol, SqlOptions):
     ----------------
     task : {"regression", "classification", "none"}
         How the target is read.
+    encoding_style : {"terms", "values"}
+        What it reads: centred numbers and one-hot levels, or plain values with NaN; see `dbml_sql.features.Feature`.
     rules : mapping of str to Rule
         What each hyperparameter may be.
     model_types : tuple of str
@@ -77,6 +80,7 @@ class Estimator(SklearnProtocol, SqlOptions):
     """
 
     task: ClassVar[Task] = "none"
+    encoding_style: ClassVar[Style] = "terms"
 
     schema_: Schema
     plan_: Plan
@@ -116,7 +120,8 @@ class Estimator(SklearnProtocol, SqlOptions):
         """
         check_params(type(self).__name__, self.rules, self.get_params())
         self._check_params()
-        with as_data(X, y, sample_weight=sample_weight, task=self.task, con=con, options=options) as data:
+        how = {"task": self.task, "con": con, "options": options, "encode": self.encoding_style}
+        with as_data(X, y, sample_weight=sample_weight, **how) as data:
             self._train(data, lambda: self._fit(data))
         return self
 

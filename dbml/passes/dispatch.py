@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from dbml.errors import InvalidData
 
 if TYPE_CHECKING:
+    from dbml_sql.features import Style
+
     from dbml.passes.data import Data
     from dbml.passes.schema import Schema, Task
 
@@ -27,7 +29,7 @@ def provide(load: Callable[[], object]) -> None:
 
 
 def register_reader(accepts: Callable[[Any], bool], read: Callable[..., Data]) -> None:
-    """Register `read(X, y, sample_weight=, task=, schema=, options=) -> Data` for the X that `accepts` recognises."""
+    """Register `read(X, y, *, sample_weight, task, schema, con, options, encode) -> Data` for the X of `accepts`."""
     _readers.append((accepts, read))
 
 
@@ -51,6 +53,7 @@ def as_data(
     schema: Schema | None = None,
     con: Any = None,
     options: dict[str, Any] | None = None,
+    encode: Style = "terms",
 ) -> Data:
     """Return the `Data` over X.
 
@@ -70,6 +73,10 @@ def as_data(
         Where a table name or SQL is looked up.
     options : dict, optional
         Encoding options: ``max_levels``, ``min_level_rows``, ``sparse``, ``exclude``, ….
+    encode : {"terms", "values"}, default="terms"
+        What columns become where no `schema` is given (a schema has its own style): ``terms`` are centred numbers with
+        flags for missing values and one-hot levels, ``values`` are plain numbers and codes of levels with NaN for
+        missing values; see `dbml_sql.features.Feature`.
 
     Raises
     ------
@@ -79,7 +86,8 @@ def as_data(
     load_providers()
     for accepts, read in _readers:
         if accepts(X):
-            return read(X, y, sample_weight=sample_weight, task=task, schema=schema, con=con, options=options or {})
+            how = {"sample_weight": sample_weight, "task": task, "schema": schema, "con": con}
+            return read(X, y, **how, options=options or {}, encode=encode)
     raise InvalidData(
         f"X must be a DuckDB relation, a table name or SQL with con=, an Arrow table, a DataFrame, an array or a "
         f"SciPy sparse matrix; got {type(X).__module__}.{type(X).__qualname__}"

@@ -16,8 +16,9 @@ from numba.extending import intrinsic
 
 from dbml_kernels.jit import kernel
 
-# Layouts of the numbers in a dense column, or in the only child of one of vectors.
-DOUBLE, FLOAT, BIGINT, INTEGER = range(4)
+# Layouts of the numbers in a dense column, or in the only child of one of vectors. A code is an int32; below 0 it is
+# missing.
+DOUBLE, FLOAT, BIGINT, INTEGER, CODE = range(5)
 # Layouts of a sparse column: one int32 code a row; or a list of int64 codes, the next column lists float64 values.
 CODES, PAIRS = range(2)
 
@@ -68,10 +69,17 @@ def strided_copy(values, step, out):
 
 
 @kernel
-def centred_copy(values, centre, out):
-    """``out = value - centre``, 0 where the value is not finite; both of shape (n,)."""
+def codes_copy(values, step, out):
+    """``out[i] = values[i * step]`` as float64, NaN for a negative code; shape of `out` (n,)."""
     for i in range(out.shape[0]):
-        out[i] = values[i] - centre if math.isfinite(values[i]) else 0.0
+        out[i] = values[i * step] if values[i * step] >= 0 else math.nan
+
+
+@kernel
+def centred_copy(values, centre, missing, out):
+    """``out = value - centre``, `missing` where the value is not finite; both of shape (n,)."""
+    for i in range(out.shape[0]):
+        out[i] = values[i] - centre if math.isfinite(values[i]) else missing
 
 
 @kernel
@@ -105,14 +113,16 @@ def numbers_read(data, layout, first, step, scratch):
         strided_copy(carray(pointer(data), end, np.float32)[first:], step, scratch)
     elif layout == BIGINT:
         strided_copy(carray(pointer(data), end, np.int64)[first:], step, scratch)
+    elif layout == CODE:
+        codes_copy(carray(pointer(data), end, np.int32)[first:], step, scratch)
     else:
         strided_copy(carray(pointer(data), end, np.int32)[first:], step, scratch)
     return scratch
 
 
 @kernel
-def dense_gather(batch, first, n, columns, layouts, widths, terms, flags, centres, x, n_rows, start, scratch):
-    """Copy dense columns of a batch to rows of a block, centred; missing values become 0.
+def dense_gather(batch, first, n, columns, layouts, widths, terms, flags, centres, absent, x, n_rows, start, scratch):
+    """Copy dense columns of a batch to rows of a block, centred; missing values become `absent`.
 
     Parameters
     ----------
@@ -128,6 +138,8 @@ def dense_gather(batch, first, n, columns, layouts, widths, terms, flags, centre
         Column of the block that gets 1 where a value is missing (any one of a vector) and 0 elsewhere, -1 for none.
     centres : float64 of shape (n_values,)
         What is subtracted.
+    absent : float64
+        What is written for a missing value.
     x : float64 of shape (n_rows * n_dense,)
         Output: the memory of a column-major block of `n_rows` rows.
     n_rows, start : int64
@@ -159,10 +171,10 @@ def dense_gather(batch, first, n, columns, layouts, widths, terms, flags, centre
                     nulls_set(missing, position, width, 1.0, flag)
                 if terms[k] >= 0:
                     out = x[terms[k] * n_rows + start :][:n]
-                    centred_copy(read, centres[k], out)
-                    nulls_set(missing, position, width, 0.0, out)
+                    centred_copy(read, centres[k], absent, out)
+                    nulls_set(missing, position, width, absent, out)
                     if is_vector:
-                        nulls_set(validity, row, one, 0.0, out)
+                        nulls_set(validity, row, one, absent, out)
             position += 1
         number += width
 

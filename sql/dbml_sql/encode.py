@@ -1,7 +1,8 @@
 """The training scan: one SQL column per feature (two for sparse rows), in a layout that the gather kernel reads.
 
-Numbers stay as they are stored where the kernel can read that, and are DOUBLE otherwise; categories are the number of
-their term among the feature's sparse terms, -1 where they contribute nothing, or their text where levels are many.
+Numbers stay as they are stored where the kernel can read that, and are DOUBLE otherwise; categories are a code: the
+number of their term among the feature's sparse terms, -1 where they contribute nothing (where they are missing, with
+style ``values``), or their text where levels are many.
 `dbml_sql.expressions` has the rules.
 """
 
@@ -83,7 +84,8 @@ def _number(feature: Feature, type_now: str, column: str) -> ScanColumn:
         return ScanColumn(column, _NATIVE[type_now])
     if feature.part is None and type_now in _SMALL:
         return ScanColumn(f"CAST({column} AS INTEGER)", "INTEGER")
-    return ScanColumn(feature_value(feature, column), "DOUBLE")
+    layout: Layout = "DOUBLE" if feature.part in (None, "epoch") else "BIGINT"
+    return ScanColumn(feature_value(feature, column), layout)
 
 
 def _vector(feature: Feature, type_now: str, column: str) -> ScanColumn:
@@ -127,8 +129,13 @@ def part_codes(feature: Feature) -> list[int]:
     """Return the code of each value of a calendar part, from its first (January, Sunday, midnight) on."""
     other = rest_codes(feature)[1]
     known = {level: code for code, level in enumerate(feature.levels)}
+    return [known.get(str(value), other) for value in part_values(feature)]
+
+
+def part_values(feature: Feature) -> range:
+    """Return the values of a calendar part in order."""
     part = feature.part or ""
-    return [known.get(str(value), other) for value in range(_FIRST_PART[part], _LAST_PART[part] + 1)]
+    return range(_FIRST_PART[part], _LAST_PART[part] + 1)
 
 
 def _part_code(feature: Feature, column: str) -> str:

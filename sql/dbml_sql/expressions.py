@@ -92,7 +92,7 @@ def calendar_part(value: str, part: Part) -> str:
 
     ``epoch`` is DOUBLE, days since 1970 with a fraction for the time of day (microseconds as BIGINT divided by
     8.64e10, so that every reader gets the same bits). ``year``, ``month`` (1 to 12), ``weekday`` (0 = Sunday, DuckDB's
-    ``weekday``) and ``hour`` (0 to 23) are BIGINT; they are categories by their text.
+    ``weekday``) and ``hour`` (0 to 23) are BIGINT; where they are categories, by their text.
     """
     utc = utc_timestamp(value)
     if part == "epoch":
@@ -106,7 +106,8 @@ def feature_value(feature: Feature, value: str | None = None) -> str:
     Parameters
     ----------
     feature : Feature
-        ``number`` and part ``epoch`` give DOUBLE, ``category`` and other parts VARCHAR, ``vector`` DOUBLE[],
+        ``number`` and part ``epoch`` give DOUBLE, other parts BIGINT as a ``number``, VARCHAR as a ``category``;
+        ``category`` gives VARCHAR, ``vector`` DOUBLE[],
         ``lists`` its indices as BIGINT[] (its values, in another column, are a `vector`), ``map``
         MAP(VARCHAR, DOUBLE).
     value : str, optional

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["number", "category", "vector", "lists", "map"]
+Style = Literal["terms", "values"]
 Part = Literal["epoch", "year", "month", "weekday", "hour"]
 
 
@@ -24,16 +25,18 @@ class Feature:
     type : str
         DuckDB type of the column when the model was trained.
     kind : {"number", "category", "vector", "lists", "map"}
-        ``number``: one dense term. ``category``: one sparse 0/1 term per level. ``vector``: `width` dense terms.
-        ``lists``: sparse indices in `column`, values in `values`, `width` terms. ``map``: sparse, keys in `levels`.
+        ``number``: one dense term. ``category``: one sparse 0/1 term per level (one dense term with style
+        ``values``). ``vector``: `width` dense terms. ``lists``: sparse indices in `column`, values in `values`, `width`
+        terms. ``map``: sparse, keys in `levels`.
     part : str or None
         For DATE and TIMESTAMP columns, which calendar part: ``epoch`` (days since 1970 as a number), the others
-        are categories. All in UTC.
+        are categories (numbers with style ``values``). All in UTC.
     fill : tuple of float
         Number, vector: the mean of the training rows. A missing value (NULL, NaN, infinity, failed cast) takes it,
-        and blocks hold ``value - fill``, so that a missing value is exactly 0 and large offsets cancel.
+        and blocks hold ``value - fill``, so that a missing value is exactly 0 and large offsets cancel. Empty with
+        style ``values``.
     flag : bool
-        Number, vector: training saw missing values, so a dense 0/1 term marks them.
+        Number, vector: training saw missing values, so a dense 0/1 term marks them. Never with style ``values``.
     levels : tuple of str
         Category, map: the text of each level that has a term of its own.
     null_level : bool
@@ -47,6 +50,14 @@ class Feature:
         Lists: the column that holds the values.
     first_index : int
         Lists: the index of the first term, 0 or 1.
+    style : {"terms", "values"}
+        What models of this encoding read; all features of an encoding have the same style.
+
+        ``terms``: centred numbers with flags, and one-hot levels: for sums of weights.
+
+        ``values``: numbers as they are, not centred; a category is one dense term, the number of its level, and
+        ``len(levels)`` for the shared level. What is missing (for a category NULL, and an unseen level where none is
+        shared) is NaN. For comparisons, as in trees. Lists and maps are the same in both styles.
     """
 
     column: str
@@ -61,6 +72,7 @@ class Feature:
     width: int = 1
     values: str | None = None
     first_index: int = 0
+    style: Style = "terms"
 
     @property
     def name(self) -> str:
@@ -71,7 +83,7 @@ class Feature:
     def dense_terms(self) -> tuple[str, ...]:
         """Names of the dense terms, in order: values, then the missing flag."""
         names: tuple[str, ...]
-        if self.kind == "number":
+        if self.kind == "number" or (self.kind == "category" and self.style == "values"):
             names = (self.name,)
         elif self.kind == "vector":
             names = tuple(f"{self.name}[{i + 1}]" for i in range(self.width))
@@ -83,6 +95,8 @@ class Feature:
     def sparse_terms(self) -> tuple[str, ...]:
         """Names of the sparse terms, in order: levels, NULL, other."""
         if self.kind == "category":
+            if self.style == "values":
+                return ()
             names = [f"{self.name} = {level}" for level in self.levels]
             names += [f"{self.name} IS NULL"] * self.null_level
             return tuple(names + [f"{self.name} = other"] * self.other_level)
@@ -91,6 +105,18 @@ class Feature:
         if self.kind == "map":
             return tuple(f"{self.name}[{level}]" for level in self.levels)
         return ()
+
+    @property
+    def centre(self) -> tuple[float, ...]:
+        """What is subtracted from each dense term: the fill of values, 0 for the flag; 0 for all with ``values``."""
+        if self.style == "values":
+            return (0.0,) * len(self.dense_terms)
+        return (*self.fill, *(0.0,) * self.flag) if self.kind in ("number", "vector") else ()
+
+    @property
+    def n_codes(self) -> int:
+        """Codes of a category that is a dense term: its levels and the shared one. 0 for all that is no category."""
+        return len(self.levels) + self.other_level if self.kind == "category" and self.style == "values" else 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the feature as plain JSON values."""
@@ -120,6 +146,16 @@ class Encoding:
         object.__setattr__(self, "n_terms", n_dense + n_sparse)
 
     @property
+    def style(self) -> Style:
+        """What models of this encoding read; see `Feature`."""
+        return self.features[0].style if self.features else "terms"
+
+    @property
+    def n_codes(self) -> tuple[int, ...]:
+        """Codes of each dense term that is a category (numbers 0, 1, … and NaN), 0 for the others."""
+        return tuple(f.n_codes for f in self.features for _ in f.dense_terms)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Input columns in order, each once: the argument order of the scoring functions."""
         names: dict[str, None] = {}
@@ -146,7 +182,7 @@ class Encoding:
 
     def centre(self) -> list[float]:
         """Return what was subtracted from each term: the fill of dense values, 0 for flags and sparse terms."""
-        dense = [c for f in self.features if f.kind in ("number", "vector") for c in (*f.fill, *(0.0,) * f.flag)]
+        dense = [centre for f in self.features for centre in f.centre]
         return dense + [0.0] * (self.n_terms - self.n_dense)
 
     def to_json(self) -> list[dict[str, Any]]:
