@@ -1,0 +1,1 @@
+"""Trees: bins, histograms, growth, and the ensembles they make."""

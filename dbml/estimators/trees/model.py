@@ -1,0 +1,108 @@
+"""What all tree models share: prediction from `Trees`, state, importances."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from dbml.estimators.base import Estimator, ModelState
+from dbml.estimators.classifier import ProbabilisticClassifier
+from dbml.estimators.regressor import Regressor
+from dbml.estimators.trees.ensemble import Trees
+from dbml.passes.block import Block, Floats
+
+TreeLink = Literal["identity", "log", "logistic", "softmax", "probability"]
+_TREES = "trees_."
+
+
+class TreeModel(Estimator):
+    """An estimator whose prediction is a sum over trees.
+
+    Attributes
+    ----------
+    trees_ : Trees
+        The trees; shrinkage and averaging are in their values.
+    baseline_ : ndarray of shape (n_outputs,)
+        What the sum starts with.
+    link_ : {"identity", "log", "logistic", "softmax", "probability"}
+        From the sum to the prediction: itself, its exponential, probabilities of two or more classes; ``probability``:
+        the sum has the probability of each class already.
+    """
+
+    encoding_style: ClassVar[Literal["terms", "values"]] = "values"
+    trees_: Trees
+    baseline_: Floats
+    link_: TreeLink
+
+    def _raw_block(self, block: Block) -> Floats:
+        """Return the sums of a block, shape (n, n_outputs)."""
+        raw = np.tile(self.baseline_, (block.n_rows, 1))
+        self.trees_.add_to(block, raw)
+        return raw
+
+    def _importances(self, by: Literal["gain", "split"] = "gain") -> Floats:
+        """Return the share of each term in the gain of all splits, or in their number; shape (n_terms,)."""
+        inner = self.trees_.left >= 0
+        weights = self.trees_.gain[inner] if by == "gain" else None
+        total = np.bincount(self.trees_.term[inner], weights, minlength=self.schema_.encoding.n_terms).astype(float)
+        return total / total.sum() if total.sum() > 0.0 else total
+
+    @property
+    def feature_importances_(self) -> Floats:
+        """Share of each term in the total gain of the splits, shape (n_terms,); they sum to 1."""
+        self._check_fitted()
+        return self._importances()
+
+    def get_state(self) -> ModelState:
+        """Return the fitted model as plain data; the arrays of the trees are named ``trees_.…``."""
+        trees = vars(self).pop("trees_", None)
+        try:
+            state = super().get_state()
+        finally:
+            if trees is not None:
+                self.trees_ = trees
+        state.arrays.update({_TREES + name: array for name, array in self.trees_.arrays().items()})
+        return state
+
+    @classmethod
+    def from_state(cls, state: ModelState) -> Self:
+        """Rebuild a fitted model from `get_state`."""
+        arrays = {name: array for name, array in state.arrays.items() if not name.startswith(_TREES)}
+        model = super().from_state(ModelState(state.kind, state.params, state.schema, state.attributes, arrays))
+        model.trees_ = Trees(**{field.name: state.arrays[_TREES + field.name] for field in fields(Trees)})
+        return model
+
+
+class TreeRegressor(TreeModel, Regressor):
+    """A tree model of a number."""
+
+    def _predict_block(self, block: Block) -> Floats:
+        raw = self._raw_block(block)[:, 0]
+        return np.exp(raw) if self.link_ == "log" else raw
+
+
+class TreeClassifier(TreeModel, ProbabilisticClassifier):
+    """A tree model of a class."""
+
+    def _proba_block(self, block: Block) -> Floats:
+        raw = self._raw_block(block)
+        if self.link_ == "probability":
+            return raw
+        if self.link_ == "logistic":
+            from scipy.special import expit
+
+            return np.column_stack([expit(-raw[:, 0]), expit(raw[:, 0])])
+        raw -= raw.max(axis=1, keepdims=True)
+        np.exp(raw, out=raw)
+        return raw / raw.sum(axis=1, keepdims=True)
+
+    def _class_block(self, block: Block) -> np.ndarray:
+        if self.link_ == "logistic":
+            return (self._raw_block(block)[:, 0] > 0.0).astype(np.intp)
+        return self._raw_block(block).argmax(axis=1)
+
+    def _decision_block(self, block: Block) -> Any:
+        raw = self._raw_block(block)
+        return raw[:, 0] if self.link_ == "logistic" else raw
