@@ -59,10 +59,15 @@ class InterruptedTraining(DbmlWarning):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name closest to `name`, or an empty string."""
-    known = list(known)
+    close = nearest_name(name, known)
+    return "" if close is None else f"; did you mean {close!r}?"
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name closest to `name`, or None where none is close."""
     folded = {candidate.casefold(): candidate for candidate in known}
     close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
-    return f"; did you mean {folded[close[0]]!r}?" if close else ""
+    return folded[close[0]] if close else None
 
 
 def listing(names: Iterable[str], most: int = 12) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -24,12 +24,14 @@ _OURS = re.compile(r"\bmodels?\b|\bpredict|\bml\s*\.", re.IGNORECASE)
 class Prepared:
     """A statement of ours, or else text (or a parsed statement of DuckDB's) for DuckDB.
 
-    `is_last` marks the one whose result counts, and that parameters belong to.
+    `is_last` marks the one whose result counts, and that parameters belong to; `written` is the text of the person,
+    where it calls models.
     """
 
     text: Any
     statement: Statement | None = None
     is_last: bool = True
+    written: str | None = None
 
 
 def may_be_ours(query: Any) -> bool:
@@ -58,14 +60,17 @@ def prepare(con: duckdb.DuckDBPyConnection, query: Any) -> Iterator[Prepared]:
         return
     for number, text in enumerate(texts, 1):
         found = prepare_statement(con, text)
-        yield Prepared(found.text, found.statement, number == len(texts))
+        yield replace(found, is_last=number == len(texts))
 
 
 def prepare_statement(con: duckdb.DuckDBPyConnection, text: str) -> Prepared:
     """Return one statement, parsed if it is ours and rewritten if it calls a model."""
     try:
         statement = parse_statement(text)
-        return Prepared(text, statement) if statement is not None else Prepared(rewrite(con, text))
+        if statement is not None:
+            return Prepared(text, statement)
+        rewritten = rewrite(con, text)
+        return Prepared(rewritten, written=None if rewritten is text else text)
     except SqlError as error:
         raise StatementError(str(error)) from error
 

@@ -29,8 +29,9 @@ from dbml.registry.store import existing_version
 from dbml.registry.training import Trained, TrainingOrder, check_query, prepare_job, train
 from dbml.registry.versions import models_query
 
-# From the text of a query to its relation, in the frame of the caller, whose variables it may name.
-Relate = Callable[[str], Any]
+# From the text of a query, with its calls replaced and as it was written, to its relation, in the frame of the caller,
+# whose variables it may name.
+Relate = Callable[[str, str], Any]
 
 _TRAINED = (
     ("model", "VARCHAR"),
@@ -89,7 +90,7 @@ def _order(statement: CreateModel) -> TrainingOrder:
 
 
 def _train(con: duckdb.DuckDBPyConnection, statement: CreateModel, relate: Relate) -> Trained:
-    return train(con, relate(_query(con, statement)), _order(statement))
+    return train(con, relate(_query(con, statement), statement.query), _order(statement))
 
 
 def _query(con: duckdb.DuckDBPyConnection, statement: CreateModel) -> str:
@@ -99,7 +100,7 @@ def _query(con: duckdb.DuckDBPyConnection, statement: CreateModel) -> str:
 def _explain(con: duckdb.DuckDBPyConnection, statement: ExplainModel, relate: Relate) -> Rows:
     """Return the plan of a training: before it, or (ANALYZE) what a training that is not saved did."""
     create = statement.create
-    job = prepare_job(_order(create), relate(_query(con, create)))
+    job = prepare_job(_order(create), relate(_query(con, create), create.query))
     estimator = job.estimator
     if statement.analyze:
         estimator.fit(job.split.training, job.label, sample_weight=job.weight, options=job.encoding)

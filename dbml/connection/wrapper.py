@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any, Self
 
 import duckdb
 
 from dbml import errors
+from dbml.connection.inputs import missing_input
 from dbml.connection.script import Prepared, may_be_ours, prepare
 from dbml.connection.statements import execute_statement
 from dbml.passes.memory import memory_limited
@@ -182,7 +184,8 @@ class Connection:
                 self._execute(piece, None, frame)
                 continue
             text, values = self._for_duckdb(piece, params, frame)
-            relation = in_frame(frame, self.duckdb.sql, text, alias=alias, params=values)
+            with self._explaining(piece.written, params, frame):
+                relation = in_frame(frame, self.duckdb.sql, text, alias=alias, params=values)
         return relation
 
     def _execute(self, piece: Prepared, parameters: Any, frame: FrameType) -> None:
@@ -192,7 +195,8 @@ class Connection:
             self._unread = text, values
             return
         try:
-            in_frame(frame, self.duckdb.execute, text, *([] if values is None else [values]))
+            with self._explaining(piece.written, parameters, frame):
+                in_frame(frame, self.duckdb.execute, text, *([] if values is None else [values]))
         except duckdb.InvalidInputException as error:
             raise own_error(error) from error
 
@@ -201,11 +205,27 @@ class Connection:
         if piece.statement is None:
             return piece.text, parameters
 
-        def relate(query: str) -> Any:
-            return in_frame(frame, self.duckdb.sql, query, params=parameters)
+        def relate(query: str, written: str) -> Any:
+            with self._explaining(written, parameters, frame):
+                return in_frame(frame, self.duckdb.sql, query, params=parameters)
 
         with nullcontext() if self._memory_limit is None else memory_limited(self._memory_limit):
             return execute_statement(self.duckdb, piece.statement, relate).as_query()
+
+    @contextmanager
+    def _explaining(self, written: str | None, parameters: Any, frame: FrameType) -> Iterator[None]:
+        """Raise our error where the rows of a call in a statement lack columns that its model needs."""
+        try:
+            yield
+        except duckdb.BinderException as error:
+
+            def run(text: str) -> Any:
+                return in_frame(frame, self.duckdb.execute, text, *([] if parameters is None else [parameters]))
+
+            explained = None if written is None else missing_input(self.duckdb, written, run)
+            if explained is None:
+                raise
+            raise explained from error
 
 
 def own_error(error: duckdb.Error) -> Exception:

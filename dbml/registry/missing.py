@@ -4,22 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dbml_sql.expressions import identifier
 from dbml_sql.features import Encoding
 
-from dbml.errors import UnknownName, listing, nearest
+from dbml.errors import UnknownName, listing, nearest_name
 
 
 def check_columns(name: str, encoding: Encoding, exist: Sequence[str]) -> None:
-    """Raise `UnknownName` for the first input column that is missing; upper and lower case are the same."""
+    """Raise `UnknownName` for input columns that are missing; upper and lower case are the same."""
+    error = missing_columns(name, encoding.columns, exist)
+    if error is not None:
+        raise error
+
+
+def missing_columns(
+    name: str, needed: Sequence[str], exist: Sequence[str], label: str | None = None
+) -> UnknownName | None:
+    """Return the error for columns that rows must have and do not have, with the nearest ones; None if all are there.
+
+    Parameters
+    ----------
+    name : str
+        Who needs them, for the message.
+    needed : sequence of str
+        Input columns of the model.
+    exist : sequence of str
+        Columns of the rows.
+    label : str, optional
+        The label, where it is needed too.
+    """
     folded = {column.casefold() for column in exist}
-    for column in encoding.columns:
-        if column.casefold() not in folded:
-            raise missing_column(name, column, exist)
-
-
-def missing_column(name: str, column: str, exist: Sequence[str]) -> UnknownName:
-    """Return the error for a feature that the rows do not have."""
-    return UnknownName(
-        f"{name} needs a column {column!r}, which the rows do not have{nearest(column, exist)} "
-        f"(columns: {listing(exist, 40)})"
-    )
+    missing = [column for column in (*needed, *([label] if label else [])) if column.casefold() not in folded]
+    if not missing:
+        return None
+    wanted = {column.casefold() for column in needed}
+    free = [column for column in exist if column.casefold() not in wanted]
+    near = {column: close for column in missing if (close := nearest_name(column, free)) is not None}
+    listed = [f"{column!r} (the label)" if column == label else repr(column) for column in missing]
+    what = f"columns {listing(listed)}" if len(missing) > 1 else f"a column {listed[0]}"
+    nearest, hint = "", ""
+    if near:
+        pairs = listing([f"{close!r} for {column!r}" for column, close in near.items()], 4)
+        nearest = f"; did you mean {pairs if len(missing) > 1 else repr(near[missing[0]])}?"
+        renamed = listing([f"{identifier(close)} AS {identifier(column)}" for column, close in near.items()], 4)
+        hint = f". Hint: SELECT *, {renamed} FROM …"
+    exists = f"(columns of the rows: {listing(exist, 40)})"
+    return UnknownName(f"{name} needs {what}, which the rows do not have{nearest} {exists}{hint}")

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dbml.errors import InvalidParameter, listing
+from dbml.errors import InvalidParameter, UnknownName, listing
 from dbml.estimators.base import Estimator
 from dbml.passes.block import Block
-from dbml.registry.missing import missing_column
+from dbml.registry.missing import missing_columns
 
 
 class Scorer:
@@ -55,10 +55,15 @@ class Scorer:
         for column, folded in zip(self.columns, self._folded, strict=True):
             position = names.index(column) if column in names else positions.get(folded)
             if position is None:
-                raise missing_column(f"model {self.name!r}", column, names)
+                raise self._missing(names)
             # A row that is NULL as a whole has NULL in every column.
             found.append(rows.field(position) if not rows.null_count else rows.flatten()[position])
         return found
+
+    def _missing(self, names: Sequence[str]) -> UnknownName:
+        error = missing_columns(f"model {self.name!r}", self.columns, names)
+        assert error is not None
+        return error
 
     def block(self, columns: Sequence[pa.Array]) -> Block:
         """Return the encoded rows; they are valid until this thread encodes again."""

@@ -36,10 +36,13 @@ class Rewritten:
         The statement for DuckDB; the very text that came in where nothing in it is ours.
     models : tuple of ModelSignature
         Models that its calls name, in order of appearance.
+    label : str or None
+        The label that the rows of the probed call must have besides the columns of its model.
     """
 
     sql: str
     models: tuple[ModelSignature, ...] = ()
+    label: str | None = None
 
 
 def rewrite_calls(text: str, resolver: Resolver, probed: int | None = None) -> Rewritten:
@@ -61,7 +64,7 @@ def rewrite_calls(text: str, resolver: Resolver, probed: int | None = None) -> R
     rewriter = _Rewriter(text, significant(text), resolver, probed)
     sql = rewriter.emit(0, len(rewriter.found))
     rewriter.check_persistent()
-    return Rewritten(sql, tuple(rewriter.models))
+    return Rewritten(sql, tuple(rewriter.models), rewriter.label)
 
 
 @dataclass(slots=True)
@@ -71,6 +74,7 @@ class _Rewriter:
     resolver: Resolver
     probed: int | None = None
     models: list[ModelSignature] = field(default_factory=list)
+    label: str | None = None
 
     def emit(self, start: int, end: int) -> str:
         """Return tokens ``start`` to ``end`` (exclusive) with their calls replaced, and all text between them as it is.
@@ -284,6 +288,8 @@ class _Rewriter:
         probed = self.is_probed
         if cursor.index < last - first - 1:
             cursor.fail("expected , or ) after the name of the model")
+        if probed and name != "PREDICT":
+            self.label = model.target
         return make_call(name, Call(self, model, ranges, index + 2, probed)), after
 
     @property
