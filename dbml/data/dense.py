@@ -97,7 +97,7 @@ def learn_features(X: NDArray, style: Style) -> tuple[Feature, ...]:
 def value_features(dtype: np.dtype, n_columns: int) -> tuple[Feature, ...]:
     """Return the features of a matrix whose values are read as they are."""
     name = duckdb_type(dtype)
-    return tuple(Feature(f"x{j}", name, "number", fill=(), style="values") for j in range(n_columns))
+    return tuple(Feature(f"x{j}", name, "number", style="values") for j in range(n_columns))
 
 
 def number_features(dtype: np.dtype, mean: NDArray[np.float64], flag: NDArray[np.bool_]) -> tuple[Feature, ...]:

@@ -109,7 +109,7 @@ def _learn_numbers(
 def _value(role: Role, seen: Presence) -> Feature | None:
     if not (seen.any_value and seen.varies):
         return None
-    return Feature(role.column, role.type, role.kind, role.part, fill=(), width=role.width, style="values")
+    return Feature(role.column, role.type, role.kind, role.part, width=role.width, style="values")
 
 
 def _number(role: Role, known: NumberStatistics) -> Feature | None:
@@ -151,7 +151,6 @@ def _category(role: Role, levels: Levels, n_rows: int, options: EncodingOptions)
         role.type,
         "category",
         role.part,
-        fill=() if values else (0.0,),
         levels=tuple(kept),
         null_level=levels.n_null > 0 and not values,
         other_level=len(kept) < levels.n_levels,

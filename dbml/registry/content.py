@@ -121,4 +121,5 @@ def _to_row(feature: Feature) -> tuple[Any, ...]:
 
 def _to_feature(row: tuple[Any, ...]) -> Feature:
     stored = dict(zip((attribute for _, _, attribute in _FEATURE_COLUMNS), row, strict=True))
-    return Feature.from_json(stored)
+    # Only features that are read as plain values have no fill at all.
+    return Feature.from_json({**stored, "style": "terms" if stored["fill"] else "values"})

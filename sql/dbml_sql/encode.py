@@ -99,11 +99,16 @@ def _vector(feature: Feature, type_now: str, column: str) -> ScanColumn:
 
 def level_code(text: str, levels: Sequence[str]) -> str:
     """Return the number of a text among levels, NULL where it is none of them."""
+    if len(levels) <= _LISTED:
+        return listed_code(text, levels)
+    return f"CAST(enum_code(TRY_CAST({text} AS ENUM ({', '.join(map(string, levels))}))) AS INTEGER)"
+
+
+def listed_code(text: str, levels: Sequence[str]) -> str:
+    """Return the number of a text among levels by a search through all of them, NULL where it is none of them."""
     if not levels:
         return "CAST(NULL AS INTEGER)"
-    if len(levels) <= _LISTED:
-        return f"CAST(nullif(list_position([{', '.join(map(string, levels))}], {text}), 0) - 1 AS INTEGER)"
-    return f"CAST(enum_code(TRY_CAST({text} AS ENUM ({', '.join(map(string, levels))}))) AS INTEGER)"
+    return f"CAST(nullif(list_position([{', '.join(map(string, levels))}], {text}), 0) - 1 AS INTEGER)"
 
 
 def category_code(feature: Feature, text: str) -> str:

@@ -34,7 +34,7 @@ class Feature:
     fill : tuple of float
         Number, vector: the mean of the training rows. A missing value (NULL, NaN, infinity, failed cast) takes it,
         and blocks hold ``value - fill``, so that a missing value is exactly 0 and large offsets cancel. Empty with
-        style ``values``.
+        style ``values``, whatever the kind.
     flag : bool
         Number, vector: training saw missing values, so a dense 0/1 term marks them. Never with style ``values``.
     levels : tuple of str
@@ -73,6 +73,10 @@ class Feature:
     values: str | None = None
     first_index: int = 0
     style: Style = "terms"
+
+    def __post_init__(self) -> None:
+        if self.style == "values":
+            object.__setattr__(self, "fill", ())
 
     @property
     def name(self) -> str:

@@ -148,11 +148,14 @@ def _feature_info(call: Call) -> str:
     return f"""(SELECT column_name AS input, part, type, kind,
   CASE WHEN kind = 'number' THEN fill[1] END AS mean,
   CASE WHEN kind IN ('category', 'map') THEN len(levels) END AS category_count,
-  CASE WHEN kind IN ('number', 'vector') THEN CASE WHEN flag THEN 'mean, flagged' ELSE 'mean' END
+  CASE WHEN fill = [] AND kind NOT IN ('lists', 'map') THEN 'kept'
+    WHEN kind IN ('number', 'vector') THEN CASE WHEN flag THEN 'mean, flagged' ELSE 'mean' END
     WHEN kind = 'category' THEN CASE WHEN null_level THEN 'own term' ELSE 'no term' END
     ELSE 'zero' END AS missing,
-  CASE WHEN kind = 'category' THEN CASE WHEN other_level THEN 'shared term' ELSE 'no term' END END AS unseen,
-  CASE WHEN kind = 'category' THEN len(levels) + CAST(null_level AS INTEGER) + CAST(other_level AS INTEGER)
+  CASE WHEN kind = 'category' THEN CASE WHEN fill = [] THEN CASE WHEN other_level THEN 'shared code' ELSE 'missing' END
+    WHEN other_level THEN 'shared term' ELSE 'no term' END END AS unseen,
+  CASE WHEN kind = 'category' AND fill = [] THEN 1
+    WHEN kind = 'category' THEN len(levels) + CAST(null_level AS INTEGER) + CAST(other_level AS INTEGER)
     WHEN kind = 'map' THEN len(levels) ELSE width + CAST(flag AS INTEGER) END AS dimension
 FROM {call.model.schema}.features WHERE {_key(call.model)} ORDER BY position)"""
 

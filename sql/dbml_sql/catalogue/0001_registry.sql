@@ -111,7 +111,7 @@ COMMENT ON COLUMN ml.features.column_name IS 'Input column';
 COMMENT ON COLUMN ml.features.type IS 'Type of the column in training';
 COMMENT ON COLUMN ml.features.kind IS 'number, category, vector, lists or map';
 COMMENT ON COLUMN ml.features.part IS 'Calendar part in UTC: epoch, year, month, weekday or hour';
-COMMENT ON COLUMN ml.features.fill IS 'Means that missing values take, one a dense term';
+COMMENT ON COLUMN ml.features.fill IS 'Means that missing values take, one a dense term; empty where missing values are kept';
 COMMENT ON COLUMN ml.features.flag IS 'Whether a term marks missing values';
 COMMENT ON COLUMN ml.features.levels IS 'Levels (or map keys) that have a term each, as text';
 COMMENT ON COLUMN ml.features.null_level IS 'Whether NULL has a term';
