@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from functools import cached_property
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from dbml.passes.memory import memory_budget
 from dbml.passes.plan import Partition, Pass, Plan
 from dbml.passes.progress import listeners
 from dbml.passes.schema import Schema, Statistics
+from dbml.passes.shards import Arrays, Shards
 from dbml.passes.step import Order, Sequential, Shuffled, State, Step
 
 __all__ = ["Chunk", "ChunkedData", "Workspace", "rows_per_block"]
@@ -250,6 +251,20 @@ class ChunkedData(Data, ABC):
         from dbml.data.derived import MaterialisedData
 
         return MaterialisedData(self)
+
+    def derive(
+        self,
+        make: Callable[[Block], Arrays],
+        *,
+        finish: Callable[[Arrays], Arrays] | None = None,
+        resident: Collection[str] = (),
+        shard_rows: int | None = None,
+        purpose: str = "",
+    ) -> Shards:
+        """Return arrays of the estimator's own making, kept; see `Data.derive`."""
+        from dbml.data.shard_filling import derive
+
+        return derive(self, make, finish, resident, shard_rows, purpose)
 
     def close(self) -> None:
         """Free what a shuffled pass kept. Subclasses that free more call this too."""

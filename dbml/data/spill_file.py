@@ -88,7 +88,9 @@ class SpillFile:
                     self._raw.seek(begin + done)
                     count = self._raw.readinto(target[done:])
             if count == 0:
-                raise ExhaustedMemory(f"{self.what} spilled to {self.directory} end early: the file was cut from outside")
+                raise ExhaustedMemory(
+                    f"{self.what} spilled to {self.directory} end early: the file was cut from outside"
+                )
             done += count
 
     def expect(self, begin: int, size: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
@@ -23,6 +23,7 @@ from dbml.passes.memory import memory_budget
 from dbml.passes.plan import Plan
 from dbml.passes.plan_text import size_text
 from dbml.passes.schema import Statistics
+from dbml.passes.shards import Arrays, Shards
 from dbml.passes.step import Order, Sequential, State, Step
 
 T = TypeVar("T")
@@ -121,6 +122,18 @@ class PlanningData(Data):
     def materialise(self) -> Data:
         """Refuse."""
         return self._refuse("materialise")
+
+    def derive(
+        self,
+        make: Callable[[Block], Arrays],
+        *,
+        finish: Callable[[Arrays], Arrays] | None = None,
+        resident: Collection[str] = (),
+        shard_rows: int | None = None,
+        purpose: str = "",
+    ) -> Shards:
+        """Refuse."""
+        return self._refuse(purpose)
 
     def lookup(self, keys: NDArray, column: str) -> Block:
         """Refuse."""

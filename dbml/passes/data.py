@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dbml.passes.block import Block
 from dbml.passes.plan import Plan
 from dbml.passes.schema import Schema, Statistics
+from dbml.passes.shards import Arrays, Shards
 from dbml.passes.step import Order, Sequential, State, Step
 
 T = TypeVar("T")
@@ -80,6 +81,42 @@ class Data(ABC):
         """Return the data with its encoded blocks kept: in memory within the budget, else spilled to Arrow files.
 
         For solvers that pass many times. Close it (context manager) to free memory and files.
+        """
+
+    @abstractmethod
+    def derive(
+        self,
+        make: Callable[[Block], Arrays],
+        *,
+        finish: Callable[[Arrays], Arrays] | None = None,
+        resident: Collection[str] = (),
+        shard_rows: int | None = None,
+        purpose: str = "",
+    ) -> Shards:
+        """Return arrays of the estimator's own making, kept where the rows lie, in memory or spilled.
+
+        One pass over the data. For trees and many-pass solvers; close it (context manager) to free memory and files.
+
+        Parameters
+        ----------
+        make : callable
+            Returns the arrays of a block, the rows along the first axis, as copies. The same names, types and trailing
+            shapes for every block; called on all cores.
+        finish : callable, optional
+            Returns the arrays to keep of a shard from those that `make` returned of its rows; may add some of any shape
+            (a transposed copy, zeros for scores) and drop others. Called on all cores, once for a shard.
+        resident : collection of str
+            Arrays that become `Shard.resident`: they stay in memory, and may be changed.
+        shard_rows : int, optional
+            Rows of a shard, the last one is shorter; left out, a sixteenth of the rows, from 4,096 to 262,144, fewer
+            where rows are very wide.
+        purpose : str
+            Name of the pass.
+
+        Raises
+        ------
+        ExhaustedMemory
+            The resident arrays alone do not fit in the memory limit, or there is no room left to spill.
         """
 
     @abstractmethod

@@ -36,7 +36,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One pass over the data: what it was for, in which order, what it read."""
+    """One pass over the data: what it was for, in which order, what it read; or several of a kind, with sums."""
 
     purpose: str
     order: str
@@ -44,6 +44,7 @@ class Pass:
     rows: int
     bytes: int
     seconds: float
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)

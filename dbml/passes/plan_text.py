@@ -60,7 +60,8 @@ def pass_rows(passes: Sequence[Pass]) -> list[tuple[str, ...]]:
         n_rows, n_bytes = sum(done.rows for done in same), sum(done.bytes for done in same)
         seconds = sum(done.seconds for done in same)
         speed = f"{n_rows / seconds / 1e6:.1f} M" if seconds > 0 else ""
-        words = (purpose or "fold", f"{len(same):,}", order, f"{columns:,}", f"{n_rows:,}", size_text(n_bytes))
+        times = f"{sum(done.times for done in same):,}"
+        words = (purpose or "fold", times, order, f"{columns:,}", f"{n_rows:,}", size_text(n_bytes))
         rows.append((*words, f"{seconds:.3f}", speed))
     return rows
 

@@ -1,0 +1,283 @@
+"""Shards of this process: kept arrays in memory or spilled, passes by a crew of threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbml.data.shard_passes import ShardPasses
+from dbml.data.spill_file import SpillFile
+from dbml.errors import ExhaustedMemory, InvalidData, UnknownName, listing, nearest
+from dbml.passes.engine import Crew, Workspace, current
+from dbml.passes.memory import memory_budget
+from dbml.passes.plan_text import size_text
+from dbml.passes.shards import Arrays, Shard, Shards
+
+if TYPE_CHECKING:
+    from dbml.data.chunked import ChunkedData
+
+T = TypeVar("T")
+
+
+class _Place(NamedTuple):
+    """Where a spilled array lies."""
+
+    begin: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def part(self, index: int) -> _Place:
+        """Return where entry `index` of the first axis lies."""
+        if not -self.shape[0] <= index < self.shape[0]:
+            raise IndexError(f"index {index} is out of bounds for axis 0 with size {self.shape[0]}")
+        made = _Place(self.begin, self.shape[1:], self.dtype)
+        return made._replace(begin=self.begin + made.nbytes * (index % self.shape[0]))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        size = self.dtype.itemsize
+        for n in self.shape:
+            size *= n
+        return size
+
+
+class KeptShard(Shard):
+    """A shard whose kept arrays are all in memory or all spilled; see `Shard`.
+
+    Parameters
+    ----------
+    number, start, n_rows : int
+        See `Shard`.
+    kept : dict of ndarray
+        C contiguous and read only.
+    resident : dict of ndarray
+        C contiguous and writable.
+
+    Attributes
+    ----------
+    handed_out : int
+        Bytes of kept arrays that a pass read.
+    """
+
+    def __init__(self, number: int, start: int, n_rows: int, kept: Arrays, resident: Arrays) -> None:
+        self.number, self.start, self.n_rows, self.resident = number, start, n_rows, resident
+        self._kept = kept
+        self._places: dict[str, _Place] = {}
+        self._disk: _Disk | None = None
+        self._closed = False
+        self.handed_out = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the kept arrays in memory."""
+        return sum(array.nbytes for array in self._kept.values())
+
+    def read(self, name: str) -> NDArray:
+        array = self._kept.get(name)
+        if array is None:
+            disk, place = self._spilled(name)
+            array = disk.read(name, place)
+            disk.expect(self, name)
+        self.handed_out += array.nbytes
+        return array
+
+    def read_part(self, name: str, index: int) -> NDArray:
+        array = self._kept.get(name)
+        if array is None:
+            disk, place = self._spilled(name)
+            part = disk.read(f"{name} part", place.part(index))
+            disk.expect(self, name, index)
+        else:
+            part = array[index]
+        self.handed_out += part.nbytes
+        return part
+
+    def _spilled(self, name: str) -> tuple[_Disk, _Place]:
+        if self._closed:
+            raise InvalidData("derived rows were closed; derive them again")
+        known = [*self._kept, *self._places]
+        if self._disk is None or name not in self._places:
+            raise UnknownName(f"no kept array {name!r} in the shards{nearest(name, known)} (arrays: {listing(known)})")
+        return self._disk, self._places[name]
+
+    def spill(self, disk: _Disk) -> None:
+        """Move the kept arrays to disk."""
+        for name, array in self._kept.items():
+            self._places[name] = disk.append(array)
+        self._disk, self._kept = disk, {}
+
+    def place_of(self, name: str, index: int | None) -> _Place | None:
+        """Return where a kept array or an entry of it lies on disk, None where it does not."""
+        place = self._places.get(name)
+        if place is None or index is None:
+            return place
+        return place.part(index) if -place.shape[0] <= index < place.shape[0] else None
+
+    def close(self) -> None:
+        """Forget all arrays."""
+        self._closed = True
+        self._kept, self._places, self.resident = {}, {}, {}
+
+
+class _Disk:
+    """The spilled arrays of all shards, and the buffers that they are read into."""
+
+    def __init__(self, directory: str | None, shards: Sequence[KeptShard]) -> None:
+        self.file = SpillFile(directory, "derived rows")
+        self.shards = shards
+        self.ahead = 1  # shards from the one that is read to the one that is read next
+        self._of_thread = threading.local()
+
+    def append(self, array: NDArray) -> _Place:
+        place = _Place(self.file.nbytes, array.shape, array.dtype)
+        if array.nbytes:
+            with self.file.writing():
+                self.file.write(array.reshape(-1).view(np.uint8))
+        return place
+
+    def read(self, buffer_name: str, place: _Place) -> NDArray:
+        """Return an array in a buffer of this thread, read only as the ones in memory: kernels are compiled once."""
+        space = getattr(self._of_thread, "space", None)
+        if space is None:
+            space = self._of_thread.space = Workspace()
+        buffer = space.array(buffer_name, place.nbytes, np.uint8)
+        self.file.read_into(buffer.data, place.begin)
+        array = buffer.view(place.dtype).reshape(place.shape)
+        array.flags.writeable = False
+        return array
+
+    def expect(self, shard: KeptShard, name: str, index: int | None = None) -> None:
+        """Let the system fetch the same array of the shard that comes next."""
+        if shard.number + self.ahead < len(self.shards):
+            place = self.shards[shard.number + self.ahead].place_of(name, index)
+            if place is not None:
+                self.file.expect(place.begin, place.nbytes)
+
+    def close(self) -> None:
+        self.file.close()
+        self._of_thread = threading.local()
+
+
+class LocalShards(Shards):
+    """Shards in this process.
+
+    Parameters
+    ----------
+    data : ChunkedData
+        What the arrays are made from; its plan is written into.
+    """
+
+    def __init__(self, data: ChunkedData) -> None:
+        self.n_rows = 0
+        self._data, self._directory = data, data.temp_directory
+        self._room = memory_budget().kept
+        self._shards: list[KeptShard] = []
+        self._in_memory: list[KeptShard] = []
+        self._kept_bytes = self._resident_bytes = 0
+        self._largest = 1
+        self._disk: _Disk | None = None
+        self._crew: Crew | None = None
+        self._passes = ShardPasses()
+        self._closed = False
+
+    # made by `derive` --------------------------------------------------------------------------------------------
+
+    def add(self, kept: Arrays, resident: Arrays, n_rows: int) -> None:
+        """Take the next shard; beyond the memory limit the last shards in memory are spilled.
+
+        Raises
+        ------
+        ExhaustedMemory
+            Resident arrays do not fit in the memory limit, or the disk is full.
+        """
+        shard = KeptShard(len(self._shards), self.n_rows, n_rows, kept, resident)
+        self._shards.append(shard)
+        self._in_memory.append(shard)
+        self.n_rows += n_rows
+        self._kept_bytes += shard.nbytes
+        self._largest = max(self._largest, shard.nbytes)
+        self._resident_bytes += sum(array.nbytes for array in resident.values())
+        self._check_resident()
+        while self._kept_bytes + self._resident_bytes > self._room and self._in_memory:
+            self._spill(self._in_memory.pop())
+
+    def _check_resident(self) -> None:
+        """Refuse resident arrays that will not fit, as soon as that is known."""
+        total = max(self.n_rows, self._data.n_rows)
+        needed = self._resident_bytes * total // max(1, self.n_rows)
+        if needed > self._room:
+            budget = memory_budget()
+            raise ExhaustedMemory(
+                f"arrays that training updates in place must fit in memory; those of {total:,} rows take "
+                f"{size_text(needed)}, and {size_text(self._room)} of memory_limit = {size_text(budget.total)} are for "
+                f"kept rows. Raise memory_limit to {size_text(needed * (budget.total / max(1, budget.kept)))} or more, "
+                "or train on fewer rows"
+            )
+
+    def _spill(self, shard: KeptShard) -> None:
+        if self._disk is None:
+            self._disk = _Disk(self._directory, self._shards)
+        self._kept_bytes -= shard.nbytes
+        shard.spill(self._disk)
+
+    def complete(self) -> None:
+        """Say in the plan where the shards are, and hire the crew."""
+        most = len(self._shards)
+        resident = f", {self._resident_bytes:,} more are updated in place" if self._resident_bytes else ""
+        if self._disk is None:
+            choice = "in memory"
+            reason = f"{self._kept_bytes:,} bytes of at most {self._room - self._resident_bytes:,}{resident}"
+        else:
+            # Every thread reads into buffers of its own.
+            most = min(most, memory_budget().blocks // self._largest)
+            choice = "in memory and spilled" if self._in_memory else "spilled"
+            reason = (
+                f"{self._kept_bytes:,} bytes within the memory limit, {self._disk.file.nbytes:,} in "
+                f"{self._disk.file.directory}{resident}"
+            )
+        self._data.plan = self._data.plan.decide("derived blocks", choice, reason)
+        self._crew = current().crew(max(1, most))
+        if self._disk is not None:
+            self._disk.ahead = self._crew.size
+
+    # used by the estimator ---------------------------------------------------------------------------------------
+
+    @property
+    def in_memory(self) -> bool:
+        return self._disk is None
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def __getitem__(self, number: int) -> Shard:
+        self._check_open()
+        return self._shards[number]
+
+    def each(self, function: Callable[[Shard], T], purpose: str = "", only: Sequence[int] | None = None) -> list[T]:
+        crew = self._check_open()
+        chosen = self._shards if only is None else [self._shards[number] for number in only]
+        return self._passes.run(crew, function, chosen, purpose)
+
+    def _check_open(self) -> Crew:
+        if self._crew is None or self._closed:
+            raise InvalidData("derived rows were closed; derive them again")
+        return self._crew
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._crew is not None:
+            self._crew.close()
+        for shard in self._shards:
+            shard.close()
+        if self._disk is not None:
+            self._disk.close()
+        self._in_memory = []
+        for done in self._passes.end(len(self._data.plan.columns)):
+            self._data.plan = self._data.plan.ran(done)
