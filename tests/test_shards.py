@@ -429,7 +429,7 @@ def test_rows_that_come_and_go_while_they_are_read(known):
     class Changed(Pieces):
         n_rows = known
 
-    with pytest.raises(InvalidData, match="rows .* while they were read: "):
+    with pytest.raises(InvalidData, match=r"rows .* while they were read: "):
         Changed(10_000).derive(lambda block: {"y": block.y.copy()}, shard_rows=5_000)
 
 
@@ -556,10 +556,12 @@ def test_interrupt_waits_for_the_helpers_and_leaves_no_thread(data):
         running.append(shard.number)
         begun.wait(timeout=60)
         if threading.get_ident() == caller:
+            pressed.set()
             _thread.interrupt_main()
             while True:  # until the interrupt comes
-                pressed.set()
+                pass
         pressed.wait(timeout=60)
+        sum(range(1_000_000))
         running.remove(shard.number)
 
     with pytest.raises(KeyboardInterrupt), using(LocalEngine(2)), derive(data) as shards:
