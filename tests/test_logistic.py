@@ -293,3 +293,24 @@ def test_l1_over_many_terms_starts_from_a_sample_and_tells_its_sets():
     assert slope.max() <= 1e3 * (1 + 1e-3)
     used = ours.coef_[0] != 0
     np.testing.assert_allclose(slope[used], 1e3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("whole", [131_072, 8_192], ids=["in memory", "passes"])
+def test_three_classes_over_many_levels_converge_with_the_curvature_of_rows(whole, monkeypatch):
+    monkeypatch.setattr("dbml.estimators.solvers.minimise._WHOLE_ROWS", whole)
+    rng = np.random.default_rng(0)
+    n, levels = 20_000, 400
+    level = (levels * rng.random(n) ** 1.5).astype(int)
+    x = rng.normal(size=n)
+    score = rng.normal(size=(levels, 3))[level] + x[:, None] * np.array([0.0, 1.0, 2.0])
+    label = (score + rng.gumbel(size=score.shape)).argmax(axis=1)
+    rows = pa.table({"level": [f"L{v}" for v in level], "x": x, "label": label})
+    model = LogisticRegression(tol=1e-6).fit(rows, "label")
+    chosen = {decision.subject: decision.choice for decision in model.plan_.decisions}
+    assert (chosen["solver"], chosen["preconditioner"]) == ("lbfgs", "Hessian of a sample")
+    known = [t.removeprefix("level = ") for t in model.terms_[1:]]
+    design = np.column_stack([x, np.array([f"L{v}" for v in level])[:, None] == np.array(known)])
+    peer = sklearn.LogisticRegression(tol=1e-7, max_iter=2_000).fit(sp.csr_matrix(design), label)
+    assert len(known) > 300
+    np.testing.assert_allclose(model.predict_proba(rows), peer.predict_proba(design), atol=2e-3)
+    assert model.n_iter_[0] < 50

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from dbml.errors import InvalidData
 from dbml.estimators import losses
 from dbml.estimators.penalties import Penalty
-from dbml.estimators.solvers.held_rows import HeldRows
-from dbml.estimators.solvers.lbfgs import lbfgs
+from dbml.estimators.solvers.curvature import sample_curvature
+from dbml.estimators.solvers.held_rows import HeldRows, spread_rows
+from dbml.estimators.solvers.lbfgs import Preconditioner, lbfgs
 from dbml.estimators.solvers.loss_step import RowReading, weighted_median
 from dbml.estimators.solvers.newton import newton, solve_scaled
 from dbml.estimators.solvers.objective import Objective, Request, SoftmaxObjective
@@ -110,12 +111,86 @@ def test_lbfgs_with_an_inverse_hessian_takes_few_steps():
     solve = lambda q: np.linalg.solve(here.hessian, q)  # noqa: E731
     silent = lambda number, best: None  # noqa: E731
     found = [
-        run(HeldRows(rows), [what], [lbfgs([start], scale, 1e-8, 200, inverse)], "", silent)[0]
-        for inverse in (None, solve)
+        run(HeldRows(rows), [what], [lbfgs([start], scale, 1e-8, 200, p)], "", silent)[0]
+        for p in (None, Preconditioner(lambda theta: solve))
     ]
     assert all(solution.converged for solution in found)
     assert found[1].iterations < found[0].iterations
     assert found[1].value == pytest.approx(found[0].value, rel=1e-10)
+
+
+def one_hot_block(n=3000, levels=40, classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    X = np.asfortranarray(rng.normal(size=(n, 4)))
+    level = (levels * rng.random(n) ** 2).astype(np.int32)
+    score = X[:, :1] * np.arange(classes) + rng.normal(size=(levels, classes))[level]
+    y = (score + rng.gumbel(size=score.shape)).argmax(axis=1).astype(float)
+    sparse = SparseRows(np.arange(n + 1), (level + 4).astype(np.int32), np.ones(n))
+    return Block(X, sparse, y, None, 0)
+
+
+def shares(rows, n_terms=44):
+    return np.bincount(rows.sparse.indices, minlength=n_terms) / rows.n_rows
+
+
+def softmax_objective(rows, n_terms, fit_intercept):
+    penalty = Penalty(l2=1.0, per_sum=True)
+    return SoftmaxObjective(losses.LOGISTIC, penalty, n_terms, np.zeros(n_terms), fit_intercept, n_outputs=3)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("levels", [slice(4, 44), slice(0, 0)], ids=["levels eliminated", "whole"])
+def test_the_curvature_of_rows_inverts_the_blocks_of_their_hessian(fit_intercept, levels):
+    rows = one_hot_block()
+    what = softmax_objective(rows, 44, fit_intercept)
+    theta = 0.3 * np.random.default_rng(1).normal(size=what.size)
+    inverse = sample_curvature(what, rows, 3000.0, levels, shares(rows)[levels])(theta)
+    hessian = evaluation(what, rows, theta).hessian
+    m = what.size // 3
+    for k in range(3):
+        part = slice(k * m, (k + 1) * m)
+        for q in np.eye(what.size)[part][:: m // 4]:
+            solved = inverse(hessian[:, part] @ q[part])[part]
+            np.testing.assert_allclose(solved, q[part], atol=1e-2)
+
+
+def test_curvature_of_rows_makes_softmax_over_many_levels_converge_in_few_passes():
+    rows = one_hot_block()
+    what = softmax_objective(rows, 44, True)
+    scale = np.ones(what.size)
+    at = sample_curvature(what, rows, 3000.0, slice(4, 44), shares(rows)[4:])
+    silent = lambda number, best: None  # noqa: E731
+    start = np.zeros(what.size)
+    found = [
+        run(HeldRows(rows), [what], [lbfgs([start], scale, 1e-8, 500, p)], "", silent)[0]
+        for p in (None, Preconditioner(at, (0, 5)))
+    ]
+    assert all(solution.converged for solution in found)
+    assert found[1].iterations < found[0].iterations / 2
+    assert found[1].value == pytest.approx(found[0].value, rel=1e-9)
+
+
+@pytest.mark.parametrize("dear", ["terms", "rest", "bytes", "rows", "weight"])
+def test_curvature_that_would_cost_too_much_is_not_taken(dear):
+    rows = one_hot_block(n=0 if dear == "rows" else 30)
+    if dear == "weight":
+        rows.weight = np.zeros(30)
+    n_terms = {"terms": 2_600, "rest": 1_100}.get(dear, 44)
+    what = softmax_objective(rows, n_terms, True)
+    shared = 10**6 if dear == "bytes" else 1
+    levels = slice(4, 2_600) if dear == "terms" else slice(4, 44)
+    assert sample_curvature(what, rows, 30.0, levels, np.zeros(n_terms)[levels], shared) is None
+
+
+def test_spread_rows_keep_what_belongs_together():
+    rows = one_hot_block(n=100)
+    few = spread_rows(rows, 7)
+    chosen = np.arange(7) * 100 // 7
+    np.testing.assert_array_equal(few.X, rows.X[chosen])
+    np.testing.assert_array_equal(few.y, rows.y[chosen])
+    np.testing.assert_array_equal(few.sparse.indices, rows.sparse.indices[chosen])
+    np.testing.assert_array_equal(few.sparse.indptr, np.arange(8))
+    assert spread_rows(rows, 100) is rows
 
 
 def test_parameters_come_back_from_theta():

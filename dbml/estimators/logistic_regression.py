@@ -44,11 +44,13 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
     class_weight : dict or "balanced", optional
         Factor on the weight of each class; "balanced" makes all classes weigh the same.
     solver : {"auto", "newton", "lbfgs", "proximal-newton"}, default="auto"
-        "newton" up to 1,000 parameters (2,500 where all rows fit in memory and are mostly zeros), "lbfgs" beyond,
+        "newton" up to 1,000 parameters (2,500 where all rows fit in memory and are mostly zeros), "lbfgs" beyond
+        (preconditioned by the Hessian of a sample where that is cheap),
         "proximal-newton" with l1.
     tol : float, default=1e-4
         Stops where the objective can fall by at most ``tol ** 2`` of itself ("lbfgs": where the largest derivative of
-        the mean loss, in units of the spread of its term, is at most `tol`).
+        the mean loss, in units of the spread of its term, is at most `tol`, and the next step promises at most `tol`
+        of the objective).
     max_iter : int, default=100
         Most steps of the solver over all rows.
     warm_start : bool, default=False

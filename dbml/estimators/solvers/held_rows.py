@@ -54,6 +54,22 @@ def _pieces(block: Block, rows: int) -> Iterator[Block]:
         yield Block(np.asfortranarray(block.X[part]), sparse, y, weight, block.start)
 
 
+def spread_rows(block: Block, most: int) -> Block:
+    """Return at most `most` rows of the block, at even distances."""
+    if block.n_rows <= most:
+        return block
+    rows = np.arange(most) * block.n_rows // most
+    sparse = None
+    if block.sparse is not None:
+        first, counts = block.sparse.indptr[rows], np.diff(block.sparse.indptr)[rows]
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        entries = np.arange(indptr[-1]) + np.repeat(first - indptr[:-1], counts)
+        sparse = SparseRows(indptr, block.sparse.indices[entries], block.sparse.values[entries])
+    y = None if block.y is None else block.y[rows]
+    weight = None if block.weight is None else block.weight[rows]
+    return Block(np.asfortranarray(block.X[rows]), sparse, y, weight, -1)
+
+
 def chosen_terms(block: Block, terms: NDArray[np.intp]) -> Block:
     """Return the block with some terms (ascending), renumbered 0, 1, …."""
     n_dense = block.X.shape[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,15 +14,30 @@ from dbml.passes.block import Floats
 
 Inverse = Callable[[Floats], Floats]
 
+
+class Preconditioner(NamedTuple):
+    """An approximate inverse Hessian: `at` makes it from parameters, anew before the iterations `when`."""
+
+    at: Callable[[Floats], Inverse]
+    when: tuple[int, ...] = (0,)
+
+
 _MEMORY = 12
 _ROUNDING = 1e-13
 
 
-def lbfgs(starts: Sequence[Floats], scale: Floats, tol: float, max_iter: int, inverse: Inverse | None = None) -> Solver:
+def lbfgs(
+    starts: Sequence[Floats],
+    scale: Floats,
+    tol: float,
+    max_iter: int,
+    preconditioner: Preconditioner | None = None,
+) -> Solver:
     """Minimise from `starts` (Liu and Nocedal 1989), in the coordinates ``theta * scale``.
 
     A pass per step, two where a step is too long. Stops where the largest derivative, each times the spread of the
-    linear predictor that its parameter makes, is below `tol`, or the value no longer falls.
+    linear predictor that its parameter makes, is below `tol` and the next step promises to lower the value by less than
+    `tol` of itself (many small derivatives together are much), or the value no longer falls.
 
     Parameters
     ----------
@@ -33,10 +49,10 @@ def lbfgs(starts: Sequence[Floats], scale: Floats, tol: float, max_iter: int, in
         Bound on the derivatives of the mean loss.
     max_iter : int
         Most steps.
-    inverse : callable, optional
-        An inverse Hessian times a vector, near the minimum: of a sample. Without, the unit matrix, of the right size.
+    preconditioner : Preconditioner, optional
+        Until its first iteration, and without one, the unit matrix, of the right size.
     """
-    base: Inverse = (lambda q: q) if inverse is None else (lambda q: scale * inverse(q * scale))
+    base: Inverse | None = None
     best = yield from first_finite(starts, False)
     if not np.isfinite(best.value):
         return Solution(best.theta, best.value, np.inf, False, 0)
@@ -44,14 +60,16 @@ def lbfgs(starts: Sequence[Floats], scale: Floats, tol: float, max_iter: int, in
     goal = tol * min(1.0, max(abs(best.value), 1e-3))
     for iteration in range(max_iter):
         gradient = best.gradient / scale
-        if np.abs(gradient).max(initial=0.0) <= goal:
-            return Solution(best.theta, best.value, 0.0, True, iteration)
-        step = -_inverse_hessian_times(gradient, pairs, base)
+        if preconditioner is not None and iteration in preconditioner.when:
+            base = _rescaled(preconditioner.at(best.theta), scale)
+        step = -_inverse_hessian_times(gradient, pairs, base or _same)
         slope = float(gradient @ step)
+        if np.abs(gradient).max(initial=0.0) <= goal and (not pairs or -slope <= tol * max(abs(best.value), 1e-3)):
+            return Solution(best.theta, best.value, 0.0, True, iteration)
         if slope >= 0.0:
             pairs.clear()
             step, slope = -gradient, -float(gradient @ gradient)
-        length = 1.0 if pairs or inverse is not None else min(1.0, 1.0 / float(np.linalg.norm(gradient)))
+        length = 1.0 if pairs or base is not None else min(1.0, 1.0 / float(np.linalg.norm(gradient)))
         trial = yield Request(best.theta + length * step / scale, False)
         while trial.value > best.value + 1e-4 * length * slope:
             change = trial.value - best.value
@@ -65,6 +83,14 @@ def lbfgs(starts: Sequence[Floats], scale: Floats, tol: float, max_iter: int, in
             pairs.append((moved, turned))
         best = trial
     return Solution(best.theta, best.value, np.inf, False, max_iter)
+
+
+def _same(q: Floats) -> Floats:
+    return q
+
+
+def _rescaled(inverse: Inverse, scale: Floats) -> Inverse:
+    return lambda q: scale * inverse(q * scale)
 
 
 def _inverse_hessian_times(gradient: Floats, pairs: deque[tuple[Floats, Floats]], base: Inverse) -> Floats:

@@ -138,11 +138,8 @@ class SoftmaxStep:
         n, (k, n_terms) = block.n_rows, self.coef.shape
         if n == 0:
             return
-        y, weight = self.reading.target(block), self.reading.weight(block)
-        eta, proba, gradient = np.empty((k, n)), np.empty((k, n)), np.empty((k, n))
-        for c in range(k):
-            eta[c] = times(block, self.coef[c], self.intercept[c])
-        state["sums"][1] += softmax_loss(eta, y, weight, proba, gradient)
+        loss, proba, gradient, weight = self._rows(block)
+        state["sums"][1] += loss
         state["sums"][0] += weight.sum()
         for c in range(k):
             state["gradient"][c, :-1] += transposed(block, gradient[c], n_terms)
@@ -155,11 +152,46 @@ class SoftmaxStep:
                     add_hessian(block, zero, curvature, state["gram"][pair])
                     pair += 1
 
+    def _rows(self, block: Block) -> tuple[float, Floats, Floats, Floats]:
+        """Return the loss of a block, the probabilities and derivatives (k, n) of its rows, and their weights."""
+        n, k = block.n_rows, len(self.coef)
+        y, weight = self.reading.target(block), self.reading.weight(block)
+        eta, proba, gradient = np.empty((k, n)), np.empty((k, n)), np.empty((k, n))
+        for c in range(k):
+            eta[c] = times(block, self.coef[c], self.intercept[c])
+        return softmax_loss(eta, y, weight, proba, gradient), proba, gradient, weight
+
     def merge(self, into: State, other: State) -> State:
         """Add later rows."""
         for name in into:
             into[name] += other[name]
         return into
+
+
+class SoftmaxCurvatureStep(SoftmaxStep):
+    """The Hessian of the multinomial logistic loss by the coefficients of one class.
+
+    State: ``sums`` (1,) weight; ``gram`` (m, m).
+    """
+
+    def __init__(self, reading: RowReading, coef: Floats, intercept: Floats, output: int) -> None:
+        super().__init__(reading, coef, intercept, True)
+        self.output = output
+
+    def start(self) -> State:
+        """Return the state of no rows."""
+        m = self.coef.shape[1] + 2
+        return {"sums": np.zeros(1), "gram": np.zeros((m, m))}
+
+    def update(self, state: State, block: Block) -> None:
+        """Add a block."""
+        if block.n_rows == 0:
+            return
+        _, proba, _, weight = self._rows(block)
+        zero, curvature = np.zeros(block.n_rows), np.empty(block.n_rows)
+        softmax_curvature(weight, proba[self.output], proba[self.output], 1.0, curvature)
+        state["sums"][0] += weight.sum()
+        add_hessian(block, zero, curvature, state["gram"])
 
 
 def add_hessian(block: Block, ratio: Floats, curvature: Floats, gram: Floats) -> None:

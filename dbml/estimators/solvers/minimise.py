@@ -11,8 +11,9 @@ import numpy as np
 
 from dbml.errors import ConvergenceWarning
 from dbml.estimators.solvers.active_set import minimise_active
+from dbml.estimators.solvers.curvature import sample_curvature, widest_category
 from dbml.estimators.solvers.held_rows import HeldRows
-from dbml.estimators.solvers.lbfgs import Inverse, lbfgs
+from dbml.estimators.solvers.lbfgs import Inverse, Preconditioner, lbfgs
 from dbml.estimators.solvers.newton import Solution, Solver, newton
 from dbml.estimators.solvers.objective import Evaluation, Objective, Request
 from dbml.estimators.solvers.packing import pack
@@ -29,6 +30,7 @@ _SAMPLE_BYTES = 128 << 20
 _LAST_STAGES = 3  # run over all rows; the smoother ones before them only over the sample
 _WIDEST_NEWTON = 1_000  # parameters: beyond, a Hessian costs more than the passes it saves
 _WIDEST_PACKED = 2_500  # the same for rows in memory that are mostly zeros: factoring the Hessian is what costs
+_CURVED = (10, 30, 90)  # iterations before which curvature is taken anew: far from the minimum it says little
 _WIDEST_WHOLE = 200  # terms: beyond, l1 is solved on a growing set of them
 
 
@@ -122,17 +124,20 @@ def _minimise_passes(
             reason = f"{sample.n_rows:,} rows of mostly zeros in memory"
             data.plan = data.plan.decide("preconditioner", "Hessian of a sample", reason)
             with data.materialise() as kept:
-                solvers = [
-                    work.started(stages[0][0], [start, starts[0]], settings.tol, settings.max_iter, None, inverse)
-                ]
-                solutions = run(kept, stages[0], solvers, solver, settings.report)
+                fixed = [Preconditioner(lambda theta: inverse)]
+                solutions = work.run_stages(
+                    kept, stages, [[start, starts[0]]], solver, settings.report, preconditioners=fixed
+                )
                 data.plan = kept.plan
             return solutions
-    guesses = work.from_sample(sample, n_rows, stages, starts)
+    guesses = work.from_sample(data, sample, n_rows, stages, starts)
     if solver != "lbfgs" and len(stages) == 1:
         return work.run_stages(data, stages, guesses, solver, settings.report, sample=sample)
     with data.materialise() as kept:
-        solutions = work.run_stages(kept, stages[-_LAST_STAGES:], guesses, solver, settings.report)
+        found = work.preconditioners(kept, stages, sample, n_rows)
+        solutions = work.run_stages(
+            kept, stages[-_LAST_STAGES:], guesses, solver, settings.report, preconditioners=found
+        )
         data.plan = kept.plan
     return solutions
 
@@ -220,7 +225,9 @@ def _minimise_held(
     else:
         scale = np.maximum(data.statistics.scale, 1e-300)[packing.order] if solver == "lbfgs" else None
         work = _Work(solver, settings, scale)
-        solutions = work.run_stages(HeldRows(rows), moved, [[theta] for theta in first], solver, report)
+        found = work.preconditioners(data, moved, rows, rows.n_rows)
+        begin = [[theta] for theta in first]
+        solutions = work.run_stages(HeldRows(rows), moved, begin, solver, report, preconditioners=found)
     return [s._replace(theta=packing.unpacked(o, s.theta)) for s, o in zip(solutions, final, strict=True)]
 
 
@@ -251,7 +258,7 @@ class _Work:
         tol: float,
         max_iter: int,
         sample: Block | None,
-        inverse: Inverse | None = None,
+        preconditioner: Preconditioner | None,
     ) -> Solver:
         """Return the solver of one output, at its start."""
         if self.scale is None:
@@ -261,7 +268,7 @@ class _Work:
             return newton(starts, tol, max_iter, remainder)
         row = np.append(self.scale, [1.0] * objective.fit_intercept)
         scale = np.append(np.tile(row, objective.n_outputs), [1.0] * objective.has_scale)
-        return lbfgs(starts, scale, tol, max_iter, inverse)
+        return lbfgs(starts, scale, tol, max_iter, preconditioner)
 
     def run_stages(
         self,
@@ -272,6 +279,7 @@ class _Work:
         report: Report,
         tol: float | None = None,
         sample: Block | None = None,
+        preconditioners: Sequence[Preconditioner | None] | None = None,
     ) -> list[Solution]:
         """Run the stages one after the other, each from the solutions of the one before."""
         solutions: list[Solution] = []
@@ -279,13 +287,38 @@ class _Work:
             last = number == len(stages) - 1
             goal = (tol or self.settings.tol) if last else 0.1
             limit = self.settings.max_iter if last else 15
-            solvers = [self.started(o, s, goal, limit, sample) for o, s in zip(objectives, starts, strict=True)]
+            inner = preconditioners or [None] * len(objectives)
+            solvers = [
+                self.started(o, s, goal, limit, sample, p) for o, s, p in zip(objectives, starts, inner, strict=True)
+            ]
             solutions = run(source, objectives, solvers, purpose, report)
             starts = [[solution.theta] for solution in solutions]
         return solutions
 
+    def preconditioners(
+        self, data: Data, stages: Sequence[Sequence[Objective]], rows: Block, n_rows: int
+    ) -> list[Preconditioner | None] | None:
+        """Return what L-BFGS is preconditioned with, an output each, from some rows of `n_rows`; None for nothing."""
+        if self.scale is None or len(stages) > 1 or rows.n_rows == 0:
+            return None
+        levels, share, found = widest_category(data.schema.encoding), n_rows / rows.n_rows, []
+        part = data.statistics.scale[levels] ** 2  # f (1 - f) of a level of frequency f
+        for objective in stages[0]:
+            total = objective.total_weight or float(objective.reading.weight(rows).sum()) * share
+            at = sample_curvature(objective, rows, total, levels, part, len(stages[0]))
+            found.append(None if at is None else Preconditioner(at, _CURVED))
+        if any(found):
+            reason = "rows in memory tell the curvature of each output"
+            data.plan = data.plan.decide("preconditioner", "Hessian of a sample", reason)
+        return found
+
     def from_sample(
-        self, sample: Block, n_rows: int, stages: Sequence[Sequence[Objective]], first: Sequence[Floats]
+        self,
+        data: Data,
+        sample: Block,
+        n_rows: int,
+        stages: Sequence[Sequence[Objective]],
+        first: Sequence[Floats],
     ) -> list[list[Floats]]:
         """Return for each output the minimum over a sample (penalties as strong as over all rows), and its start."""
         weights = [float(objective.reading.weight(sample).sum()) for objective in stages[-1]]
@@ -298,7 +331,10 @@ class _Work:
         ]
         tol = max(self.settings.tol, 1e-4)
         starts = [[theta] for theta in first]
-        found = self.run_stages(HeldRows(sample), scaled, starts, "sample", lambda number, best: None, tol)
+        inner = self.preconditioners(data, scaled, sample, n_rows)
+        found = self.run_stages(
+            HeldRows(sample), scaled, starts, "sample", lambda number, best: None, tol, preconditioners=inner
+        )
         return [[s.theta, theta] if s.converged else [theta] for s, theta in zip(found, first, strict=True)]
 
 

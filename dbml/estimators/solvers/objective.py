@@ -8,6 +8,7 @@ intercept of the pass is ``b + coef . centre``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,7 +18,8 @@ from dbml_kernels import losses as codes
 from dbml.errors import InvalidData
 from dbml.estimators.losses import Loss
 from dbml.estimators.penalties import Penalty
-from dbml.estimators.solvers.loss_step import LossStep, RowReading, SoftmaxStep
+from dbml.estimators.solvers.held_rows import HeldRows
+from dbml.estimators.solvers.loss_step import LossStep, RowReading, SoftmaxCurvatureStep, SoftmaxStep
 from dbml.passes.block import Floats
 from dbml.passes.step import State, Step
 
@@ -123,6 +125,17 @@ class Objective:
             hessian[np.diag_indices_from(hessian)] += l2
         return Evaluation(theta, value if np.isfinite(value) else np.inf, gradient + l2 * theta, hessian, l1, seen)
 
+    def l2(self, seen: float) -> Floats:
+        """Return the strength of l2 on each parameter, for rows of that weight in all."""
+        return self._strengths(2) / ((self.total_weight or seen) if self.penalty.per_sum else 1.0)
+
+    def output_hessians(self, theta: Floats, rows: HeldRows) -> Iterator[Floats]:
+        """Yield for each output the Hessian of the smooth part by its own parameters, over some rows."""
+        request = Request(theta, True)
+        hessian = self.evaluate(request, rows.fold(self.step(request))[0]).hessian
+        assert hessian is not None
+        yield hessian
+
     def _check(self, state: State, seen: float) -> None:
         if not seen > 0.0:
             raise InvalidData(f"{self.owner}: the weights of the rows must not all be 0; got a sum of {seen:g}")
@@ -174,6 +187,16 @@ class SoftmaxObjective(Objective):
         """Return the step that evaluates a request."""
         coef, intercept, _ = self.split(request.theta)
         return SoftmaxStep(self.reading, coef, intercept, request.hessian)
+
+    def output_hessians(self, theta: Floats, rows: HeldRows) -> Iterator[Floats]:
+        """Yield for each class the Hessian of the smooth part by its own parameters, over some rows."""
+        coef, intercept, _ = self.split(theta)
+        for output in range(self.n_outputs):
+            (state,) = rows.fold(SoftmaxCurvatureStep(self.reading, coef, intercept, output))
+            seen = float(state["sums"][0])
+            hessian = self._hessian(state["gram"] / seen)
+            hessian[np.diag_indices_from(hessian)] += self.l2(seen)[: len(hessian)]
+            yield hessian
 
     def _mean_loss(self, theta: Floats, state: State, seen: float) -> tuple[float, Floats, Floats | None]:
         gradient = np.concatenate([self._pulled_back(row) for row in state["gradient"]]) / seen
