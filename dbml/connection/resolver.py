@@ -12,7 +12,7 @@ from dbml.registry.content import labels_of
 from dbml.registry.database import current_place
 from dbml.registry.macros import macro_name
 from dbml.registry.reading import first_row
-from dbml.registry.versions import Version, find_version
+from dbml.registry.versions import find_version, input_columns
 
 _PROBABLE = ("logistic", "softmax", "one_vs_rest")
 
@@ -41,7 +41,7 @@ class RegistryResolver:
                 [found.model_id, found.version],
             )
         )
-        columns = self._columns(found)
+        columns = input_columns(self._con, found)
         if row is None or not columns:
             raise RegistryError(
                 f"{found} is damaged: rows of it are missing in schema ml; restore the database from a backup, or "
@@ -49,7 +49,8 @@ class RegistryResolver:
             )
         kind, task, target, target_type, classes, link, run_id = row
         labels = labels_of(str(found), classes)
-        native = None if link is None else macro_name(self._con, found)
+        bare = reference.version is None and reference.alias is None
+        native = None if link is None else macro_name(found, bare)
         probable = link in _PROBABLE if native else hasattr(estimators().get(kind), "predict_proba")
         return ModelSignature(
             name=found.name,
@@ -67,11 +68,3 @@ class RegistryResolver:
             schema="ml" if found.place == current_place(self._con) else found.place.schema,
             database=found.place.database,
         )
-
-    def _columns(self, found: Version) -> tuple[str, ...]:
-        rows = self._con.execute(
-            f"SELECT column_name, values_column FROM {found.place.schema}.features "
-            "WHERE model_id = ? AND version = ? ORDER BY position",
-            [found.model_id, found.version],
-        ).fetchall()
-        return tuple(dict.fromkeys(name for row in rows for name in row if name is not None))

@@ -16,7 +16,7 @@ from dbml.connection.inputs import missing_input
 from dbml.connection.script import Prepared, may_be_ours, prepare
 from dbml.connection.statements import execute_statement
 from dbml.passes.memory import memory_limited
-from dbml.registry import store, versions
+from dbml.registry import changes, store, versions
 from dbml.registry.freshness import registry_changed
 from dbml.registry.functions import register, unregister
 
@@ -145,6 +145,23 @@ class Connection:
             Version number or alias, instead of ``@``.
         """
         return store.load_model(self.duckdb, name if version is None else f"{name}@{version}")
+
+    def prune_versions(self, name: str, keep: int = 1) -> list[int]:
+        """Drop old versions of a model and return their numbers.
+
+        Parameters
+        ----------
+        name : str
+            Name of the model.
+        keep : int, default 1
+            The newest versions to keep. The current one and those with an alias are kept besides.
+
+        Raises
+        ------
+        UnknownName
+            No such model.
+        """
+        return changes.prune_versions(self.duckdb, name, keep)
 
     def models(self) -> Any:
         """Return the relation of the models: name, version, type, target, features, metrics, …"""

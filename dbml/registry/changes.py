@@ -7,8 +7,9 @@ from dataclasses import replace
 import duckdb
 from dbml_sql.statements import ModelReference
 
-from dbml.errors import InvalidParameter, RegistryError
+from dbml.errors import InvalidParameter, RegistryError, listing
 from dbml.registry import versions
+from dbml.registry.dependents import warn_of_columns, warn_of_names
 from dbml.registry.freshness import registry_changed
 from dbml.registry.macros import remove_macros, replace_macros
 from dbml.registry.store import load_version
@@ -29,16 +30,18 @@ def drop_model(con: duckdb.DuckDBPyConnection, reference: str | ModelReference) 
     wanted = versions.read_reference(reference)
     one = wanted.version is not None or wanted.alias is not None
 
-    def work() -> None:
+    def work() -> tuple[Version, list[str]]:
         found = find_version(con, wanted)
         if one:
             _check_not_current(con, found)
         kept = [found.version] if one else versions.kept_versions(con, found)
         remove_macros(con, found, kept, current=not one)
         versions.delete_rows(con, found, whole=not one)
+        return found, _macro_names(found, kept, current=not one)
 
-    transact(con, f"model '{wanted}' was not dropped", work)
+    found, gone = transact(con, f"model '{wanted}' was not dropped", work)
     registry_changed()
+    warn_of_names(con, found.place, gone, f"{found if one else f'model {found.name!r}'} is dropped")
 
 
 def _check_not_current(con: duckdb.DuckDBPyConnection, found: Version) -> None:
@@ -47,6 +50,10 @@ def _check_not_current(con: duckdb.DuckDBPyConnection, found: Version) -> None:
             f"{found} is the current version: roll back to another one first (ALTER MODEL … ROLLBACK TO VERSION n), "
             "or drop the whole model"
         )
+
+
+def _macro_names(of: Version, versions: list[int], current: bool) -> list[str]:
+    return [*([of.name] if current else []), *(f"{of.name}@{version}" for version in versions)]
 
 
 def rename_model(con: duckdb.DuckDBPyConnection, name: str | ModelReference, new_name: str) -> None:
@@ -60,16 +67,19 @@ def rename_model(con: duckdb.DuckDBPyConnection, name: str | ModelReference, new
         The new name is taken.
     """
 
-    def work() -> None:
+    def work() -> tuple[Version, list[str]]:
         found = find_version(con, one_version(name))
         kept = versions.kept_versions(con, found)
         remove_macros(con, found, kept, current=True)
         renamed = versions.rename_row(con, found, new_name)
         for number in [*(n for n in kept if n != found.version), found.version]:  # the current one last: the bare name
             _write_macros(con, replace(renamed, version=number))
+        return found, _macro_names(found, kept, current=True)
 
-    transact(con, f"model '{name}' was not renamed", work)
+    found, gone = transact(con, f"model '{name}' was not renamed", work)
     registry_changed()
+    if found.name.casefold() != new_name.casefold():
+        warn_of_names(con, found.place, gone, f"model {found.name!r} is {new_name!r} now")
 
 
 def set_alias(
@@ -96,7 +106,7 @@ def roll_back(con: duckdb.DuckDBPyConnection, name: str | ModelReference, versio
         None: the newest one that is older than the current version.
     """
 
-    def work() -> int:
+    def work() -> tuple[Version, Version]:
         current = find_version(con, one_version(name))
         number = version
         if number is None:
@@ -107,11 +117,12 @@ def roll_back(con: duckdb.DuckDBPyConnection, name: str | ModelReference, versio
         found = find_version(con, one_version(name, number))
         versions.set_current(con, found)
         _write_macros(con, found)
-        return number
+        return current, found
 
-    number = transact(con, f"model '{name}' was not rolled back", work)
+    current, found = transact(con, f"model '{name}' was not rolled back", work)
     registry_changed()
-    return number
+    warn_of_columns(con, current, found)
+    return found.version
 
 
 def prune_versions(con: duckdb.DuckDBPyConnection, name: str | ModelReference, keep: int = 1) -> list[int]:
@@ -122,7 +133,7 @@ def prune_versions(con: duckdb.DuckDBPyConnection, name: str | ModelReference, k
     if not isinstance(keep, int) or keep < 1:
         raise InvalidParameter(f"keep must be an integer >= 1; got {keep!r}")
 
-    def work() -> list[int]:
+    def work() -> tuple[Version, list[int]]:
         current = find_version(con, one_version(name))
         query = f"SELECT version FROM {current.place.schema}.aliases WHERE model_id = ?"
         aliased = {number for (number,) in con.execute(query, [current.model_id]).fetchall()}
@@ -130,10 +141,12 @@ def prune_versions(con: duckdb.DuckDBPyConnection, name: str | ModelReference, k
         remove_macros(con, current, gone, current=False)
         for number in gone:
             versions.delete_rows(con, find_version(con, one_version(name, number)), whole=False)
-        return gone
+        return current, gone
 
-    gone = transact(con, f"versions of '{name}' were not dropped", work)
+    current, gone = transact(con, f"versions of '{name}' were not dropped", work)
     registry_changed()
+    what = f"versions {listing(map(str, gone))} of model {current.name!r} are dropped"
+    warn_of_names(con, current.place, _macro_names(current, gone, current=False), what)
     return gone
 
 

@@ -22,16 +22,15 @@ def native_reason(form: LinearForm | None, schema: Schema) -> str | None:
     return too_large(form, schema.encoding)
 
 
-def macro_name(con: duckdb.DuckDBPyConnection, of: Version) -> str | None:
+def macro_name(of: Version, bare: bool) -> str | None:
     """Return what follows ``predict_`` in the macros of a version that has some, None where they are not in reach.
 
-    The bare name is the current version; every version keeps macros of its own, ``predict_late@2``.
+    The bare name is always the current version; every version keeps macros of its own, ``predict_late@2``, which a view
+    that names a version calls for good.
     """
     if of.place.in_session:
         return None
-    query = f"SELECT current_version FROM {of.place.schema}.registered_models WHERE model_id = ?"
-    current = con.execute(query, [of.model_id]).fetchall()[0][0]
-    return of.name if current == of.version else f"{of.name}@{of.version}"
+    return of.name if bare else f"{of.name}@{of.version}"
 
 
 def replace_macros(con: duckdb.DuckDBPyConnection, of: Version, schema: Schema, form: LinearForm | None) -> None:

@@ -25,6 +25,7 @@ from dbml.registry.content import (
     to_content,
 )
 from dbml.registry.database import Place, prepare_place, writable_place
+from dbml.registry.dependents import warn_of_columns
 from dbml.registry.freshness import registry_changed
 from dbml.registry.macros import native_reason, replace_macros
 from dbml.registry.reading import first_row
@@ -101,6 +102,7 @@ def save_model(
 
     def work() -> Version:
         place = writable_place(con, target.database)
+        before[:] = [existing_version(con, target)]
         saved = _next_version(con, place, target.name, replace)
         _insert_version(con, saved, content, provenance, model)
         if form is not None:
@@ -108,9 +110,11 @@ def save_model(
         replace_macros(con, saved, state.schema, form)
         return saved
 
+    before: list[Version | None] = []
     prepare_place(con, target.database)
     saved = transact(con, f"model '{target}' was not saved", work)
     registry_changed()
+    warn_of_columns(con, before[0], saved)
     return saved
 
 

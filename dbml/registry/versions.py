@@ -199,6 +199,16 @@ def kept_versions(con: duckdb.DuckDBPyConnection, of: Version) -> list[int]:
     return [version for (version,) in con.execute(query, [of.model_id]).fetchall()]
 
 
+def input_columns(con: duckdb.DuckDBPyConnection, of: Version) -> tuple[str, ...]:
+    """Return the input columns of a version in the order of its scoring functions; none where its rows are missing."""
+    rows = con.execute(
+        f"SELECT column_name, values_column FROM {of.place.schema}.features "
+        "WHERE model_id = ? AND version = ? ORDER BY position",
+        [of.model_id, of.version],
+    ).fetchall()
+    return tuple(dict.fromkeys(name for row in rows for name in row if name is not None))
+
+
 def set_alias(con: duckdb.DuckDBPyConnection, reference: str | ModelReference, alias: str) -> Version:
     """Let an alias mean a version; it leaves the version it meant before. Runs in the caller's transaction."""
     if not isinstance(alias, str) or not alias.strip() or alias.isdigit() or "@" in alias:

@@ -166,8 +166,8 @@ class _Rewriter:
             return probe(row, options), after
         if model.native is None:
             given = f", {{'threshold': {options}}}" if options else ""
-            named = ModelReference(model.name, reference.version, reference.alias)
-            values = f"{string(model.called(str(named)))}, {', '.join(columns)}{given}"
+            exact = ModelReference(model.name, reference.version, reference.alias)
+            values = f"{string(model.called(str(exact)))}, {', '.join(columns)}{given}"
             if proba:
                 return f"predict_proba({values})", after
             return f"CAST({predict_function(model)}({values}) AS {label_type(model.classes, model.target_type)})", after

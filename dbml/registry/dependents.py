@@ -1,0 +1,72 @@
+"""Views and macros of the person that call a model's macros, and the warning when the model changes beneath them.
+
+They are kept as text: DuckDB binds them when they are read, against the macros that exist by then.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+
+import duckdb
+from dbml_sql.expressions import string
+from dbml_sql.tokens import significant
+
+from dbml.errors import DbmlWarning, listing
+from dbml.registry.database import Place
+from dbml.registry.versions import Version, input_columns
+
+_DEFINITIONS = """
+SELECT database_name, schema_name, view_name, sql FROM duckdb_views()
+WHERE NOT internal AND contains(lower(sql), 'predict_')
+UNION ALL
+SELECT database_name, schema_name, function_name, macro_definition FROM duckdb_functions()
+WHERE NOT internal AND schema_name <> 'ml' AND contains(lower(macro_definition), 'predict_')
+ORDER BY ALL"""
+
+
+class OutdatedViews(DbmlWarning):
+    """Views or macros call a model that takes other columns now, or is gone."""
+
+
+def dependents(con: duckdb.DuckDBPyConnection, place: Place, names: Iterable[str]) -> list[str]:
+    """Return the views and macros that call ``ml.predict_<name>`` or ``ml.predict_proba_<name>`` of a registry."""
+    wanted = {f"{start}{name}".casefold() for name in names for start in ("predict_", "predict_proba_")}
+    found = []
+    for database, schema, name, text in con.execute(_DEFINITIONS).fetchall():
+        home = place.database if database == "temp" else database
+        if any(called in wanted and where == place.database.casefold() for where, called in _calls(text, home)):
+            found.append(name if schema == "main" else f"{schema}.{name}")
+    return list(dict.fromkeys(found))
+
+
+def _calls(text: str, home: str) -> Iterable[tuple[str, str]]:
+    """Yield database and name of what a text calls in a schema ml; without a database it is that of the text."""
+    names = [token.name.casefold() for token in significant(text)]
+    for i in range(2, len(names)):
+        if names[i - 2 : i] == ["ml", "."]:
+            yield names[i - 4] if i >= 4 and names[i - 3] == "." else home.casefold(), names[i]
+
+
+def warn_of_columns(con: duckdb.DuckDBPyConnection, before: Version | None, now: Version) -> None:
+    """Warn of views that call a model whose current version takes other columns than the one before."""
+    if before is None or before.version == now.version:
+        return
+    old, new = input_columns(con, before), input_columns(con, now)
+    if [column.casefold() for column in old] == [column.casefold() for column in new]:
+        return
+    what = f"{now} takes the columns {listing(new)} (version {before.version}: {listing(old)})"
+    kept = f"predict({string(f'{now.name}@{before.version}')}, …)"
+    _warn(con, now.place, [now.name], what, f"make them again, or let them keep version {before.version}: {kept}")
+
+
+def warn_of_names(con: duckdb.DuckDBPyConnection, place: Place, names: Sequence[str], what: str) -> None:
+    """Warn of views that call macros which are gone; `what` says why."""
+    _warn(con, place, names, what, "make them again, or drop them")
+
+
+def _warn(con: duckdb.DuckDBPyConnection, place: Place, names: Sequence[str], what: str, remedy: str) -> None:
+    found = dependents(con, place, names)
+    if found:
+        called = f"{listing(found)} {'call' if len(found) > 1 else 'calls'} it"
+        warnings.warn(f"{what}, and {called}: {remedy}", OutdatedViews, stacklevel=2)
