@@ -33,9 +33,10 @@ class Block:
     Attributes
     ----------
     X : ndarray of shape (n, n_dense), float64, Fortran order
-        Dense terms, centred (`Encoding.centre` subtracted), finite: a missing value is 0, its flag term is 1.
+        Dense terms, centred (`Encoding.centre` subtracted), finite: a missing value is 0, its flag term is 1. With an
+        encoding of style ``values``: numbers and codes of categories as they are, NaN where missing, never infinite.
     sparse : SparseRows or None
-        Sparse terms (0/1 levels, lists, maps), not centred. None when the encoding has none.
+        Sparse terms (0/1 levels, lists, maps), not centred, always finite. None when the encoding has none.
     y : ndarray of shape (n,), float64, or None
         Target: the value, or the class index (0, 1, …) of a classifier. Never missing.
     weight : ndarray of shape (n,), float64, or None

@@ -91,7 +91,8 @@ class Statistics:
     Attributes
     ----------
     mean, scale : ndarray of shape (n_terms,)
-        Mean and standard deviation of the (centred) terms, estimated from a sample; scale is 1 for a constant term.
+        Mean and standard deviation of the (centred) terms, estimated from a sample, of what is not missing; scale is
+        1 for a constant term.
     density : float
         Share of entries of the whole design that are not zero (dense terms count as non-zero).
     n_rows : int
