@@ -128,6 +128,10 @@ ONE_ENCODING = Encoding((Feature("x", "DOUBLE", "number", fill=(10.0,), flag=Tru
 def add(con, model, form, encoding):
     for statement in create_macros(model.name, form, encoding, Label(model.target, model.target_type, model.classes)):
         con.execute(statement)
+    add_features(con, model, encoding)
+
+
+def add_features(con, model, encoding):
     key = [model.model_id, model.version]
     for position, f in enumerate(encoding.features):
         learned = [list(f.fill), f.flag, list(f.levels), f.null_level, f.other_level, f.width, f.values, f.first_index]
@@ -218,6 +222,29 @@ def test_feature_info(con):
     ) == [
         ("dep_hour", "number", 12.0, None, "mean", None, 1),
         ("the carrier", "category", None, 2, "own term", "shared term", 4),
+    ]
+
+
+def test_feature_info_of_plain_values(con):
+    model = dataclasses.replace(LATE, version=LATE.version + 1)
+    kinds = {"style": "values", "levels": ("AA", "BB")}
+    features = (
+        Feature("x", "DOUBLE", "number", style="values"),
+        Feature("day", "DATE", "number", "month", style="values"),
+        Feature("v", "FLOAT[3]", "vector", width=3, style="values"),
+        Feature("c", "VARCHAR", "category", **kinds),
+        Feature("o", "VARCHAR", "category", other_level=True, **kinds),
+        Feature("m", "MAP(VARCHAR, DOUBLE)", "map", **kinds),
+    )
+    add_features(con, model, Encoding(features))
+    query = "SELECT * EXCLUDE (type) FROM ML.FEATURE_INFO(MODEL late)"
+    assert con.execute(rewrite_calls(query, Models(model)).sql).fetchall() == [
+        ("x", None, "number", None, None, "kept", None, 1),
+        ("day", "month", "number", None, None, "kept", None, 1),
+        ("v", None, "vector", None, None, "kept", None, 3),
+        ("c", None, "category", None, 2, "kept", "missing", 1),
+        ("o", None, "category", None, 2, "kept", "shared code", 1),
+        ("m", None, "map", None, 2, "zero", None, 2),
     ]
 
 

@@ -13,7 +13,7 @@ from dbml_sql.values import term_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
-from test_arrow_encoder import NASTY, assert_same_blocks
+from test_arrow_encoder import NASTY, SHARED, assert_same_blocks
 from test_sources import whole
 
 from dbml.data.arrow_encoder import ArrowEncoder
@@ -253,6 +253,15 @@ def test_any_table_reads_the_same_in_three_ways(trained, scored, pooled):
     with duckdb.connect() as con:
         assert_readers_agree(con.from_arrow(trained), schema)
         assert_readers_agree(con.from_arrow(scored), schema)
+
+
+@pytest.mark.parametrize("name", ["nyc_flights_100k", "adult", "titanic", "taxis_6k", "bike_hour", "givemecredit"])
+def test_real_tables(raw, name):
+    path = SHARED / f"{name}.parquet"
+    if not path.exists():
+        pytest.skip("../shared/data is absent")
+    schema = read(raw.sql(f"SELECT * FROM '{path}' LIMIT 10000")).schema
+    assert_readers_agree(raw.sql(f"SELECT * FROM '{path}' LIMIT 20000"), schema)
 
 
 # arrays, frames, sparse matrices ---------------------------------------------------------------------------------

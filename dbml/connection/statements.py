@@ -106,8 +106,14 @@ def _explain(con: duckdb.DuckDBPyConnection, statement: ExplainModel, relate: Re
         estimator.fit(job.split.training, job.label, sample_weight=job.weight, options=job.encoding)
         plan = estimator.explain()
     else:
-        how = {"task": estimator.task, "options": job.encoding, "encode": estimator.encoding_style}
-        with as_data(job.split.training, job.label, sample_weight=job.weight, **how) as data:
+        with as_data(
+            job.split.training,
+            job.label,
+            sample_weight=job.weight,
+            task=estimator.task,
+            options=job.encoding,
+            encode=estimator.encoding_style,
+        ) as data:
             plan = plan_training(estimator, data)
     return Rows(_EXPLAINED, [("model", repr(estimator)), ("plan", str(plan))])
 
