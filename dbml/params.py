@@ -26,17 +26,24 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """A real number within bounds: greater or equal, greater than, less or equal, less than."""
+    """A real number within bounds: greater or equal, greater than, less or equal, less than.
+
+    Infinity is a number only where `infinite` says so, and NaN nowhere.
+    """
 
     ge: float | None = None
     gt: float | None = None
     le: float | None = None
     lt: float | None = None
     integer: bool = False
+    infinite: bool = False
 
     def allows(self, value: Any) -> bool:
         kind: Any = numbers.Integral if self.integer else numbers.Real
-        if isinstance(value, bool) or not isinstance(value, kind) or math.isnan(value):
+        if isinstance(value, bool) or not isinstance(value, kind):
+            return False
+        whole = isinstance(value, numbers.Integral)  # of any size, which a float is not
+        if not whole and not (math.isfinite(value) or (self.infinite and math.isinf(value))):
             return False
         return (
             (self.ge is None or value >= self.ge)
@@ -48,12 +55,16 @@ class Real:
     def describe(self) -> str:
         bounds = [(">=", self.ge), (">", self.gt), ("<=", self.le), ("<", self.lt)]
         limits = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
-        return f"{'an integer' if self.integer else 'a number'} {limits}".strip()
+        bounded = (self.ge, self.gt) != (None, None) and (self.le, self.lt) != (None, None)
+        number = "a number" if self.infinite or bounded else "a finite number"
+        return f"{'an integer' if self.integer else number} {limits}".strip()
 
     def bad_values(self) -> list[Any]:
         lower = self.ge if self.ge is not None else self.gt
         upper = self.le if self.le is not None else self.lt
         values: list[Any] = ["not a number", float("nan")]
+        if not self.infinite:
+            values += [math.inf, -math.inf]
         if lower is not None:
             values.append(lower - 1)
         if upper is not None:

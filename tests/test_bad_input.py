@@ -86,7 +86,7 @@ STATEMENTS = {
         "model_type = 'lasso', input_label_cols = ['y'], alpha = -1",
         "FROM t",
         InvalidParameter,
-        "model 'bad': Lasso: alpha must be a number >= 0; got -1",
+        "model 'bad': Lasso: alpha must be a finite number >= 0; got -1",
     ),
     "bad split": (
         LINEAR + ", data_split_method = 'RANDON'",

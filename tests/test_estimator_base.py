@@ -12,6 +12,7 @@ import dbml
 from dbml import ElasticNet, Lasso, LinearRegression, Ridge
 from dbml.errors import InterruptedTraining, InvalidData, InvalidParameter, NotFitted
 from dbml.estimators.discovery import estimators, model_types
+from dbml.params import Integer, Real
 from dbml.passes.progress import Listener, listening
 
 FOUND = estimators()
@@ -215,3 +216,23 @@ except Exception as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["1.0 Lasso()", "dbml.errors NotFitted"]
+
+
+@pytest.mark.parametrize("name", FOUND)
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, np.float32("inf")])
+def test_numbers_that_are_not_finite_are_refused_but_where_they_mean_something(name, value):
+    X, y = table(name, 20)
+    for parameter, rule in FOUND[name].rules.items():
+        if not rule.allows(1) and not rule.allows(0.5):
+            continue
+        if (name, parameter) == ("LogisticRegression", "C") and value > 0:
+            assert rule.allows(value)
+            continue
+        with pytest.raises(InvalidParameter, match=rf"{name}: {parameter} must be .*; got .*(inf|nan)"):
+            FOUND[name](**{parameter: value}).fit(X, y)
+
+
+def test_an_integer_of_any_size_is_a_number():
+    assert Real(ge=0).allows(10**400)
+    assert not Real(le=1).allows(10**400)
+    assert Integer(ge=1).allows(10**400)

@@ -81,7 +81,7 @@ def test_the_domain_of_the_target_is_checked():
         GammaRegressor().fit(X, [1.0, 0.0, 2.0])
     with pytest.raises(InvalidData, match=r"TweedieRegressor: .*y must be > 0"):
         TweedieRegressor(power=2.5).fit(X, [1.0, 0.0, 2.0])
-    with pytest.raises(InvalidParameter, match=r"power must be a number <= 0 or a number >= 1; got 0\.5"):
+    with pytest.raises(InvalidParameter, match=r"power must be a finite number <= 0 or a finite number >= 1; got 0\.5"):
         TweedieRegressor(power=0.5).fit(X, [1.0, 1.0, 2.0])
 
 

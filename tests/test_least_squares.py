@@ -161,7 +161,7 @@ def test_a_gram_matrix_beyond_the_memory_limit_is_refused_or_avoided():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Ridge(alpha=-1.0), "Ridge: alpha must be a number >= 0; got -1.0"),
+        (lambda: Ridge(alpha=-1.0), "Ridge: alpha must be a finite number >= 0; got -1.0"),
         (
             lambda: Ridge(solver="saga"),
             "Ridge: solver must be one of 'auto', .*; got 'saga'",
@@ -206,5 +206,5 @@ def test_unknown_options_and_model_types_name_the_nearest():
         from_options("linear_reg", {"l2_regg": 1.0})
     with pytest.raises(UnknownName, match="no model type 'liner_reg'; did you mean 'linear_reg'"):
         from_options("liner_reg", {})
-    with pytest.raises(InvalidParameter, match="l2_reg must be a number >= 0; got -1"):
+    with pytest.raises(InvalidParameter, match="l2_reg must be a finite number >= 0; got -1"):
         from_options("linear_reg", {"l2_reg": -1})

@@ -158,7 +158,7 @@ def test_class_weight_of_no_class_is_refused_by_name():
     X, y = table()
     with pytest.raises(InvalidParameter, match=r"LogisticRegression: The classes, \['yes'\], are not in the data"):
         LogisticRegression(class_weight={"yes": 2.0}).fit(X, y)
-    with pytest.raises(InvalidParameter, match=r"class_weight\[1\] must be a number >= 0; got -1"):
+    with pytest.raises(InvalidParameter, match=r"class_weight\[1\] must be a finite number >= 0; got -1"):
         LogisticRegression(class_weight={1: -1}).fit(X, y)
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from dbml.errors import InvalidData, InvalidParameter, listing, nearest
-from dbml.params import Either, Instance, Options
+from dbml.params import Either, Instance, Options, Real
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.step import State
 
+_WEIGHT = Real(ge=0)
 CLASS_WEIGHT_RULE = Either((Options((None, "balanced")), Instance((dict,), "a dict of class to weight")))
 
 
@@ -56,7 +57,7 @@ def class_weights(owner: str, class_weight: Any, data: Data, weighted: bool) -> 
     Raises
     ------
     InvalidParameter
-        A class that the data do not have, or a weight that is not a number >= 0.
+        A class that the data do not have, or a weight that is not a finite number >= 0.
     InvalidData
         A balanced class whose rows all weigh 0.
     """
@@ -86,7 +87,7 @@ def _by_class(owner: str, given: Mapping[Any, Any], classes: tuple[Any, ...]) ->
                 f"{owner}: The classes, [{label!r}], are not in the data{nearest(str(label), known)} "
                 f"(class_weight; classes: {listing(known)})"
             )
-        if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not weight >= 0:
-            raise InvalidParameter(f"{owner}: class_weight[{label!r}] must be a number >= 0; got {weight!r}")
+        if not _WEIGHT.allows(weight):
+            raise InvalidParameter(f"{owner}: class_weight[{label!r}] must be {_WEIGHT.describe()}; got {weight!r}")
         weights[number] = float(weight)
     return weights

@@ -93,9 +93,9 @@ class LinearSVC(LinearClassifier):
         "penalty": Options(("l2", "l1")),
         "loss": Options(("squared_hinge", "hinge")),
         "tol": Real(gt=0),
-        "C": Real(gt=0, lt=np.inf),
+        "C": Real(gt=0),
         "fit_intercept": Boolean(),
-        "intercept_scaling": Real(gt=0, lt=np.inf),
+        "intercept_scaling": Real(gt=0),
         "class_weight": CLASS_WEIGHT_RULE,
         "max_iter": Integer(ge=1),
     }
@@ -212,10 +212,10 @@ class LinearSVR(LinearRegressor):
     rules: ClassVar[Mapping[str, Rule]] = {
         "epsilon": Real(ge=0),
         "tol": Real(gt=0),
-        "C": Real(gt=0, lt=np.inf),
+        "C": Real(gt=0),
         "loss": Options(("epsilon_insensitive", "squared_epsilon_insensitive")),
         "fit_intercept": Boolean(),
-        "intercept_scaling": Real(gt=0, lt=np.inf),
+        "intercept_scaling": Real(gt=0),
         "max_iter": Integer(ge=1),
     }
     sql_options: ClassVar[Mapping[str, Callable[[Any], dict[str, Any]]]] = {

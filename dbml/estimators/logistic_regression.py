@@ -89,7 +89,7 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
     choosing_options = ("l1_reg", "l2_reg")
     rules: ClassVar[Mapping[str, Rule]] = {
         "penalty": Options(("deprecated", None, "l2", "l1", "elasticnet")),
-        "C": Real(gt=0),
+        "C": Real(gt=0, infinite=True),
         "l1_ratio": Real(ge=0, le=1),
         "fit_intercept": Boolean(),
         "class_weight": CLASS_WEIGHT_RULE,
