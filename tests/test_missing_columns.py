@@ -116,3 +116,11 @@ def test_a_model_of_one_column_takes_a_row_of_any_table_in_from(con, tables):
     con.execute("CREATE MODEL one OPTIONS (model_type = 'linear_reg', input_label_cols = ['y']) AS SELECT a, y FROM t")
     query = f"SELECT bool_and(abs(predict('one', t) - 2 * t.a) < 1e-6) FROM {tables}"
     assert con.sql(query).fetchall() == [(True,)]
+
+
+def test_columns_with_strange_names_and_types(con):
+    structs = """1 AS "a, b INTEGER)", {'a': 1, 'b c': [2]} AS s"""
+    rows = f"""SELECT {structs}, 1.5::DECIMAL(9, 2) AS "it's", 'x'::ENUM('x', 'a)') AS "q""q" """
+    with pytest.raises(UnknownName, match="needs columns 'a', 'b', 'the c'") as raised:
+        con.sql(f"FROM ML.PREDICT(MODEL m, ({rows}))")
+    assert """(columns of the rows: a, b INTEGER), s, it's, q"q)""" in str(raised.value)

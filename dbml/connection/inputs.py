@@ -7,22 +7,23 @@ an expression that DuckDB refuses with the type of the row it got, which names a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
-import duckdb
-from dbml_sql.calls import Rewritten, rewrite_calls
+from dbml_sql.calls import rewrite_calls
 from dbml_sql.errors import SqlError
+from dbml_sql.tokens import significant
 
 from dbml.connection.resolver import RegistryResolver
 from dbml.errors import UnknownName
 from dbml.registry.missing import missing_columns
 
 _ROW = re.compile(r"argument types 'sin\((STRUCT\(.*)\)'\. You might", re.DOTALL)
-_EXPLAIN = re.compile(r"\s*EXPLAIN\s+(ANALYZE\s+)?", re.IGNORECASE)
+_EXPLAIN = re.compile(r"^\s*EXPLAIN\s+(ANALYZE\s+)?", re.IGNORECASE)
 
 
-def missing_input(con: duckdb.DuckDBPyConnection, text: str, run: Callable[[str], Any]) -> UnknownName | None:
+def missing_input(con: Any, text: str, refusal: Callable[[str], str]) -> UnknownName | None:
     """Return the error for the first call in a statement whose rows lack columns; None where that is not the reason.
 
     Parameters
@@ -31,17 +32,19 @@ def missing_input(con: duckdb.DuckDBPyConnection, text: str, run: Callable[[str]
         The person's connection.
     text : str
         The statement as the person wrote it.
-    run : callable
-        Runs a statement with the parameters and in the frame of the person; nothing but EXPLAIN is run.
+    refusal : callable
+        From a statement to DuckDB's error for it, with the parameters and in the frame of the person; only EXPLAIN is
+        asked for.
     """
     resolver = RegistryResolver(con)
     try:
-        models = rewrite_calls(text, resolver).models
-        for number, model in enumerate(models):
+        for number, model in enumerate(rewrite_calls(text, resolver).models):
             probed = rewrite_calls(text, resolver, number)
-            columns = _columns_of_row(con, probed, run)
-            who = f"model {model.name!r}"
-            error = None if columns is None else missing_columns(who, model.columns, columns, probed.label)
+            # DuckDB may not get to the call: then another one is the reason, or none.
+            row = _ROW.search(refusal(f"EXPLAIN {_EXPLAIN.sub('', probed.sql, count=1)}"))
+            if row is None:
+                continue
+            error = missing_columns(f"model {model.name!r}", model.columns, list(_fields(row[1])), probed.label)
             if error is not None:
                 return error
     except SqlError:  # what is wrong with the call was said before
@@ -49,34 +52,16 @@ def missing_input(con: duckdb.DuckDBPyConnection, text: str, run: Callable[[str]
     return None
 
 
-def _columns_of_row(con: duckdb.DuckDBPyConnection, probed: Rewritten, run: Callable[[str], Any]) -> list[str] | None:
-    """Return the columns of the rows of the call that was replaced, None where DuckDB did not get to it."""
-    try:
-        run(f"EXPLAIN {_EXPLAIN.sub('', probed.sql, count=1) if _EXPLAIN.match(probed.sql) else probed.sql}")
-    except duckdb.Error as error:
-        found = _ROW.search(str(error))
-    else:
-        return None
-    if found is None:
-        return None
-    try:
-        return [name for name, _ in con.sqltype(_first_type(found[1])).children]
-    except duckdb.Error:  # a type of an extension, or of the person, that has no text DuckDB reads back
-        return None
-
-
-def _first_type(types: str) -> str:
-    """Return the first of the types of arguments: up to the parenthesis that closes it; quoted names hold any sign."""
-    depth, quote = 0, ""
-    for position, sign in enumerate(types):
-        if quote:
-            quote = "" if sign == quote else quote
-        elif sign in "\"'":
-            quote = sign
-        elif sign == "(":
+def _fields(types: str) -> Iterator[str]:
+    """Yield the names of the fields of ``STRUCT(a INTEGER, "b c" DECIMAL(4, 1)), …``, the first of some types."""
+    found = significant(types)
+    depth = 0
+    for token, after in pairwise(found):
+        if token.is_operator("("):
             depth += 1
-        elif sign == ")":
+        elif token.is_operator(")"):
             depth -= 1
             if depth == 0:
-                return types[: position + 1]
-    return types
+                return
+        if depth == 1 and (token.is_operator(",") or token.is_operator("(")):
+            yield after.name

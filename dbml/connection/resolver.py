@@ -7,12 +7,10 @@ from dbml_sql.signature import ModelSignature
 from dbml_sql.statements import ModelReference
 
 from dbml.errors import RegistryError
-from dbml.estimators.discovery import estimators
-from dbml.registry.content import labels_of
 from dbml.registry.database import current_place
-from dbml.registry.macros import macro_name
+from dbml.registry.plain_json import labels_of
 from dbml.registry.reading import first_row
-from dbml.registry.versions import find_version, input_columns
+from dbml.registry.versions import find_version, input_columns, macro_name
 
 _PROBABLE = ("logistic", "softmax", "one_vs_rest")
 
@@ -51,7 +49,7 @@ class RegistryResolver:
         labels = labels_of(str(found), classes)
         bare = reference.version is None and reference.alias is None
         native = None if link is None else macro_name(found, bare)
-        probable = link in _PROBABLE if native else hasattr(estimators().get(kind), "predict_proba")
+        probable = link in _PROBABLE if native else _has_probabilities(kind)
         return ModelSignature(
             name=found.name,
             model_id=found.model_id,
@@ -68,3 +66,10 @@ class RegistryResolver:
             schema="ml" if found.place == current_place(self._con) else found.place.schema,
             database=found.place.database,
         )
+
+
+def _has_probabilities(kind: str) -> bool:
+    # Estimators bring the kernels with them, which a model in SQL does not need.
+    from dbml.estimators.discovery import estimators
+
+    return hasattr(estimators().get(kind), "predict_proba")

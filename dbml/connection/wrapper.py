@@ -14,9 +14,8 @@ import duckdb
 from dbml import errors
 from dbml.connection.inputs import missing_input
 from dbml.connection.script import Prepared, may_be_ours, prepare
-from dbml.connection.statements import execute_statement
 from dbml.passes.memory import memory_limited
-from dbml.registry import changes, store, versions
+from dbml.registry import versions
 from dbml.registry.freshness import registry_changed
 from dbml.registry.functions import register, unregister
 
@@ -132,6 +131,8 @@ class Connection:
         RegistryError
             See `dbml.registry.store.save_model`.
         """
+        from dbml.registry import store
+
         return store.save_model(self.duckdb, name, model).version
 
     def load_model(self, name: str, version: int | str | None = None) -> Any:
@@ -144,6 +145,8 @@ class Connection:
         version : int or str, optional
             Version number or alias, instead of ``@``.
         """
+        from dbml.registry import store
+
         return store.load_model(self.duckdb, name if version is None else f"{name}@{version}")
 
     def prune_versions(self, name: str, keep: int = 1) -> list[int]:
@@ -161,6 +164,8 @@ class Connection:
         UnknownName
             No such model.
         """
+        from dbml.registry import changes
+
         return changes.prune_versions(self.duckdb, name, keep)
 
     def models(self) -> Any:
@@ -221,6 +226,8 @@ class Connection:
         """Return what DuckDB is to run; a statement of ours has run then, and this reads its result."""
         if piece.statement is None:
             return piece.text, parameters
+        # Training brings estimators, kernels and readers with it: a connection that only scores loads none of them.
+        from dbml.connection.statements import execute_statement
 
         def relate(query: str, written: str) -> Any:
             with self._explaining(written, parameters, frame):
@@ -236,10 +243,14 @@ class Connection:
             yield
         except duckdb.BinderException as error:
 
-            def run(text: str) -> Any:
-                return in_frame(frame, self.duckdb.execute, text, *([] if parameters is None else [parameters]))
+            def refusal(text: str) -> str:
+                try:
+                    in_frame(frame, self.duckdb.execute, text, *([] if parameters is None else [parameters]))
+                except duckdb.Error as refused:
+                    return str(refused)
+                return ""
 
-            explained = None if written is None else missing_input(self.duckdb, written, run)
+            explained = None if written is None else missing_input(self.duckdb, written, refusal)
             if explained is None:
                 raise
             raise explained from error

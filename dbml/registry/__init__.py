@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from dbml.data.duck import is_relation
 from dbml.passes.dispatch import register_scorer
+
+
+def _is_relation(X: Any) -> bool:
+    from dbml.data.duck import is_relation
+
+    return is_relation(X)
 
 
 def _score(model: Any, X: Any, method: str) -> Any:
@@ -14,4 +19,4 @@ def _score(model: Any, X: Any, method: str) -> Any:
     return score_relation(model, X, method)
 
 
-register_scorer(is_relation, _score)
+register_scorer(_is_relation, _score)

@@ -13,7 +13,7 @@ from dbml.errors import RegistryError
 from dbml.estimators.base import ModelState
 from dbml.passes.schema import Schema, Target
 from dbml.registry.arrays import StoredArray, restore_array, store_array
-from dbml.registry.plain_json import dump, load
+from dbml.registry.plain_json import dump, labels_of, load
 
 FORMAT = 1
 
@@ -91,11 +91,6 @@ def from_content(owner: str, content: Content) -> ModelState:
         load(attributes, f"{owner}: attributes"),
         {array.name: restore_array(owner, array) for array in content.arrays},
     )
-
-
-def labels_of(owner: str, classes: str | None) -> tuple[Any, ...] | None:
-    """Return the class labels from their text in ``ml.model_versions``; None in regression."""
-    return None if classes is None else tuple(load(classes, f"{owner}: classes"))
 
 
 def check_content(owner: str, content: Content, checksum: str) -> None:

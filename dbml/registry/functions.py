@@ -54,6 +54,7 @@ class Functions:
         self._wanted: dict[str, tuple[Callable[..., Any], str, bool]] = {}
         self._made: set[str] = set()
         self._cursors = threading.local()
+        self._computed: dict[str, Callable[..., Any]] = {}
 
     def belongs_to(self, con: duckdb.DuckDBPyConnection) -> bool:
         """Whether these are the functions of a connection."""
@@ -81,6 +82,16 @@ class Functions:
             found.execute("SET enable_progress_bar = false")
             self._cursors.cursor = found
         return found
+
+    def computed(self, name: str) -> Callable[..., Any]:
+        """Return what computes a function of ours; loaded when one is first called, as most connections call none."""
+        if name not in self._computed:
+            from dbml.registry.sql_functions import make_functions
+
+            with _lock:
+                if name not in self._computed:
+                    self._computed.update(make_functions(self))
+        return self._computed[name]
 
     def add(self, name: str, function: Callable[..., Any], type: str, side_effects: bool = False) -> None:
         """Want a function, see `make`."""
@@ -133,14 +144,12 @@ def register(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     -------
     con
     """
-    from dbml.registry.sql_functions import make_functions
-
     with _lock:
         if any(functions.belongs_to(con) for functions in _registered):
             return con
         functions = Functions(con)
-        for name, function, side_effects in make_functions(functions):
-            functions.add(name, function, TYPES[name], side_effects)
+        for name, type in TYPES.items():
+            functions.add(name, _when_called(functions, name), type, side_effects=name == "train_model")
         taken = functions.make()
         _registered.append(functions)
     if 0 < len(taken) < len(TYPES):  # all of them: another connection to the same database made them
@@ -151,6 +160,13 @@ def register(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
             stacklevel=2,
         )
     return con
+
+
+def _when_called(functions: Functions, name: str) -> Callable[..., Any]:
+    def function(*arguments: Any) -> Any:
+        return functions.computed(name)(*arguments)
+
+    return function
 
 
 def unregister(con: duckdb.DuckDBPyConnection) -> None:

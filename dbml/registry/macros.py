@@ -22,17 +22,6 @@ def native_reason(form: LinearForm | None, schema: Schema) -> str | None:
     return too_large(form, schema.encoding)
 
 
-def macro_name(of: Version, bare: bool) -> str | None:
-    """Return what follows ``predict_`` in the macros of a version that has some, None where they are not in reach.
-
-    The bare name is always the current version; every version keeps macros of its own, ``predict_late@2``, which a view
-    that names a version calls for good.
-    """
-    if of.place.in_session:
-        return None
-    return of.name if bare else f"{of.name}@{of.version}"
-
-
 def replace_macros(con: duckdb.DuckDBPyConnection, of: Version, schema: Schema, form: LinearForm | None) -> None:
     """Let the macros of a model compute this version; without a form it has none. Runs in the caller's transaction."""
     if of.place.in_session:

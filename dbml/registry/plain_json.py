@@ -28,6 +28,11 @@ def load(text: str, owner: str) -> Any:
         raise RegistryError(f"{owner} is damaged: {error}") from error
 
 
+def labels_of(owner: str, classes: str | None) -> tuple[Any, ...] | None:
+    """Return the class labels from their text in ``ml.model_versions``; None in regression."""
+    return None if classes is None else tuple(load(classes, f"{owner}: classes"))
+
+
 def _encode(value: Any, owner: str) -> Any:
     if value is None or isinstance(value, (str, bool, int)):
         return value

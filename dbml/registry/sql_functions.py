@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from dbml.registry.scorer import Scorer
 Score = Callable[[Scorer, list[pa.Array], np.ndarray | None], pa.Array]
 
 
-def make_functions(functions: Functions) -> Iterator[tuple[str, Callable[..., Any], bool]]:
-    """Yield name, function and whether it has side effects."""
+def make_functions(functions: Functions) -> dict[str, Callable[..., Any]]:
+    """Return what computes each function of `dbml.registry.functions.TYPES`."""
     cache = ModelCache(lambda version, model: Scorer(version.name, model))
 
     def scoring(score: Score) -> Callable[..., pa.Array]:
@@ -29,10 +29,12 @@ def make_functions(functions: Functions) -> Iterator[tuple[str, Callable[..., An
 
         return function
 
-    yield "predict", scoring(predict_number), False
-    yield "predict_label", scoring(predict_label), False
-    yield "predict_proba", scoring(predict_proba), False
-    yield "train_model", train_function(functions), True
+    return {
+        "predict": scoring(predict_number),
+        "predict_label": scoring(predict_label),
+        "predict_proba": scoring(predict_proba),
+        "train_model": train_function(functions),
+    }
 
 
 def _by_model(arguments: tuple[pa.ChunkedArray, ...], find: Callable[[str], Scorer], score: Score) -> pa.Array:

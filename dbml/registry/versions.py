@@ -199,6 +199,17 @@ def kept_versions(con: duckdb.DuckDBPyConnection, of: Version) -> list[int]:
     return [version for (version,) in con.execute(query, [of.model_id]).fetchall()]
 
 
+def macro_name(of: Version, bare: bool) -> str | None:
+    """Return what follows ``predict_`` in the macros of a version that has some, None where they are not in reach.
+
+    The bare name is always the current version; every version keeps macros of its own, ``predict_late@2``, which a view
+    that names a version calls for good.
+    """
+    if of.place.in_session:
+        return None
+    return of.name if bare else f"{of.name}@{of.version}"
+
+
 def input_columns(con: duckdb.DuckDBPyConnection, of: Version) -> tuple[str, ...]:
     """Return the input columns of a version in the order of its scoring functions; none where its rows are missing."""
     rows = con.execute(
