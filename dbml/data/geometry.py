@@ -77,8 +77,9 @@ def compare_runs(data: ChunkedData, end: int) -> tuple[bool, str]:
     if len(moments) < 2:
         return True, "filters leave too few rows to compare parts of the table"
     means, squares = np.stack(moments, axis=1)
-    total = squares.mean(axis=0) - means.mean(axis=0) ** 2
-    between = means.var(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = squares.mean(axis=0) - means.mean(axis=0) ** 2
+        between = means.var(axis=0)
     share = np.divide(between, total, out=np.zeros_like(total), where=total > 1e-12 * (1 + squares.mean(axis=0)))
     worst = int(share.argmax())
     name = "the target" if worst == data.n_terms else data.schema.encoding.terms[worst]
@@ -99,9 +100,10 @@ def block_moments(block: Block, n_terms: int, centre: NDArray[np.float64]) -> ND
     """
     n_dense, n = block.X.shape[1], block.n_rows
     moments = np.zeros((2, n_terms + 1))
-    X = block.X - centre
-    X[np.isnan(X)] = 0.0
-    with np.errstate(over="ignore"):
+    # What overflows has no spread that could be compared.
+    with np.errstate(over="ignore", invalid="ignore"):
+        X = block.X - centre
+        X[np.isnan(X)] = 0.0
         moments[0, :n_dense] = X.mean(axis=0)
         moments[1, :n_dense] = np.einsum("ij,ij->j", X, X) / n
     if block.sparse is not None:

@@ -136,13 +136,14 @@ def describe_terms(block: Block, n_terms: int, n_rows: int, exact: bool = True) 
     mean, square = np.zeros(n_terms), np.zeros(n_terms)
     filled = n * n_dense
     if n:
-        # Values so large that they overflow have no scale; plain values may be missing.
+        # Plain values may be missing, and so large that a sum or a square overflows.
         with np.errstate(over="ignore", invalid="ignore"):
             mean[:n_dense] = block.X.mean(axis=0)
             square[:n_dense] = block.X.var(axis=0)
-        for term in np.flatnonzero(np.isnan(mean)):
-            present = block.X[~np.isnan(block.X[:, term]), term]
-            mean[term], square[term] = (present.mean(), present.var()) if present.size else (0.0, 0.0)
+            for term in np.flatnonzero(~np.isfinite(mean)):
+                present = block.X[~np.isnan(block.X[:, term]), term]
+                mean[term] = (present / max(1, present.size)).sum()
+                square[term] = np.square(present - mean[term]).sum() / max(1, present.size)
     if block.sparse is not None and n:
         indices, values = block.sparse.indices, block.sparse.values
         mean += np.bincount(indices, values, n_terms) / n
