@@ -5,10 +5,16 @@ Rules extend a plan and return a new one; nothing here touches a connection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
-from dbml.passes.plan_text import plan_html, plan_text
+from dbml.errors import listing
+from dbml.passes.plan_text import aligned_text, html_tables, size_text
+
+_SHOWN_COLUMNS = 8
+_PASS_HEADER = ("pass", "times", "order", "columns", "rows", "bytes", "seconds", "rows/s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +108,36 @@ class Plan:
         return replace(self, passes=(*self.passes, done))
 
     def __str__(self) -> str:
-        return plan_text(self)
+        return aligned_text(self._sections(), _pass_table(self.passes))
 
     def _repr_html_(self) -> str:
-        return plan_html(self)
+        return html_tables(self._sections(), _pass_table(self.passes))
+
+    def _sections(self) -> list[tuple[str, list[str]]]:
+        """Return what is read and why as labels with lines; empty parts are left out."""
+        sections = [("source", [self.source])]
+        if self.columns:
+            sections.append(("columns", [f"{len(self.columns)}: {listing(self.columns, _SHOWN_COLUMNS)}"]))
+        if self.filters:
+            sections.append(("filters", list(self.filters)))
+        if self.partitions:
+            sections.append(("rows", [self._geometry()]))
+        if self.block_rows:
+            sections.append(("blocks", [f"at most {self.block_rows:,} rows"]))
+        if self.memory_bytes:
+            sections.append(("memory", [f"at most {size_text(self.memory_bytes)} for blocks, queue and states"]))
+        sections += [(d.subject, [f"{d.choice}, because {d.reason}" if d.reason else d.choice]) for d in self.decisions]
+        return sections
+
+    def _geometry(self) -> str:
+        known = all(partition.n_rows >= 0 for partition in self.partitions)
+        rows = f"{sum(partition.n_rows for partition in self.partitions):,} in " if known else ""
+        many = "s" if len(self.partitions) != 1 else ""
+        pruned = f", {self.pruned:,} row groups pruned by zone maps" if self.pruned else ""
+        return f"{rows}{len(self.partitions):,} partition{many}{pruned}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""
-        from dataclasses import asdict
-
         return asdict(self)
 
     @classmethod
@@ -133,3 +160,22 @@ class Plan:
                 "passes": tuple(Pass(**one) for one in stored["passes"]),
             }
         )
+
+
+def _pass_table(passes: Sequence[Pass]) -> list[tuple[str, ...]]:
+    """Return the passes as rows below a header; those of one kind that follow each other are one row, with sums."""
+    rows: list[tuple[str, ...]] = []
+    for (purpose, order, columns), group in groupby(passes, key=_kind):
+        same = list(group)
+        n_rows, n_bytes = sum(done.rows for done in same), sum(done.bytes for done in same)
+        seconds = sum(done.seconds for done in same)
+        speed = f"{n_rows / seconds / 1e6:.1f} M" if seconds > 0 else ""
+        times = f"{sum(done.times for done in same):,}"
+        words = (purpose or "fold", times, order, f"{columns:,}", f"{n_rows:,}", size_text(n_bytes))
+        rows.append((*words, f"{seconds:.3f}", speed))
+    return [_PASS_HEADER, *rows] if rows else []
+
+
+def _kind(done: Pass) -> tuple[str, str, int]:
+    """Return what passes of one row share: purpose without a number at its end, order, columns."""
+    return done.purpose.rstrip("0123456789").rstrip(), done.order, done.columns
