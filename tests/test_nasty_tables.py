@@ -151,7 +151,7 @@ def test_a_large_offset_is_centred(rows):
 
 
 def test_all_rows_filtered(rows):
-    with pytest.raises(InvalidData, match="has no rows"):
+    with pytest.raises(InvalidData, match=r"has no rows|the filter leaves none of the 5 rows of rows to learn from: "):
         as_data(rows("SELECT i AS x, i AS y FROM range(5) r(i)").filter("x > 10"), "y", task="regression")
 
 
@@ -168,3 +168,33 @@ def test_a_wide_table(raw):
     assert data.block_rows < 2_000
     (block, *_) = [chunk.encode(Workspace()) for chunk in data.take([3, 1_100]).chunks()]
     np.testing.assert_allclose(block.X[:3], (np.arange(3)[:, None] - 1499.5) * [3, 1_100])
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_filter_that_leaves_nothing_is_named(raw, task, tmp_path):
+    raw.execute("CREATE TABLE t AS SELECT i AS x, i % 2 = 0 AS label, i::DOUBLE AS y FROM range(60) r(i)")
+    raw.execute("CREATE VIEW v AS SELECT * FROM t WHERE x < 10")
+    raw.execute(f"COPY t TO '{tmp_path}/t.parquet'")
+    y = "label" if task == "classification" else "y"
+    left = "the filter leaves none of the 60 rows of {} to learn from: .*{}"
+    with pytest.raises(InvalidData, match=left.format("t", "x > 100")):
+        as_data("SELECT * FROM t WHERE x > 100", y, task=task, con=raw)
+    with pytest.raises(InvalidData, match=left.format("t", "x < 10.*x > 20")):
+        as_data("FROM v WHERE x > 20", y, task=task, con=raw)
+    with pytest.raises(InvalidData, match=left.format("t", "x > 100")):
+        as_data(raw.sql("SELECT x FROM t WHERE x > 100"), np.zeros(0), task=task)
+    with pytest.raises(InvalidData, match=left.format("the query", "x > 100")):
+        as_data(f"SELECT * FROM '{tmp_path}/t.parquet' WHERE x > 100", y, task=task, con=raw)
+    with pytest.raises(InvalidData, match="the query has no rows to learn from"):
+        as_data("SELECT a.* FROM t a JOIN t b USING (x) WHERE x > 100", y, task=task, con=raw)
+    raw.execute("DELETE FROM t")
+    with pytest.raises(InvalidData, match=r"^t has no rows to learn from"):
+        as_data("SELECT * FROM t WHERE x > 100", y, task=task, con=raw)
+
+
+def test_a_filter_that_leaves_one_class_or_no_target_is_named(raw):
+    raw.execute("CREATE TABLE t AS SELECT i AS x, i % 2 = 0 AS label, NULL::DOUBLE AS y FROM range(60) r(i)")
+    with pytest.raises(InvalidData, match="'label' of t WHERE label has one class, True"):
+        as_data("SELECT * FROM t WHERE label", task="classification", con=raw)
+    with pytest.raises(InvalidData, match="the target 'y' is NULL in all 10 rows of t WHERE x < 10"):
+        as_data("SELECT * FROM t WHERE x < 10", "y", task="regression", con=raw)

@@ -98,15 +98,13 @@ def indexed_columns(relation: duckdb.DuckDBPyRelation, base: BaseTable) -> set[s
 
 def find_base(relation: duckdb.DuckDBPyRelation) -> BaseTable | None:
     """Return the base table of a relation; None where its rows do not come one by one from a single table."""
-    import duckdb
-
     try:
         base = _look_through(relation, relation.sql_query(), _MOST_VIEWS)
         if base is None:
             return None
         # The rewritten query must mean the same: it has to bind, to the same columns.
         found = duck.columns_of(duck.query(relation, f"SELECT * FROM {base.rows((0, 1))}"))
-    except (duckdb.Error, UnicodeError):
+    except (duck.error_class(), UnicodeError):
         return None
     return base if found == duck.columns_of(relation) else None
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import sys
+import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from dbml_sql.query_text import looks_like_query, writing_part
 
 from dbml.errors import InvalidData
+from dbml.passes.memory import memory_budget
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+_numbers = itertools.count(1)
 VIEW = "dbml_source"  # how our queries call the relation that a person passed
 
 
@@ -52,10 +57,13 @@ def unwrap(con: Any) -> duckdb.DuckDBPyConnection:
 
 
 def private_connection() -> duckdb.DuckDBPyConnection:
-    """Return a connection to a database in memory of our own, that prints no progress."""
+    """Return a connection to a database in memory of our own, that prints no progress and keeps to its memory."""
     import duckdb
 
-    con = duckdb.connect(":memory:")
+    # Left alone it would spill into the working directory.
+    spill = os.path.join(tempfile.gettempdir(), f"dbml-{os.getpid()}-{next(_numbers)}")
+    limit = f"{memory_budget().database >> 20}MiB"
+    con = duckdb.connect(":memory:", config={"memory_limit": limit, "temp_directory": spill})
     con.execute("SET enable_progress_bar = false")
     return con
 
@@ -107,6 +115,59 @@ def fetch_table(relation: duckdb.DuckDBPyRelation, sql: str) -> pa.Table:
     """Return all rows of a query."""
     with explained(relation.alias):
         return query(relation, sql).to_arrow_table()
+
+
+def in_transaction(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a connection has an open transaction: the number of the transaction then stays the same."""
+    asked = "SELECT txid_current()"
+    return connection.execute(asked).fetchall() == connection.execute(asked).fetchall()
+
+
+def begin(relation: duckdb.DuckDBPyRelation) -> bool:
+    """Begin a transaction in the connection of a relation, and return whether that was possible and needed."""
+    connection = getattr(relation, "_con", None)
+    if connection is None:
+        return False
+    with explained(relation.alias):
+        if in_transaction(connection):
+            return False
+        connection.begin()
+    return True
+
+
+def end(relation: duckdb.DuckDBPyRelation) -> None:
+    """End the transaction of `begin`, if it did not end with its connection.
+
+    Nothing was written in it, unless the person did so before the data were closed: that is kept.
+    """
+    import duckdb
+
+    connection = getattr(relation, "_con", None)
+    if connection is not None:
+        with suppress(duckdb.TransactionException, duckdb.ConnectionException):
+            connection.commit()
+
+
+def keep(relation: duckdb.DuckDBPyRelation, sql: str, table: str) -> bool:
+    """Run a query, which may call the relation `VIEW`, into a temporary table; return False if there is no room."""
+    import duckdb
+
+    with explained(relation.alias):
+        try:
+            relation.query(VIEW, f"CREATE TEMP TABLE {table} AS {sql}")
+        except duckdb.OutOfMemoryException:
+            return False
+    return True
+
+
+def drop(relation: duckdb.DuckDBPyRelation, table: str) -> None:
+    """Drop the temporary table of `keep`, unless it went with its connection or transaction."""
+    import duckdb
+
+    connection = getattr(relation, "_con", None)
+    if connection is not None:
+        with suppress(duckdb.ConnectionException, duckdb.TransactionException):
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
 
 
 def stream(relation: duckdb.DuckDBPyRelation, sql: str, batch_rows: int) -> Generator[pa.RecordBatch, None, None]:

@@ -45,6 +45,8 @@ class Source:
         What stands after FROM for a source without `base`.
     files : ParquetFiles or None
         The files whose rows these are one by one: they are read by row groups.
+    steady : bool
+        The rows lie in memory: they can be read again at little cost, and are then the same.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Source:
     filters: tuple[str, ...] = ()
     table: str = duck.VIEW
     files: ParquetFiles | None = None
+    steady: bool = False
 
     def select(self, expressions: Sequence[str], ranges: Sequence[tuple[int, int]] | None = None) -> str:
         """Return SQL that reads expressions of the rows, in order; of some ranges of row numbers of `base`."""
@@ -92,6 +95,31 @@ class Source:
     def filtered(self, condition: str) -> Source:
         """Return the source with one more condition."""
         return replace(self, filters=(*self.filters, condition))
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Conditions of the person's query, where they are known."""
+        under = self.base or self.files
+        return () if under is None else under.filters
+
+    @property
+    def described(self) -> str:
+        """The name, with the conditions of the person's query."""
+        return f"{self.name} WHERE {self._condition()}" if self.conditions else self.name
+
+    def _condition(self) -> str:
+        return self.conditions[0] if len(self.conditions) == 1 else both(self.conditions)
+
+    def no_rows(self) -> InvalidData:
+        """Return the error that there is no row to learn from, and why."""
+        n_rows = 0 if self.extent is None else self.extent.n_rows
+        if self.files is not None:
+            n_rows = sum(partition.n_rows for partition in self.files.partitions)
+        if not self.conditions or not n_rows:
+            return InvalidData(f"{self.name} has no rows to learn from")
+        return InvalidData(
+            f"the filter leaves none of the {n_rows:,} rows of {self.name} to learn from: {self._condition()}"
+        )
 
     def find(self, column: str, what: str = "column") -> str:
         """Return the column as the source spells it: names match as in DuckDB, whatever their case.
@@ -135,15 +163,20 @@ def open_source(X: Any, con: Any = None) -> Source:
     InvalidData
         A table name without a connection, or columns whose names differ in nothing but case.
     """
+    steady = False
     if isinstance(X, str):
         relation, name = _named(X, con)
     elif duck.is_relation(X):
         relation, name = X, ""
     else:
         relation, name = frame_relation(X)
+        # A dataset is files that DuckDB reads through Arrow.
+        steady = not name.endswith("Dataset")
     refuse_duplicates(relation.columns, name or "the query")
     columns = duck.columns_of(relation)
-    base = find_base(relation) if not name or isinstance(X, str) else None
+    # A stream was put into a table; frames lie in memory as they are.
+    has_base = not name or isinstance(X, str) or name.endswith("RecordBatchReader")
+    base = find_base(relation) if has_base else None
     files = find_files(relation) if base is None and (not name or isinstance(X, str)) else None
     if not name or name == "the query":
         name = base.name if base is not None else "the query"
@@ -158,6 +191,7 @@ def open_source(X: Any, con: Any = None) -> Source:
         extent if extent is not None and extent.end >= 0 else None,
         table=table,
         files=files,
+        steady=steady,
     )
 
 

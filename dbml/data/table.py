@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ from dbml.data.sampling import copy_rows, join_blocks
 from dbml.data.selection import Selection
 from dbml.data.snapshot import Snapshot, take_snapshot
 from dbml.data.source import Source, accepts, open_source
+from dbml.data.steady import hold_query, hold_table
 from dbml.data.target import TargetColumn, known_target, learn_target
 from dbml.errors import InvalidData, UnsupportedColumn
 from dbml.passes.block import Block
@@ -156,10 +159,20 @@ class TableData(ChunkedData):
         Rows of a full pass, -1 where unknown.
     snapshot : Snapshot or None
         Columns that were read already.
+    held : ExitStack or None
+        What keeps the rows as they are while they are read (see `dbml.data.steady`): closed with the data.
     """
 
+    _release: weakref.finalize | None = None
+
     def __init__(
-        self, source: Source, schema: Schema, values: RowValues, n_rows: int = -1, snapshot: Snapshot | None = None
+        self,
+        source: Source,
+        schema: Schema,
+        values: RowValues,
+        n_rows: int = -1,
+        snapshot: Snapshot | None = None,
+        held: ExitStack | None = None,
     ) -> None:
         self._snapshot = snapshot
         self.source, self.schema, self._row_values, self._n_rows = source, schema, values, n_rows
@@ -186,6 +199,10 @@ class TableData(ChunkedData):
             pruned = count_pruned_groups(source.relation, source.files)
         filters = (*(() if under is None else under.filters), *source.filters)
         self.plan = Plan(source.name, columns, filters, self.partitions, pruned, self.block_rows)
+        if held is not None:
+            # Data that nobody closes let go of the rows when they are collected.
+            self._release = weakref.finalize(self, held.pop_all().close)
+            self._release.atexit = False
 
     def _make_scan(self, selection: Selection | None) -> Scan:
         gather = Gather(self.schema.encoding, self._scan_columns, selection)
@@ -236,6 +253,12 @@ class TableData(ChunkedData):
                     start += n
         finally:
             batches.close()
+
+    def close(self) -> None:
+        """Free what was kept, and let go of the rows."""
+        super().close()
+        if self._release is not None:
+            self._release()
 
     def interrupt(self) -> None:
         """End the query that is being read."""
@@ -305,9 +328,16 @@ def read_table(
 ) -> ChunkedData:
     """Return the `Data` over anything that DuckDB reads; see `dbml.passes.dispatch.as_data`."""
     source = open_source(X, con)
-    if schema is not None:
-        return _read_as_trained(source, y, sample_weight, schema)
-    checked = EncodingOptions.of(options, encode)
+    with ExitStack() as held:
+        if schema is not None:
+            return _read_as_trained(source, y, sample_weight, schema, held)
+        return _read_to_train(source, y, sample_weight, task, EncodingOptions.of(options, encode), held)
+
+
+def _read_to_train(
+    source: Source, y: Any, sample_weight: Any, task: Task, checked: EncodingOptions, held: ExitStack
+) -> ChunkedData:
+    source, kept = hold_query(hold_table(source, held), held)
     if y is None and task != "none":
         y = "label"
     target: Target | None = None
@@ -330,8 +360,8 @@ def read_table(
     scanned = [column for column in (values.y, values.weight) if isinstance(column, ScanColumn)]
     snapshot = take_snapshot(source, roles, scanned, n_rows)
     encoding, decisions = learn_encoding(source, roles, n_rows, checked, snapshot)
-    data = TableData(source, Schema(encoding, target), values, n_rows, snapshot)
-    for decision in decisions:
+    data = TableData(source, Schema(encoding, target), values, n_rows, snapshot, held)
+    for decision in (*kept, *decisions):
         data.plan = data.plan.decide(decision.subject, decision.choice, decision.reason)
     if n_null > 0:
         data.plan = data.plan.decide("rows left out", f"{n_null:,}", "their target is NULL")
@@ -341,7 +371,7 @@ def read_table(
 def _count(source: Source) -> int:
     n_rows = source.fetch(source.select(["count(*)"]))[0][0]
     if not n_rows:
-        raise InvalidData(f"{source.name} has no rows to learn from")
+        raise source.no_rows()
     return n_rows
 
 
@@ -367,8 +397,10 @@ def _weigh(
     return replace(values, weight=scan), (*taken, column)
 
 
-def _read_as_trained(source: Source, y: Any, weight: Any, schema: Schema) -> ChunkedData:
+def _read_as_trained(source: Source, y: Any, weight: Any, schema: Schema, held: ExitStack) -> ChunkedData:
     values, n_rows = RowValues(), -1
+    if y is not None:  # read more than once: to be scored against the target, or to be trained further
+        source = hold_table(source, held)
     if isinstance(y, str) and schema.target is not None:
         known: TargetColumn = known_target(source, y, schema.target)
         values = RowValues(known.scan)
@@ -379,7 +411,7 @@ def _read_as_trained(source: Source, y: Any, weight: Any, schema: Schema) -> Chu
         task: Task = "regression" if schema.target is None or schema.target.classes is None else "classification"
         values = RowValues(encode_target(y, n_rows, schema.target, task))
     values, _ = _weigh(source, weight, values, (), n_rows, 0)
-    return TableData(source, schema, values, n_rows)
+    return TableData(source, schema, values, n_rows, held=held)
 
 
 register_reader(accepts, read_table)

@@ -93,8 +93,8 @@ def _refuse_none(source: Source, column: str, n_rows: int, n_null: int) -> None:
     if n_rows:
         return
     if n_null:
-        raise InvalidData(f"the target {column!r} is NULL in all {n_null:,} rows of {source.name}")
-    raise InvalidData(f"{source.name} has no rows to learn from")
+        raise InvalidData(f"the target {column!r} is NULL in all {n_null:,} rows of {source.described}")
+    raise source.no_rows()
 
 
 def _classes(source: Source, column: str, column_type: str) -> TargetColumn:
@@ -130,7 +130,7 @@ def _classes(source: Source, column: str, column_type: str) -> TargetColumn:
         )
     if len(found) < 2:
         raise InvalidData(
-            f"the target {column!r} of {source.name} has one class, {found[0][0]!r}; a classifier "
+            f"the target {column!r} of {source.described} has one class, {found[0][0]!r}; a classifier "
             "needs at least 2 classes"
         )
     classes, counts = zip(*sorted(found), strict=True)

@@ -8,19 +8,13 @@ from typing import TypeVar
 
 import duckdb
 
+from dbml.data.duck import in_transaction
 from dbml.errors import RegistryError
-from dbml.registry.reading import first_row
 
 T = TypeVar("T")
 
 _ATTEMPTS = 6
 _CONFLICTS = ("conflict on", "write-write conflict", "primary key or unique constraint", "duplicate key")
-
-
-def in_transaction(con: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the connection has an open transaction: the number of the transaction then stays the same."""
-    query = "SELECT txid_current()"
-    return first_row(con.execute(query)) == first_row(con.execute(query))
 
 
 def transact(con: duckdb.DuckDBPyConnection, what: str, work: Callable[[], T]) -> T:
