@@ -121,6 +121,7 @@ class Estimator(SklearnProtocol, SqlOptions):
         check_params(type(self).__name__, self.rules, self.get_params())
         self._check_params()
         how = {"task": self.task, "con": con, "options": options, "encode": self.encoding_style}
+        how["schema"] = self._kept_schema()
         with as_data(X, y, sample_weight=sample_weight, **how) as data:
             self._train(data, lambda: self._fit(data))
         return self
@@ -153,6 +154,10 @@ class Estimator(SklearnProtocol, SqlOptions):
 
     def _check_params(self) -> None:
         """Raise `InvalidParameter` for combinations that rules cannot express."""
+
+    def _kept_schema(self) -> Schema | None:
+        """Return the schema that `fit` encodes by where it goes on from an earlier one; None: learn it."""
+        return None
 
     def _check_target(self, data: Data) -> None:
         """Raise `InvalidData` for a target this estimator cannot learn."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from dbml.errors import InvalidParameter
 from dbml.estimators.base import Estimator
+from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.solvers.descent import (
     Descent,
     Epochs,
@@ -54,7 +55,7 @@ class SgdEstimator(Estimator):
         "tol": Either((Options((None,)), Real(ge=0))),
         "shuffle": Boolean(),
         "epsilon": Real(ge=0),
-        "random_state": Either((Options((None,)), Integer(ge=0), Instance((np.random.RandomState,), "a RandomState"))),
+        "random_state": RANDOM_STATE_RULE,
         "learning_rate": Options(("auto", "constant", "optimal", "invscaling", "adaptive")),
         "eta0": Real(gt=0),
         "power_t": Real(),
@@ -112,7 +113,7 @@ class SgdEstimator(Estimator):
 
     def _fit(self, data: Data) -> None:
         state, descent = self._prepared(data, self.warm_start, partial=False)
-        seed = self._seed()
+        seed = seed_of(self.random_state)
         validation = Validation(self.validation_fraction, seed) if self.early_stopping else None
         score = None
         if validation is not None:
@@ -143,12 +144,6 @@ class SgdEstimator(Estimator):
         state, loss = descent.epoch(data, state, 0, epochs)
         self._iteration(1, loss=loss)
         vars(self).update(self._fitted(data, descent, state), n_iter_=1)
-
-    def _seed(self) -> int:
-        """Return the seed of the shuffles: 0 for None, so that a fit can be repeated."""
-        if isinstance(self.random_state, np.random.RandomState):
-            return int(self.random_state.randint(2**31 - 1))
-        return int(self.random_state or 0)
 
     def _prepared(self, data: Data, go_on: bool, partial: bool) -> tuple[State, Descent]:
         """Return the state to start from and the descent, in the coordinates of the last call if it goes on."""

@@ -1,0 +1,18 @@
+"""The seed that a ``random_state`` stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dbml.params import Either, Instance, Integer, Options
+
+RANDOM_STATE_RULE = Either((Options((None,)), Integer(ge=0), Instance((np.random.RandomState,), "a RandomState")))
+
+
+def seed_of(random_state: Any) -> int:
+    """Return the seed of an int, a RandomState or None: 0 for None, so that a fit can be repeated."""
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    return int(random_state or 0)

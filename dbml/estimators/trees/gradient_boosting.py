@@ -1,0 +1,174 @@
+"""What classifier and regressor by boosting share: hyperparameters, and the training from data to trees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dbml.errors import InvalidData, InvalidParameter
+from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
+from dbml.estimators.trees.binning import MOST_BINS, SAMPLE_ROWS, Binning
+from dbml.estimators.trees.boosting import Boosting, Rounds, bin_rows
+from dbml.estimators.trees.constraints import interaction_groups, monotonic_columns
+from dbml.estimators.trees.ensemble import Trees
+from dbml.estimators.trees.growth import GrowPolicy, Rules
+from dbml.estimators.trees.losses import BoostingLoss
+from dbml.estimators.trees.model import TreeModel
+from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
+from dbml.passes.block import Floats
+from dbml.passes.data import Data
+from dbml.passes.schema import Schema
+
+_ENOUGH_ROWS = 10_000  # early_stopping='auto' holds rows out above that
+
+
+class GradientBoosting(TreeModel):
+    """Base of boosted trees."""
+
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "learning_rate": Real(gt=0),
+        "max_iter": Integer(ge=1),
+        "max_leaf_nodes": Either((Options((None,)), Integer(ge=2))),
+        "max_depth": Either((Options((None,)), Integer(ge=1))),
+        "min_samples_leaf": Integer(ge=1),
+        "min_child_weight": Real(ge=0),
+        "l2_regularization": Real(ge=0),
+        "max_features": Real(gt=0, le=1),
+        "max_bins": Integer(ge=2, le=MOST_BINS),
+        "grow_policy": Options(("leafwise", "depthwise", "symmetric")),
+        "monotonic_cst": Either((Options((None,)), Instance((Mapping, list, tuple, np.ndarray), "a dict or a list"))),
+        "interaction_cst": Either(
+            (Options((None, "pairwise", "no_interactions")), Instance((list, tuple), "a list of sets of columns"))
+        ),
+        "warm_start": Boolean(),
+        "early_stopping": Either((Options(("auto",)), Boolean())),
+        "validation_fraction": Real(gt=0, lt=1),
+        "n_iter_no_change": Integer(ge=1),
+        "tol": Real(ge=0),
+        "random_state": RANDOM_STATE_RULE,
+    }
+    sql_options: ClassVar[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
+        "max_iterations": lambda value: {"max_iter": value},
+        "learn_rate": lambda value: {"learning_rate": value},
+        "l2_reg": lambda value: {"l2_regularization": value},
+        "max_tree_depth": lambda value: {"max_depth": value},
+        "min_tree_child_weight": lambda value: {"min_child_weight": value},
+        "colsample_bynode": lambda value: {"max_features": value},
+        "early_stop": lambda value: {"early_stopping": value},
+        "min_rel_progress": lambda value: {"tol": value},
+    }
+
+    learning_rate: float
+    max_iter: int
+    max_leaf_nodes: int | None
+    max_depth: int | None
+    min_samples_leaf: int
+    min_child_weight: float
+    l2_regularization: float
+    max_features: float
+    max_bins: int
+    grow_policy: GrowPolicy
+    monotonic_cst: Any
+    interaction_cst: Any
+    warm_start: bool
+    early_stopping: bool | str
+    validation_fraction: float
+    n_iter_no_change: int
+    tol: float
+    random_state: Any
+    n_iter_: int
+
+    def _boosting_loss(self, data: Data) -> BoostingLoss:
+        raise NotImplementedError
+
+    def _class_weights(self, data: Data, weighted: bool) -> Floats | None:
+        return None
+
+    def _kept_schema(self) -> Schema | None:
+        return self.schema_ if self._goes_on else None
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether training continues with the trees there are."""
+        return self.warm_start and "trees_" in vars(self)
+
+    def _fit(self, data: Data) -> None:
+        loss = self._boosting_loss(data)
+        before = self._before(loss)
+        sample = data.sample(SAMPLE_ROWS, seed_of(self.random_state))
+        if not sample.n_rows:
+            raise InvalidData(f"{type(self).__name__}: {data.plan.source} has no rows to learn from")
+        binning = Binning.learn(sample, data.schema.encoding, self.max_bins)
+        weighted, first_scores = sample.weight is not None, None if before is None else self._raw_block
+        of_classes = self._class_weights(data, weighted)
+        weighted |= of_classes is not None
+        with bin_rows(data, binning, loss, weighted, of_classes, first_scores) as shards:
+            baseline = loss.baseline(shards) if before is None else self.baseline_
+            rounds = Rounds(shards, binning, self._boosting(data, loss, before))
+            rounds.begin(baseline if before is None else None)
+            try:
+                kept = rounds.run(self._report)
+            except KeyboardInterrupt:
+                done = len(rounds.trees) // loss.n_outputs
+                if done:
+                    self._keep(**self._fitted(rounds.trees, done, loss, baseline, before))
+                raise
+        vars(self).update(self._fitted(rounds.trees, kept, loss, baseline, before))
+        data.plan = data.plan.decide("trees", f"{self.trees_.n_trees:,}, {self.grow_policy}", f"loss: {loss.name}")
+
+    def _boosting(self, data: Data, loss: BoostingLoss, before: Trees | None) -> Boosting:
+        done = 0 if before is None else before.n_trees // loss.n_outputs
+        return Boosting(
+            loss,
+            self._rules(data),
+            self.grow_policy,
+            self.learning_rate,
+            self.max_iter - done,
+            seed_of(self.random_state) + done,
+            self.validation_fraction if self._stops_early(data) else 0.0,
+            self.n_iter_no_change,
+            self.tol,
+        )
+
+    def _fitted(
+        self, trees: list[Trees], rounds: int, loss: BoostingLoss, baseline: Floats, before: Trees | None
+    ) -> dict[str, Any]:
+        """Return the fitted attributes of some rounds."""
+        whole = Trees.joined(([] if before is None else [before]) + trees[: rounds * loss.n_outputs])
+        done = whole.n_trees // loss.n_outputs
+        return {"trees_": whole, "baseline_": baseline, "link_": loss.link, "n_iter_": done}
+
+    def _report(self, number: int, loss: float, held: float | None) -> None:
+        self._iteration(number, loss=loss, **({} if held is None else {"validation_loss": held}))
+
+    def _rules(self, data: Data) -> Rules:
+        name = type(self).__name__
+        return Rules(
+            monotonic_columns(name, self.monotonic_cst, data.schema),
+            self.max_leaf_nodes,
+            self.max_depth,
+            self.min_samples_leaf,
+            self.min_child_weight,
+            self.l2_regularization,
+            groups=interaction_groups(name, self.interaction_cst, data.schema),
+            columns_share=self.max_features,
+        )
+
+    def _stops_early(self, data: Data) -> bool:
+        if self.early_stopping == "auto":
+            return data.n_rows > _ENOUGH_ROWS
+        return bool(self.early_stopping)
+
+    def _before(self, loss: BoostingLoss) -> Trees | None:
+        """Return the trees that a warm start goes on from."""
+        if not self._goes_on:
+            return None
+        done = self.trees_.n_trees // loss.n_outputs
+        if self.max_iter < done:
+            raise InvalidParameter(
+                f"{type(self).__name__}: max_iter must be at least the {done} iterations that warm_start=True goes on "
+                f"from; got {self.max_iter}"
+            )
+        return self.trees_

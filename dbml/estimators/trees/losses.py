@@ -1,0 +1,142 @@
+"""Losses of boosting as data: kernel, bounds of the derivatives, first score, and the value of a leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from dbml_kernels import losses as codes
+from dbml_kernels.tree_gradients import ABSOLUTE_ERROR, QUANTILE, gradients_bound
+from numpy.typing import NDArray
+
+from dbml.estimators.trees.model import TreeLink
+from dbml.passes.block import Floats
+from dbml.passes.shards import Arrays, Shards
+
+
+@dataclass(frozen=True, slots=True)
+class BoostingLoss:
+    """A loss of the scores.
+
+    Attributes
+    ----------
+    name : str
+        What plans and messages call it.
+    link : str
+        From scores to predictions, see `TreeModel`.
+    code : int
+        Which branch of `dbml_kernels.tree_gradients.derivatives`; -1 for the multinomial log loss.
+    a : float
+        Parameter of the kernel: the quantile.
+    bound : (float, float) or None
+        Largest gradient and hessian of a row of weight 1, where they do not depend on the rows.
+    n_outputs : int
+        Scores of a row.
+    quantile : float or None
+        The leaf takes this quantile of its residuals, since the hessian says nothing.
+    at_least, above : float or None
+        Bounds of the target.
+    """
+
+    name: str
+    link: TreeLink
+    code: int
+    a: float = 0.0
+    bound: tuple[float, float] | None = None
+    n_outputs: int = 1
+    quantile: float | None = None
+    at_least: float | None = None
+    above: float | None = None
+
+    def baseline(self, shards: Shards) -> Floats:
+        """Return the best constant scores, shape (n_outputs,)."""
+        if self.quantile is not None:
+            rows = shards.each(lambda shard: (shard.resident["y"], weights_of(shard.resident)), "trees: baseline")
+            y, w = (np.concatenate([part[i] for part in rows]) for i in (0, 1))
+            return np.array([weighted_quantile(y, w if w.size else np.ones(y.size), self.quantile)])
+        totals = np.sum(shards.each(lambda shard: self._totals(shard.resident), "trees: baseline"), axis=0)
+        share = totals[1:] / totals[0]
+        if self.code < 0:
+            return np.log(np.maximum(share, 1e-15))
+        mean = float(share[0])
+        if self.link == "logistic":
+            positive = min(max(0.5 + 0.5 * mean, 1e-15), 1.0 - 1e-15)
+            return np.array([np.log(positive / (1.0 - positive))])
+        return np.array([np.log(max(mean, 1e-300)) if self.link == "log" else mean])
+
+    def _totals(self, own: Arrays) -> Floats:
+        """Return the weight of rows, and the weighted sum of y (of several outputs: of each class)."""
+        y, w = own["y"], weights_of(own)
+        if self.code < 0:
+            by_class = np.bincount(y.astype(np.intp), w if w.size else None, minlength=self.n_outputs).astype(float)
+            return np.array([by_class.sum(), *by_class])
+        return np.array([w.sum(), w @ y]) if w.size else np.array([float(y.size), y.sum()])
+
+    def total(self, scores: Floats, y: Floats, w: Floats) -> float:
+        """Return the weighted sum of the loss; shapes of `scores` (n_outputs, n), of `w` (n,) or (0,)."""
+        if self.code >= 0:
+            return float(gradients_bound(self.code, self.a, np.ascontiguousarray(scores[0]), y, w)[2])
+        top = scores.max(axis=0)
+        chosen = scores[y.astype(np.intp), np.arange(y.size)]
+        each = np.log(np.exp(scores - top).sum(axis=0)) + top - chosen
+        return float(w @ each if w.size else each.sum())
+
+    def domain(self) -> str:
+        """Return the domain of the target in words."""
+        return f"> {self.above:g}" if self.above is not None else f">= {self.at_least or 0:g}"
+
+
+SQUARED_ERROR = BoostingLoss("squared error", "identity", codes.SQUARED_ERROR)
+ABSOLUTE = BoostingLoss("absolute error", "identity", ABSOLUTE_ERROR, bound=(0.5, 1.0), quantile=0.5)
+POISSON = BoostingLoss("Poisson", "log", codes.POISSON, at_least=0.0)
+GAMMA = BoostingLoss("gamma", "log", codes.GAMMA, above=0.0)
+LOGISTIC = BoostingLoss("log loss", "logistic", codes.LOGISTIC, bound=(1.0, 0.25))
+
+
+def quantile_loss(level: float) -> BoostingLoss:
+    """Return the pinball loss of a quantile."""
+    return BoostingLoss(
+        f"quantile {level:g}", "identity", QUANTILE, level, bound=(max(level, 1.0 - level), 1.0), quantile=level
+    )
+
+
+def multinomial_loss(n_classes: int) -> BoostingLoss:
+    """Return the multinomial log loss."""
+    return BoostingLoss("multinomial log loss", "softmax", -1, bound=(1.0, 0.25), n_outputs=n_classes)
+
+
+def weights_of(own: Arrays) -> Floats:
+    """Return the weights of a shard's rows, shape (n,), or (0,) where all are 1."""
+    return own["weight"] if "weight" in own else np.empty(0)
+
+
+def weighted_quantile(values: Floats, w: Floats, level: float) -> float:
+    """Return the smallest value that at least a share `level` of the weight lies at or below."""
+    order = np.argsort(values, kind="stable")
+    cumulated = np.cumsum(w[order])
+    place = np.searchsorted(cumulated, level * cumulated[-1], side="left")
+    return float(values[order[min(int(place), values.size - 1)]])
+
+
+def leaf_quantiles(parts: Sequence[tuple[Floats, Floats]], runs: Sequence[NDArray[np.int64]], level: float) -> Floats:
+    """Return the quantile of each leaf's residuals.
+
+    Parameters
+    ----------
+    parts : sequence of (residuals, weights)
+        Of the rows of each shard in the order of the leaves.
+    runs : sequence of ndarray of shape (n_leaves + 1,)
+        Where the leaves begin and end in each shard.
+    level : float
+        The quantile.
+    """
+    found = np.zeros(runs[0].size - 1)
+    for leaf in range(found.size):
+        residuals, w = (
+            np.concatenate([part[i][run[leaf] : run[leaf + 1]] for part, run in zip(parts, runs, strict=True)])
+            for i in (0, 1)
+        )
+        if residuals.size:
+            found[leaf] = weighted_quantile(residuals, w, level)
+    return found

@@ -1,0 +1,121 @@
+"""Gradients and hessians of a loss as small integers, both in one word, rounded at random without bias.
+
+A word is ``gradient << 16 | hessian``: the gradient within ±`GRADIENT_STEPS`, the hessian within 0 … `HESSIAN_STEPS`.
+Rounding up with the probability of the fraction keeps sums right on average (Shi et al. 2022, quantized training of
+gradient boosting decision trees); the random numbers are those of the row, so that no partition changes them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dbml_kernels.exponential import exponential
+from dbml_kernels.jit import kernel
+from dbml_kernels.losses import loss_rows
+
+GRADIENT_STEPS = (1 << 10) - 1
+HESSIAN_STEPS = (1 << 11) - 1
+ABSOLUTE_ERROR, QUANTILE = 100, 101
+
+_TILE = 512
+_UNIT = 1.0 / 65536.0
+
+
+@kernel
+def row_noise(row, seed):
+    """Return 32 mixed bits of a row's number and a seed (both uint32); the hash is Mueller's, with one more mixing."""
+    # numba widens a product of 32 bits to 64.
+    z = np.uint32(np.uint32(row) * np.uint32(0x9E3779B1) + np.uint32(seed))
+    z = np.uint32((z ^ (z >> np.uint32(16))) * np.uint32(0x45D9F3B))
+    z = np.uint32((z ^ (z >> np.uint32(16))) * np.uint32(0x45D9F3B))
+    return np.uint32(z ^ (z >> np.uint32(16)))
+
+
+@kernel
+def derivatives(code, a, scores, y, w, gradient, hessian):
+    """Write ``w loss'`` and ``w loss''`` by the score for a tile of rows; return the loss. The pinball loss has slope a."""
+    if code == QUANTILE or code == ABSOLUTE_ERROR:
+        level = a if code == QUANTILE else 0.5
+        total = 0.0
+        for i in range(scores.shape[0]):
+            above = scores[i] - y[i]
+            slope = 1.0 - level if above > 0.0 else -level
+            gradient[i] = w[i] * slope if above != 0.0 else 0.0
+            hessian[i] = w[i]
+            total += w[i] * above * slope
+        return total
+    return loss_rows(code, a, 0.0, scores, y, w, gradient, hessian, gradient, gradient)
+
+
+@kernel
+def gradients_quantize(code, a, scores, y, w, first_row, seed, gradient_step, hessian_step, words):
+    """Write the words of rows; return the loss.
+
+    Shapes: `scores`, `y` (n,), `w` (n,) or (0,) for weights of 1, `words` (n,) int32. Row i is ``first_row + i`` of the
+    table. A unit of the word's gradient is `gradient_step`, one of its hessian `hessian_step`.
+    """
+    n = scores.shape[0]
+    gradient, hessian, ones = np.empty(_TILE), np.empty(_TILE), np.ones(_TILE)
+    per_gradient, per_hessian = 1.0 / gradient_step, 1.0 / hessian_step
+    total = 0.0
+    for begin in range(0, n, _TILE):
+        size = min(_TILE, n - begin)
+        weights = w[begin : begin + size] if w.shape[0] else ones[:size]
+        g, h = gradient[:size], hessian[:size]
+        total += derivatives(code, a, scores[begin : begin + size], y[begin : begin + size], weights, g, h)
+        for i in range(size):
+            noise = row_noise(first_row + begin + i, seed)
+            low = np.float64(noise & np.uint32(0xFFFF)) * _UNIT
+            high = np.float64(noise >> np.uint32(16)) * _UNIT
+            steps = np.int32(np.floor(g[i] * per_gradient + low))
+            words[begin + i] = (steps << np.int32(16)) | np.int32(h[i] * per_hessian + high)
+    return total
+
+
+@kernel
+def gradients_bound(code, a, scores, y, w):
+    """Return the largest absolute gradient and hessian, and the loss, of rows; shapes as in `gradients_quantize`."""
+    n = scores.shape[0]
+    gradient, hessian, ones = np.empty(_TILE), np.empty(_TILE), np.ones(_TILE)
+    most_gradient = most_hessian = total = 0.0
+    for begin in range(0, n, _TILE):
+        size = min(_TILE, n - begin)
+        weights = w[begin : begin + size] if w.shape[0] else ones[:size]
+        g, h = gradient[:size], hessian[:size]
+        total += derivatives(code, a, scores[begin : begin + size], y[begin : begin + size], weights, g, h)
+        for i in range(size):
+            most_gradient = max(most_gradient, abs(g[i]))
+            most_hessian = max(most_hessian, h[i])
+    return most_gradient, most_hessian, total
+
+
+@kernel
+def softmax_quantize(scores, y, w, first_row, seed, gradient_step, hessian_step, words):
+    """Write the words of all outputs of the multinomial log loss; return the loss.
+
+    Shapes: `scores` (n_outputs, n), `y` (n,) class numbers, `words` (n_outputs, n) int32. Gradient ``p_k - [y = k]``,
+    hessian ``p_k (1 - p_k)``.
+    """
+    n_outputs, n = scores.shape
+    p = np.empty(n_outputs)
+    total = 0.0
+    for i in range(n):
+        top = scores[0, i]
+        for k in range(1, n_outputs):
+            top = max(top, scores[k, i])
+        norm = 0.0
+        for k in range(n_outputs):
+            p[k] = exponential(scores[k, i] - top)
+            norm += p[k]
+        weight = w[i] if w.shape[0] else 1.0
+        label = np.int64(y[i])
+        total += weight * (np.log(norm) + top - scores[label, i])
+        for k in range(n_outputs):
+            share = p[k] / norm
+            noise = row_noise(first_row + i, seed + k)
+            low = np.float64(noise & np.uint32(0xFFFF)) * _UNIT
+            high = np.float64(noise >> np.uint32(16)) * _UNIT
+            slope = weight * (share - (1.0 if label == k else 0.0))
+            steps = np.int32(np.floor(slope / gradient_step + low))
+            words[k, i] = (steps << np.int32(16)) | np.int32(weight * share * (1.0 - share) / hessian_step + high)
+    return total

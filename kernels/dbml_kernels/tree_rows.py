@@ -1,0 +1,59 @@
+"""The rows of a tree's nodes: a list of row numbers, in which every node has a run of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dbml_kernels.jit import kernel
+
+
+@kernel
+def rows_split(order, begin, end, column, goes_left, scratch):
+    """Put the rows ``order[begin:end]`` that go left before the others, both in their order; return where those begin.
+
+    Shapes: `order` (n_rows,) int32, `column` (n_rows,) uint8 bins, `goes_left` (256,) uint8 of 0 and 1, `scratch`
+    (n_rows,) int32. Without branches: every row is written to both sides, and one of them moves on.
+    """
+    left, right = np.uint64(begin), np.uint64(0)
+    for i in range(np.uint64(begin), np.uint64(end)):
+        row = order[i]
+        goes = np.uint64(goes_left[np.uint64(column[np.uint64(row)])])
+        order[left] = row
+        scratch[right] = row
+        left += goes
+        right += np.uint64(1) - goes
+    for i in range(right):
+        order[left + i] = scratch[i]
+    return np.int64(left)
+
+
+@kernel
+def rows_number(order):
+    """``order[i] = i``."""
+    for i in range(order.shape[0]):
+        order[i] = i
+
+
+@kernel
+def leaves_add(order, begins, ends, values, scores):
+    """``scores[r] += values[l]`` for the rows ``order[begins[l]:ends[l]]`` of every leaf l."""
+    for leaf in range(begins.shape[0]):
+        value = values[leaf]
+        for i in range(begins[leaf], ends[leaf]):
+            scores[np.uint64(order[i])] += value
+
+
+@kernel
+def bins_leaves_add(bins, n_columns, rows, column, left, goes_left, values, scores):
+    """``scores[r] += value of row r's leaf`` for some rows, each walked down one tree by its bins.
+
+    Shapes: `bins` (n_rows * n_columns,) uint8, `rows` (n,) int32, `column` and `left` (n_nodes,) of the nodes of one
+    tree, a leaf has ``left == -1``, `goes_left` (n_nodes, 256) uint8, `values` (n_nodes,).
+    """
+    for i in range(rows.shape[0]):
+        row = np.int64(rows[i])
+        node = 0
+        while left[node] >= 0:
+            bin = bins[row * n_columns + column[node]]
+            node = left[node] + 1 - np.int64(goes_left[node, bin])
+        scores[row] += values[node]

@@ -1,0 +1,155 @@
+"""The best split of a node, from its histogram.
+
+A side with gradient sum G and hessian sum H takes the value ``v = -G / (H + l2)`` within the node's bounds, and lowers
+the loss by ``-(2 G v + (H + l2) v^2) / 2`` (Friedman 2001; Chen & Guestrin 2016, equations 5 to 7).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dbml_kernels.jit import kernel
+from dbml_kernels.tree_histogram import N_BINS
+
+GAIN, COLUMN, BIN, MISSING_LEFT, LEFT_GRADIENT, LEFT_HESSIAN = range(6)
+MISSING = N_BINS - 1
+
+# Sums over few rows of a category are mostly noise: its levels are ordered by G / (H + SMOOTH), as LightGBM does.
+_SMOOTH, _CATEGORY_L2, _MOST_TOGETHER, _ONE_BY_ONE, _LEVEL_ROWS = 10.0, 10.0, 32, 4, 10.0
+
+
+@kernel
+def side_value(gradient, hessian, l2, low, high):
+    """Return the value of a side."""
+    return min(max(-gradient / (hessian + l2), low), high)
+
+
+@kernel
+def side_gain(gradient, hessian, l2, low, high):
+    """Return twice what a side lowers the loss by."""
+    value = side_value(gradient, hessian, l2, low, high)
+    return -value * (2.0 * gradient + (hessian + l2) * value)
+
+
+@kernel
+def order_kept(way, left_gradient, left_hessian, gradient, hessian, l2, low, high):
+    """Return whether the values of both sides are in the order that a monotonic constraint asks for."""
+    left = side_value(left_gradient, left_hessian, l2, low, high)
+    right = side_value(gradient - left_gradient, hessian - left_hessian, l2, low, high)
+    return way * (right - left) >= 0.0
+
+
+@kernel
+def number_split(g, h, n_bins, way, missing, node, rule, gains, best):
+    """Look for a better split of a number than `best`; return whether there was one.
+
+    Shapes: `g`, `h` (256,) sums by bin, `node` (gradient, hessian, rows per hessian, low, high), `rule` (l2, least rows,
+    least hessian), `gains` (256,) scratch, `best` (6,). With `missing` True missing values go left. `way` is the
+    monotonic constraint: -1, 0 or 1.
+    """
+    gradient, hessian, per_hessian, low, high = node
+    l2, least_rows, least_hessian = rule
+    least = max(least_hessian, least_rows / per_hessian)
+    left_gradient, left_hessian = (g[MISSING], h[MISSING]) if missing else (0.0, 0.0)
+    last = n_bins - 1 if missing or h[MISSING] == 0.0 else n_bins
+    sums_g, sums_h = gains[N_BINS : 2 * N_BINS], gains[2 * N_BINS : 3 * N_BINS]
+    for b in range(last):
+        left_gradient += g[b]
+        left_hessian += h[b]
+        sums_g[b], sums_h[b] = left_gradient, left_hessian
+    for b in range(last):
+        right_gradient, right_hessian = gradient - sums_g[b], hessian - sums_h[b]
+        gain = side_gain(sums_g[b], sums_h[b], l2, low, high) + side_gain(right_gradient, right_hessian, l2, low, high)
+        gains[b] = gain if (sums_h[b] >= least) & (right_hessian >= least) else -1.0
+    found = False
+    for b in range(last):
+        if gains[b] > best[GAIN]:
+            if way != 0 and not order_kept(way, sums_g[b], sums_h[b], gradient, hessian, l2, low, high):
+                continue
+            best[GAIN], best[BIN], best[MISSING_LEFT] = gains[b], b, missing
+            best[LEFT_GRADIENT], best[LEFT_HESSIAN] = sums_g[b], sums_h[b]
+            found = True
+    return found
+
+
+@kernel
+def category_split(g, h, n_bins, node, rule, best, goes_left):
+    """Look for a better split of a category than `best`; write the side of each level; return whether there was one.
+
+    Levels are ordered by ``G / (H + smooth)`` (Fisher 1958: then the best split lies in that order) and taken from
+    either end; few levels are tried one by one. Missing values are a level; where there are none they join the larger
+    side.
+    """
+    gradient, hessian, per_hessian, low, high = node
+    l2, least_rows, least_hessian = rule
+    least = max(least_hessian, least_rows / per_hessian)
+    keys, levels, n = np.empty(N_BINS), np.empty(N_BINS, np.int64), 0
+    for b in range(N_BINS):
+        if (b < n_bins or b == MISSING) and h[b] * per_hessian >= min(_LEVEL_ROWS, least_rows) and h[b] > 0.0:
+            keys[n], levels[n] = g[b] / (h[b] + _SMOOTH), b
+            n += 1
+    if n < 2:
+        return False
+    singles = n <= _ONE_BY_ONE
+    if not singles:
+        l2 += _CATEGORY_L2
+    by_key = np.argsort(keys[:n], kind="mergesort")
+    from_end = first = count = -1
+    for end in range(2):
+        left_gradient = left_hessian = 0.0
+        for i in range(n if singles else min(_MOST_TOGETHER, n - 1)):
+            level = levels[by_key[i if end == 0 else n - 1 - i]]
+            if singles:
+                left_gradient = left_hessian = 0.0
+            left_gradient += g[level]
+            left_hessian += h[level]
+            right_hessian = hessian - left_hessian
+            if left_hessian < least or right_hessian < least:
+                continue
+            gain = side_gain(left_gradient, left_hessian, l2, low, high)
+            gain += side_gain(gradient - left_gradient, right_hessian, l2, low, high)
+            if gain > best[GAIN]:
+                best[GAIN], best[LEFT_GRADIENT], best[LEFT_HESSIAN] = gain, left_gradient, left_hessian
+                from_end, first, count = end, (i if singles else 0), i + 1
+        if singles:
+            break
+    if from_end < 0:
+        return False
+    goes_left[:] = 0
+    for i in range(first, count):
+        goes_left[levels[by_key[i if from_end == 0 else n - 1 - i]]] = 1
+    if h[MISSING] == 0.0:
+        goes_left[MISSING] = 1 if 2.0 * best[LEFT_HESSIAN] > hessian else 0
+    best[BIN], best[MISSING_LEFT] = -1.0, np.float64(goes_left[MISSING])
+    return True
+
+
+@kernel
+def split_find(sums, steps, columns, n_bins, categorical, monotonic, node, rule, scratch, best, goes_left):
+    """Find the best split of a node: write it to `best` (6,) and the side of each bin to `goes_left` (256,) uint8.
+
+    Shapes: `sums` (2, 256 n_columns) in units of `steps` (2,), `columns` the columns that may be split, `n_bins`,
+    `categorical`, `monotonic` (n_columns,), `scratch` (5, 256). ``best[GAIN]`` must hold the gain of no split, and stays
+    where nothing is better.
+    """
+    g, h = scratch[0], scratch[1]
+    gains = scratch[2:].reshape(3 * N_BINS)
+    for column in columns:
+        begin = N_BINS * column
+        for b in range(N_BINS):
+            g[b] = sums[0, begin + b] * steps[0]
+            h[b] = sums[1, begin + b] * steps[1]
+        if categorical[column]:
+            if category_split(g, h, n_bins[column], node, rule, best, goes_left):
+                best[COLUMN] = column
+            continue
+        found = number_split(g, h, n_bins[column], monotonic[column], False, node, rule, gains, best)
+        if h[MISSING] > 0.0:
+            found |= number_split(g, h, n_bins[column], monotonic[column], True, node, rule, gains, best)
+        if found:
+            best[COLUMN] = column
+            if h[MISSING] == 0.0:
+                best[MISSING_LEFT] = 1.0 if 2.0 * best[LEFT_HESSIAN] > node[1] else 0.0
+            for b in range(N_BINS):
+                goes_left[b] = b <= best[BIN]
+            goes_left[MISSING] = best[MISSING_LEFT] > 0.0
