@@ -8,6 +8,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# How alike two names must be for a hint (difflib's ratio). Options are words that share parts and mean other things.
+_SIMILAR, ALIKE = 0.55, 0.75
+
 
 class DbmlError(Exception):
     """Base of every error that dbml raises on purpose."""
@@ -23,6 +26,29 @@ class InvalidData(DbmlError, ValueError):
 
 class UnknownName(DbmlError, LookupError):
     """A table, column, model, version, option or model type does not exist."""
+
+
+class UnknownOption(UnknownName):
+    """A model type has no such option.
+
+    Attributes
+    ----------
+    owner, option : str
+        The estimator, and the option in lower case.
+    known : tuple of str
+        The options it has.
+    hint : str
+        The nearest of them, or an empty string.
+    """
+
+    def __init__(self, owner: str, option: str, known: Iterable[str]) -> None:
+        self.owner, self.option, self.known = owner, option, tuple(known)
+        self.hint = nearest(option, self.known, ALIKE)
+        super().__init__(self.text(self.hint))
+
+    def text(self, hint: str) -> str:
+        """Return the message with a hint."""
+        return f"{self.owner} has no option {self.option!r}{hint} (options: {listing(self.known, 40)})"
 
 
 class UnsupportedColumn(DbmlError, TypeError):
@@ -57,16 +83,16 @@ class InterruptedTraining(DbmlWarning):
     """Training was interrupted; the best model so far was kept."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], likeness: float = _SIMILAR) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name closest to `name`, or an empty string."""
-    close = nearest_name(name, known)
+    close = nearest_name(name, known, likeness)
     return "" if close is None else f"; did you mean {close!r}?"
 
 
-def nearest_name(name: str, known: Iterable[str]) -> str | None:
+def nearest_name(name: str, known: Iterable[str], likeness: float = _SIMILAR) -> str | None:
     """Return the known name closest to `name`, or None where none is close."""
     folded = {candidate.casefold(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=likeness)
     return folded[close[0]] if close else None
 
 

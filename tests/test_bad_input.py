@@ -381,3 +381,17 @@ def test_a_training_changes_no_table(con, text):
         with pytest.raises(Exception, match="the rows must come from one query"):
             con.execute(f"SELECT train_model('bad', {empty}, {options})")
     assert con.execute("SELECT count(*) FROM t").fetchone() == (60,)
+
+
+def test_an_option_of_other_model_types_is_said_to_be_one(con):
+    statement = (
+        "CREATE MODEL bad OPTIONS (model_type = 'linear_reg', input_label_cols = ['y'], {}) AS SELECT x, y FROM t"
+    )
+    with pytest.raises(
+        UnknownName, match="LinearRegression has no option 'max_iterations'; that is one of ElasticNet, "
+    ):
+        con.execute(statement.format("max_iterations = 3"))
+    with pytest.raises(UnknownName, match=r"no option 'frobnicate' \(options: fit_intercept, l1_reg"):
+        con.execute(statement.format("frobnicate = 3"))
+    with pytest.raises(UnknownName, match=r"\(options: auto_class_weights, C, class_weight,"):
+        con.execute(statement.format("frobnicate = 3").replace("linear_reg", "logistic_reg"))

@@ -90,7 +90,9 @@ def show(model: str, db: Path | None, as_json: bool) -> None:
         loaded = con.load_model(model)
         features = records(con.sql(f"FROM ML.FEATURE_INFO(MODEL {reference(model)})"))
         weights = _weights(con, model) if loaded.form() is not None else []
-    found = {"name": known["name"], "type": type(loaded).__name__, "params": loaded.get_params()}
+    # scikit-learn marks a hyperparameter that it will take away with this value: nothing was chosen there.
+    params = {key: value for key, value in loaded.get_params().items() if value != "deprecated"}
+    found = {"name": known["name"], "type": type(loaded).__name__, "params": params}
     if "@" not in model:
         found |= {
             key: known[key] for key in ("version", "target", "n_rows", "metrics", "aliases", "created_at", "query")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
-from dbml.errors import InvalidParameter, UnknownName, listing, nearest
+from dbml.errors import InvalidParameter, UnknownOption, listing
 from dbml.params import Rule, check_params
 
 
@@ -16,6 +16,12 @@ class SqlOptions:
     model_types: ClassVar[tuple[str, ...]] = ()
     sql_options: ClassVar[Mapping[str, Callable[[Any], dict[str, Any]]]] = {}
     choosing_options: ClassVar[tuple[str, ...]] = ()  # those that `from_options` of a subclass takes out itself
+
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Return BigQuery's names and the hyperparameters as they are spelled, in alphabetical order."""
+        hyperparameters = cls._parameter_names()  # type: ignore[attr-defined]
+        return tuple(sorted({*cls.sql_options, *cls.choosing_options, *hyperparameters}, key=str.lower))
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
@@ -30,7 +36,7 @@ class SqlOptions:
 
         Raises
         ------
-        UnknownName
+        UnknownOption
             No such option; the nearest known one is named.
         InvalidParameter
             A value its rule does not allow, or two options that set the same hyperparameter.
@@ -43,9 +49,7 @@ class SqlOptions:
             elif option in names:
                 more = {names[option]: value}
             else:
-                known = sorted({*cls.sql_options, *cls.choosing_options, *names})
-                exist = f"(options of this model: {listing(known, 40)})"
-                raise UnknownName(f"{cls.__name__}: no option {option!r}{nearest(option, known)} {exist}")
+                raise UnknownOption(cls.__name__, option, cls.option_names())
             twice = set(params) & set(more)
             if twice:
                 raise InvalidParameter(

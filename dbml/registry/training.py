@@ -10,9 +10,9 @@ import duckdb
 from dbml_sql.statements import ModelReference
 
 from dbml.data.duck import what_is_no_query
-from dbml.errors import DbmlError, InvalidParameter, UnknownName, listing, nearest
+from dbml.errors import ALIKE, DbmlError, InvalidParameter, UnknownName, UnknownOption, listing, nearest
 from dbml.estimators.base import Estimator
-from dbml.estimators.discovery import from_options
+from dbml.estimators.discovery import estimators, from_options
 from dbml.passes.progress import listening
 from dbml.registry.evaluation import evaluate
 from dbml.registry.split import SPLIT_OPTIONS, Split, split_rows
@@ -158,14 +158,19 @@ def _rows_read(estimator: Estimator) -> int | None:
 def _estimator(who: str, model_type: str, options: dict[str, Any]) -> Estimator:
     try:
         return from_options(model_type, options)
-    except UnknownName as error:
-        unknown = next((name for name in options if f"no option {name!r}" in str(error)), None)
-        close = nearest(unknown, DATA_OPTIONS) if unknown else ""
-        if close and "did you mean" not in str(error):
-            raise UnknownName(f"{who}: no option {unknown!r}{close} ({error})") from error
-        raise UnknownName(f"{who}: {error}") from error
+    except UnknownOption as error:
+        raise UnknownName(f"{who}: {error.text(error.hint or _about_option(error.option))}") from error
     except DbmlError as error:
         raise type(error)(f"{who}: {error}") from error
+
+
+def _about_option(option: str) -> str:
+    """Return a hint for an option that is one about the data, or one of other model types."""
+    about_data = nearest(option, DATA_OPTIONS, ALIKE)
+    if about_data:
+        return about_data
+    others = [name for name, other in estimators().items() if option in map(str.lower, other.option_names())]
+    return f"; that is one of {listing(others, 6)}" if others else ""
 
 
 def _label(who: str, given: Any, estimator: Estimator, columns: list[str]) -> str | None:
