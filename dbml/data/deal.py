@@ -35,6 +35,8 @@ class Deck:
         self.start = np.concatenate([np.empty(0, np.int64), *starts])
         self.stride = rows[self.block]
         self.length = np.minimum(_RUN, self.stride - self.start)
+        # Asking an array for its address takes a microsecond, on the lock that the other thread's step waits for.
+        self._bases = {name: addresses([getattr(block, name) for block in blocks]) for name in ("X", "y", "weight")}
 
     def chunks(self, generator: np.random.Generator) -> Iterator[Chunk]:
         """Yield all rows in random order: blocks in random groups, runs at random inside a group."""
@@ -47,6 +49,10 @@ class Deck:
             # Whole runs come first: they are dealt out, the others follow in one piece each.
             runs = np.concatenate([runs[self.length[runs] == _RUN], runs[self.length[runs] < _RUN]])
             yield DealtChunk(self, runs, int(self.length[runs].sum()))
+
+    def addresses(self, name: str, runs: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Return where runs begin in the first column of an array of their blocks."""
+        return self._bases[name][self.block[runs]] + 8 * self.start[runs]
 
     def positions(self, runs: NDArray[np.intp]) -> tuple[NDArray[np.int64], int]:
         """Return where the first row of each run goes, and the rows between packets of a run."""
@@ -88,26 +94,27 @@ class DealtChunk:
 
     def encode(self, workspace: Workspace) -> Block:
         """Gather the runs."""
-        deck, n = self.deck, self.n_rows
-        where = (deck.stride[self.runs], deck.length[self.runs], *deck.positions(self.runs))
+        deck, n, runs = self.deck, self.n_rows, self.runs
+        where = (deck.stride[runs], deck.length[runs], *deck.positions(runs))
         first = deck.blocks[0]
-        n_dense = first.X.shape[1]
-        X = workspace.dense(n, n_dense)
-        self._gather([block.X for block in deck.blocks], where, n_dense, X.reshape(-1, order="F"))
-        y = None if first.y is None else self._values([block.y for block in deck.blocks], where, workspace, "y")
-        weight = None
-        if first.weight is not None:
-            weight = self._values([block.weight for block in deck.blocks], where, workspace, "weight")
-        return Block(X, deck.sparse(self.runs), y, weight, -1)
+        X = workspace.dense(n, first.X.shape[1])
+        self._gather("X", where, first.X.shape[1], X.reshape(-1, order="F"))
+        y, weight = (
+            None if getattr(first, name) is None else self._values(name, where, workspace) for name in ("y", "weight")
+        )
+        return Block(X, deck.sparse(runs), y, weight, -1)
 
-    def _values(self, arrays: Sequence[NDArray | None], where: tuple, workspace: Workspace, name: str) -> NDArray:
+    def _values(self, name: str, where: tuple, workspace: Workspace) -> NDArray:
         out = workspace.array(name, self.n_rows)
-        self._gather([array for array in arrays if array is not None], where, 1, out)
+        self._gather(name, where, 1, out)
         return out
 
-    def _gather(self, arrays: Sequence[NDArray], where: tuple, n_columns: int, out: NDArray) -> None:
+    def _gather(self, name: str, where: tuple, n_columns: int, out: NDArray) -> None:
         from dbml_kernels.run_gather import run_gather
 
-        bases = np.array([array.ctypes.data for array in arrays], np.int64)
-        addresses = bases[self.deck.block[self.runs]] + 8 * self.deck.start[self.runs]
-        run_gather(addresses, *where, n_columns, self.n_rows, out)
+        run_gather(self.deck.addresses(name, self.runs), *where, n_columns, self.n_rows, out)
+
+
+def addresses(arrays: Sequence[NDArray | None]) -> NDArray[np.int64]:
+    """Return where each of some arrays begins in memory; of none where they are absent."""
+    return np.array([array.ctypes.data for array in arrays if array is not None], np.int64)
