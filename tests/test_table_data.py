@@ -217,3 +217,27 @@ def test_row_groups_that_a_filter_rules_out(big, condition, pruned):
     data = as_data(big.sql(f"SELECT * FROM t WHERE {condition}"))
     assert data.plan.pruned == pruned
     assert whole(data)[0].shape[0] == big.sql(f"SELECT count(*) FROM t WHERE {condition}").fetchall()[0][0]
+
+
+@pytest.mark.parametrize("kind", ["BOOLEAN", "TINYINT", "UTINYINT", "INTEGER", "BIGINT", "UBIGINT", "HUGEINT"])
+@pytest.mark.parametrize("condition", ["true", "label IS NOT NULL", "i <> 1", "label = 0", "i >= 0 AND label IS NULL"])
+def test_classes_are_counted_the_same_by_sum_and_by_group(raw, kind, condition):
+    labels = f"CASE WHEN i % 7 = 3 THEN NULL ELSE CAST(i % 3 = 1 AS {kind}) END"
+    raw.execute(
+        f"CREATE TABLE t AS SELECT i, label FROM (SELECT i, {labels} AS label FROM range(100) r(i)) WHERE {condition}"
+    )
+    expected = dict(raw.sql("SELECT label, count(*) FROM t WHERE label IS NOT NULL GROUP BY 1 ORDER BY 1").fetchall())
+    if len(expected) < 2:
+        with pytest.raises(InvalidData, match=r"one class|is NULL in all"):
+            as_data(raw.table("t"), "label", task="classification")
+        return
+    data = as_data(raw.table("t"), "label", task="classification")
+    assert dict(zip(data.schema.target.classes, data.schema.target.counts, strict=True)) == expected
+    assert [type(label) for label in data.schema.target.classes] == [type(label) for label in expected]
+    assert data.n_rows == sum(expected.values())
+
+
+def test_neighbouring_classes_at_the_edge_of_their_type_are_counted(raw):
+    raw.execute("CREATE TABLE t AS SELECT i, CAST(i % 2 AS BIGINT) + 9223372036854775806 AS label FROM range(9) r(i)")
+    target = as_data(raw.table("t"), "label", task="classification").schema.target
+    assert (target.classes, target.counts) == ((2**63 - 2, 2**63 - 1), (5, 4))

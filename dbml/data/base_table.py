@@ -196,8 +196,10 @@ def _resolve(relation: duckdb.DuckDBPyRelation, parts: list[str]) -> tuple[str, 
     rows = duck.fetch(
         relation,
         f"SELECT database_name, schema_name, name, body, temporary, {place} FROM ({union}) "
-        f"WHERE lower(name) = lower({name}) AND name <> '{duck.VIEW}'",
+        f"WHERE lower(name) = lower({name})",
     )
+    # Not left out in SQL: a query that mentions it is bound three times.
+    rows = [row for row in rows if row[2] != duck.VIEW]
     qualifiers = [part.casefold() for part in parts[:-1]]
     if len(qualifiers) == 2:
         rows = [row for row in rows if [row[0].casefold(), row[1].casefold()] == qualifiers]

