@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbml.engine.local import LocalEngine
 from dbml.errors import InvalidData
 from dbml.estimators import losses
 from dbml.estimators.penalties import Penalty
@@ -20,6 +21,7 @@ from dbml.estimators.solvers.packing import pack
 from dbml.estimators.solvers.remainder import sample_remainder
 from dbml.estimators.solvers.run import run
 from dbml.passes.block import Block, SparseRows
+from dbml.passes.engine import using
 
 
 def block(n=300, d=4, sparse=3, classes=2, seed=0):
@@ -225,7 +227,7 @@ def test_the_remainder_of_all_rows_is_the_gradient_after_the_step(case):
     theta = np.random.default_rng(1).normal(size=what.size) * 0.1
     before, after = (evaluation(what, rows, theta + move) for move in (0.0, 0.01))
     step = np.full(what.size, 0.01)
-    remainder = sample_remainder(what, rows)(before, step)
+    remainder = sample_remainder(what, HeldRows(rows))(before, step)
     np.testing.assert_allclose(before.gradient + before.hessian @ step + remainder, after.gradient, atol=1e-12)
 
 
@@ -233,7 +235,7 @@ def test_a_sample_says_nothing_of_long_steps_and_of_terms_it_lacks():
     what, rows = objective(), block(n=2000)
     rows.X[:, 2] = 0.0
     here = evaluation(what, rows, np.zeros(what.size))
-    remainder = sample_remainder(what, rows)
+    remainder = sample_remainder(what, HeldRows(rows))
     small = np.full(what.size, 1e-3)
     assert remainder(here, small) is None
     small[2] = 0.0
@@ -341,14 +343,21 @@ def test_weighted_median_is_that_of_repeated_rows(n, seed):
 
 def test_held_rows_give_what_one_block_gives():
     rows = block(n=5000, d=2, sparse=3)
-    held = HeldRows(rows)
-    held_small = HeldRows.__new__(HeldRows)
-    from dbml.estimators.solvers.held_rows import _pieces
-
-    held_small.blocks = list(_pieces(rows, 700))
-    assert len(held_small.blocks) == 8
+    held, pieces = HeldRows(rows), HeldRows(rows, piece_bytes=700 * 16)
+    assert len(held.blocks) == 1
+    assert len(pieces.blocks) == 8
     what = objective(terms=5)
     request = Request(np.arange(6) / 10, True)
-    a, b = (what.evaluate(request, h.fold(what.step(request))[0]) for h in (held, held_small))
+    a, b = (what.evaluate(request, h.fold(what.step(request))[0]) for h in (held, pieces))
     assert a.value == pytest.approx(b.value, rel=1e-12)
     np.testing.assert_allclose(a.hessian, b.hessian, rtol=1e-10, atol=1e-14)
+
+
+def test_held_rows_give_the_same_bits_with_any_number_of_threads():
+    rows, what = block(n=5000, d=2, sparse=3), objective(terms=5)
+    request, seen = Request(np.arange(6) / 10, True), []
+    for threads in (1, 3):
+        with using(LocalEngine(threads=threads)):
+            seen.append(HeldRows(rows, piece_bytes=700 * 16).fold(what.step(request))[0])
+    for name, array in seen[0].items():
+        assert array.tobytes() == seen[1][name].tobytes(), name

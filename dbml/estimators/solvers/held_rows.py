@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbml.passes.block import Block, SparseRows
+from dbml.passes.engine import Crew, current
 from dbml.passes.step import State, Step
 
-_BYTES = 4 << 20
+_BYTES = 2 << 20
 
 
 class HeldRows:
-    """Folds steps over one block, cut into column-major pieces that stay in the cache.
+    """Folds steps over one block, cut into column-major pieces that stay in the cache; all cores share the pieces.
 
     Parameters
     ----------
     block : Block
         Rows that the caller owns.
+    piece_bytes : int
+        Most bytes of the dense terms of a piece.
     """
 
-    def __init__(self, block: Block) -> None:
-        rows = max(256, _BYTES // (8 * max(1, block.X.shape[1])))
+    def __init__(self, block: Block, piece_bytes: int = _BYTES) -> None:
+        rows = max(256, piece_bytes // (8 * max(1, block.X.shape[1])))
+        self.block = block
         self.blocks = list(_pieces(block, rows))
+        self._crew: Crew | None = None
 
     def fold(self, *steps: Step, purpose: str = "") -> tuple[State, ...]:
-        """Return the final state of each step."""
-        states = []
-        for step in steps:
-            state = step.start()
-            for block in self.blocks:
-                step.update(state, block)
-            states.append(state)
-        return tuple(states)
+        """Return the final state of each step: every piece has one of its own, merged in order."""
+        if len(self.blocks) == 1:
+            return tuple(_folded(step, self.blocks[0]) for step in steps)
+        if self._crew is None:
+            self._crew = current().crew(len(self.blocks))
+        parts = self._crew.each(lambda block: [_folded(step, block) for step in steps], self.blocks)
+        return tuple(reduce(step.merge, states) for step, states in zip(steps, zip(*parts, strict=True), strict=True))
+
+
+def _folded(step: Step, block: Block) -> State:
+    state = step.start()
+    step.update(state, block)
+    return state
 
 
 def _pieces(block: Block, rows: int) -> Iterator[Block]:

@@ -12,7 +12,7 @@ import numpy as np
 from dbml.errors import ConvergenceWarning
 from dbml.estimators.solvers.active_set import minimise_active
 from dbml.estimators.solvers.curvature import sample_curvature, widest_category
-from dbml.estimators.solvers.held_rows import HeldRows
+from dbml.estimators.solvers.held_rows import HeldRows, spread_rows
 from dbml.estimators.solvers.lbfgs import Inverse, Preconditioner, lbfgs
 from dbml.estimators.solvers.newton import Solution, Solver, newton
 from dbml.estimators.solvers.objective import Evaluation, Objective, Request
@@ -27,6 +27,8 @@ _WHOLE_ROWS = 131_072  # up to here all rows are the sample
 _SAMPLE_ROWS = 65_536
 _ROWS_PER_TERM = 512  # of larger samples: far below, their minimum is too far from that of all rows for one pass
 _SAMPLE_BYTES = 128 << 20
+_FEWER = 8  # times fewer rows of a sample lead to its minimum, ..
+_ROWS_PER_PARAMETER = 64  # .. where they are that many
 _LAST_STAGES = 3  # run over all rows; the smoother ones before them only over the sample
 _WIDEST_NEWTON = 1_000  # parameters: beyond, a Hessian costs more than the passes it saves
 _WIDEST_PACKED = 2_500  # the same for rows in memory that are mostly zeros: factoring the Hessian is what costs
@@ -130,9 +132,10 @@ def _minimise_passes(
                 )
                 data.plan = kept.plan
             return solutions
-    guesses = work.from_sample(data, sample, n_rows, stages, starts)
+    held = HeldRows(sample)
+    guesses = work.from_sample(data, held, n_rows, stages, starts)
     if solver != "lbfgs" and len(stages) == 1:
-        return work.run_stages(data, stages, guesses, solver, settings.report, sample=sample)
+        return work.run_stages(data, stages, guesses, solver, settings.report, sample=held)
     with data.materialise() as kept:
         found = work.preconditioners(kept, stages, sample, n_rows)
         solutions = work.run_stages(
@@ -257,13 +260,13 @@ class _Work:
         starts: Sequence[Floats],
         tol: float,
         max_iter: int,
-        sample: Block | None,
+        sample: HeldRows | None,
         preconditioner: Preconditioner | None,
     ) -> Solver:
         """Return the solver of one output, at its start."""
         if self.scale is None:
             remainder = None
-            if sample is not None and sample.n_rows and objective.loss.unitless:
+            if sample is not None and sample.block.n_rows and objective.loss.unitless:
                 remainder = sample_remainder(objective, sample)
             return newton(starts, tol, max_iter, remainder)
         row = np.append(self.scale, [1.0] * objective.fit_intercept)
@@ -278,7 +281,7 @@ class _Work:
         purpose: str,
         report: Report,
         tol: float | None = None,
-        sample: Block | None = None,
+        sample: HeldRows | None = None,
         preconditioners: Sequence[Preconditioner | None] | None = None,
     ) -> list[Solution]:
         """Run the stages one after the other, each from the solutions of the one before."""
@@ -315,26 +318,28 @@ class _Work:
     def from_sample(
         self,
         data: Data,
-        sample: Block,
+        sample: HeldRows,
         n_rows: int,
         stages: Sequence[Sequence[Objective]],
         first: Sequence[Floats],
     ) -> list[list[Floats]]:
         """Return for each output the minimum over a sample (penalties as strong as over all rows), and its start."""
-        weights = [float(objective.reading.weight(sample).sum()) for objective in stages[-1]]
-        if sample.n_rows == 0 or min(weights) == 0.0:
-            return [[theta] for theta in first]
-        share = max(1.0, n_rows / sample.n_rows)
+        rows, starts = sample.block, [[theta] for theta in first]
+        weights = [float(objective.reading.weight(rows).sum()) for objective in stages[-1]]
+        if rows.n_rows == 0 or min(weights) == 0.0:
+            return starts
+        share = max(1.0, n_rows / rows.n_rows)
         scaled = [
             [replace(o, total_weight=weight * share) for o, weight in zip(stage, weights, strict=True)]
             for stage in stages
         ]
         tol = max(self.settings.tol, 1e-4)
-        starts = [[theta] for theta in first]
-        inner = self.preconditioners(data, scaled, sample, n_rows)
-        found = self.run_stages(
-            HeldRows(sample), scaled, starts, "sample", lambda number, best: None, tol, preconditioners=inner
-        )
+        few = spread_rows(rows, rows.n_rows // _FEWER)
+        if self.scale is None and len(stages) == 1 and few.n_rows >= _ROWS_PER_PARAMETER * scaled[0][0].size:
+            # Most steps are far from the minimum, where few rows tell the way as well as all of them.
+            starts = self.from_sample(data, HeldRows(few), n_rows, stages, first)
+        inner = self.preconditioners(data, scaled, rows, n_rows)
+        found = self.run_stages(sample, scaled, starts, "sample", lambda number, best: None, tol, preconditioners=inner)
         return [[s.theta, theta] if s.converged else [theta] for s, theta in zip(found, first, strict=True)]
 
 

@@ -20,12 +20,12 @@ _LONGEST = 0.25
 Remainder = Callable[[Evaluation, Floats], Floats | None]
 
 
-def sample_remainder(objective: Objective, sample: Block) -> Remainder:
+def sample_remainder(objective: Objective, rows: HeldRows) -> Remainder:
     """Return the function from an evaluation over all rows and a step to the remainder r, shape (n_parameters,).
 
     The function returns None where the sample cannot tell: a step of a term whose values it lacks, or a long one.
     """
-    rows, reach = HeldRows(sample), _reach(sample, objective.n_terms)
+    reach = _reach(rows.block, objective.n_terms)
 
     def evaluate(theta: Floats, hessian: bool) -> Evaluation:
         request = Request(theta, hessian)
