@@ -13,7 +13,7 @@ import duckdb
 
 from dbml import errors
 from dbml.connection.inputs import missing_input
-from dbml.connection.script import Prepared, may_be_ours, prepare
+from dbml.connection.script import Prepared, may_be_ours, prepare, rewrite
 from dbml.passes.memory import memory_limited
 from dbml.registry import versions
 from dbml.registry.freshness import registry_changed
@@ -21,6 +21,7 @@ from dbml.registry.functions import register, unregister
 
 _RAISED = re.compile(r"Python exception occurred while executing the UDF: (\w+): (.*)", re.DOTALL)
 _JUPYSQL = "sql.connection.connection"
+_TRAINS = re.compile(r"\btrain_model\s*\(", re.IGNORECASE)
 
 # What reads the result of `execute`. The one of a model statement is handed to DuckDB when it is asked for: left
 # unread there, it would keep the connection from other work, as no CREATE TABLE does.
@@ -48,11 +49,15 @@ class Connection:
         owns: bool,
         memory_limit: int | float | str | None = None,
         registers: bool = True,
+        of_cell: bool = False,
     ) -> None:
         self.duckdb = connection
         self._owns = owns
         self._memory_limit = memory_limit
         self._registers = registers
+        self._of_cell = of_cell
+        self._trained: str | None = None
+        self._made: tuple[str, list[Any]] | None = None
         self._unread: tuple[str, list[Any]] | None = None
         if registers:
             register(connection)
@@ -61,6 +66,9 @@ class Connection:
         if name in _READING and self._unread is not None:
             unread, self._unread = self._unread, None
             self.duckdb.execute(*unread)
+        elif self._of_cell and name in ("df", "pl") and self._made is not None:
+            # JupySQL has read rows of a model statement by then, and its DataFrame would be what is left: none.
+            self.duckdb.execute(*self._made)
         return getattr(self.duckdb, name)
 
     def __repr__(self) -> str:
@@ -83,9 +91,23 @@ class Connection:
     def execute(self, query: Any, parameters: Any = None) -> Self:
         """Run statements and keep the result of the last one, for `fetchall` and the rest."""
         frame = sys._getframe(1)
+        if self._of_cell and isinstance(query, str) and _TRAINS.search(query):
+            query = self._trained_once(query, frame)
         for piece in prepare(self.duckdb, query):
             self._execute(piece, parameters if piece.is_last else None, frame)
         return self
+
+    def _trained_once(self, query: str, frame: FrameType) -> str:
+        """Return what reads the rows of a SELECT that trains: JupySQL runs a SELECT again to make a DataFrame."""
+        from dbml_sql.query_text import looks_like_query
+
+        if not looks_like_query(query):
+            return query
+        if query != self._trained:
+            kept = f"CREATE OR REPLACE TEMP TABLE dbml_cell AS {query.rstrip().rstrip(';')}"
+            self._execute(Prepared(rewrite(self.duckdb, kept)), None, frame)
+            self._trained = query
+        return "FROM temp.dbml_cell"
 
     def executemany(self, query: Any, parameters: Any = None) -> Self:
         """Run a statement once for each set of parameters."""
@@ -116,7 +138,7 @@ class Connection:
         of the cells before it.
         """
         if sys._getframe(1).f_globals.get("__name__") == _JUPYSQL:
-            return Connection(self.duckdb, False, self._memory_limit, registers=False)
+            return Connection(self.duckdb, False, self._memory_limit, registers=False, of_cell=True)
         return Connection(self.duckdb.cursor(), True, self._memory_limit, registers=False)
 
     duplicate = cursor
@@ -212,9 +234,9 @@ class Connection:
 
     def _execute(self, piece: Prepared, parameters: Any, frame: FrameType) -> None:
         text, values = self._for_duckdb(piece, parameters, frame)
-        self._unread = None
+        self._unread = self._made = None
         if piece.statement is not None:
-            self._unread = text, values
+            self._unread = self._made = text, values
             return
         try:
             with self._explaining(piece.written, parameters, frame):
