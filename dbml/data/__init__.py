@@ -4,7 +4,7 @@ The order matters: some sparse matrices are dicts too, and frames also convert t
 """
 
 from dbml.data import sparse  # isort: skip
-from dbml.data import table  # isort: skip
+from dbml.data import table_input  # isort: skip
 from dbml.data import array  # isort: skip
 
-__all__ = ["array", "sparse", "table"]
+__all__ = ["array", "sparse", "table_input"]
