@@ -87,7 +87,7 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
 
     Notes
     -----
-    Two readings of the table (a sample of 200,000 rows for the bins, and one pass that bins all rows); the rounds pass
+    Two readings of the table (a sample of 100,000 rows for the bins, and one pass that bins all rows); the rounds pass
     over one byte a cell, in memory within the memory limit, else on disk. A round costs about two to three additions a
     cell. Gradients are rounded at random to 11 bits, without bias, so that their sums are exact and a model is the same
     bit for bit for any number of threads (Shi et al. 2022). A missing value goes the way that lowers the loss, or with

@@ -20,7 +20,7 @@ from dbml.estimators.solvers.descent import (
 )
 from dbml.estimators.solvers.loss_step import RowReading
 from dbml.estimators.solvers.sgd import Coordinates, Schedule, Validation, first_state
-from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule, check_params
+from dbml.params import Boolean, Either, Integer, Options, Real, Rule, check_params
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
 from dbml.passes.schema import Schema

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+ir = cgutils.ir
 
 
 @intrinsic

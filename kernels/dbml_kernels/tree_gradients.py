@@ -33,8 +33,8 @@ def row_noise(row, seed):
 
 @kernel
 def derivatives(code, a, scores, y, w, gradient, hessian):
-    """Write ``w loss'`` and ``w loss''`` by the score for a tile of rows; return the loss. The pinball loss has slope a."""
-    if code == QUANTILE or code == ABSOLUTE_ERROR:
+    """Write ``w loss'`` and ``w loss''`` of a tile of rows; return the loss; `a`: quantile of the pinball loss."""
+    if code in (QUANTILE, ABSOLUTE_ERROR):
         level = a if code == QUANTILE else 0.5
         total = 0.0
         for i in range(scores.shape[0]):

@@ -43,8 +43,8 @@ def order_kept(way, left_gradient, left_hessian, gradient, hessian, l2, low, hig
 def number_split(g, h, n_bins, way, missing, node, rule, gains, best):
     """Look for a better split of a number than `best`; return whether there was one.
 
-    Shapes: `g`, `h` (256,) sums by bin, `node` (gradient, hessian, rows per hessian, low, high), `rule` (l2, least rows,
-    least hessian), `gains` (256,) scratch, `best` (6,). With `missing` True missing values go left. `way` is the
+    Shapes: `g`, `h` (256,) sums by bin, `node` (gradient, hessian, rows per hessian, low, high), `rule` (l2, least
+    rows, least hessian), `gains` (768,) scratch, `best` (6,). With `missing` True missing values go left. `way` is the
     monotonic constraint: -1, 0 or 1.
     """
     gradient, hessian, per_hessian, low, high = node
@@ -73,6 +73,17 @@ def number_split(g, h, n_bins, way, missing, node, rule, gains, best):
 
 
 @kernel
+def levels_listed(g, h, n_bins, least_hessian, keys, levels):
+    """List the levels that have enough rows, and their keys ``G / (H + smooth)``; return how many there are."""
+    n = 0
+    for b in range(N_BINS):
+        if (b < n_bins or b == MISSING) and h[b] >= least_hessian and h[b] > 0.0:
+            keys[n], levels[n] = g[b] / (h[b] + _SMOOTH), b
+            n += 1
+    return n
+
+
+@kernel
 def category_split(g, h, n_bins, node, rule, best, goes_left):
     """Look for a better split of a category than `best`; write the side of each level; return whether there was one.
 
@@ -83,11 +94,8 @@ def category_split(g, h, n_bins, node, rule, best, goes_left):
     gradient, hessian, per_hessian, low, high = node
     l2, least_rows, least_hessian = rule
     least = max(least_hessian, least_rows / per_hessian)
-    keys, levels, n = np.empty(N_BINS), np.empty(N_BINS, np.int64), 0
-    for b in range(N_BINS):
-        if (b < n_bins or b == MISSING) and h[b] * per_hessian >= min(_LEVEL_ROWS, least_rows) and h[b] > 0.0:
-            keys[n], levels[n] = g[b] / (h[b] + _SMOOTH), b
-            n += 1
+    keys, levels = np.empty(N_BINS), np.empty(N_BINS, np.int64)
+    n = levels_listed(g, h, n_bins, min(_LEVEL_ROWS, least_rows) / per_hessian, keys, levels)
     if n < 2:
         return False
     singles = n <= _ONE_BY_ONE
@@ -129,8 +137,8 @@ def split_find(sums, steps, columns, n_bins, categorical, monotonic, node, rule,
     """Find the best split of a node: write it to `best` (6,) and the side of each bin to `goes_left` (256,) uint8.
 
     Shapes: `sums` (2, 256 n_columns) in units of `steps` (2,), `columns` the columns that may be split, `n_bins`,
-    `categorical`, `monotonic` (n_columns,), `scratch` (5, 256). ``best[GAIN]`` must hold the gain of no split, and stays
-    where nothing is better.
+    `categorical`, `monotonic` (n_columns,), `scratch` (5, 256). ``best[GAIN]`` must hold the gain of no split, and
+    stays where nothing is better.
     """
     g, h = scratch[0], scratch[1]
     gains = scratch[2:].reshape(3 * N_BINS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from dbml_sql.features import Encoding
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from dbml.passes.block import Block, Floats
 
-SAMPLE_ROWS = 200_000  # that edges are learned from
+SAMPLE_ROWS = 100_000  # that edges are learned from
 MOST_BINS = 255  # and one for missing values
 
 
@@ -50,7 +51,7 @@ class Binning:
         for term in range(encoding.n_dense):
             edges.append(np.empty(0) if levels[term] else quantile_edges(sample.X[:, term], max_bins))
         edges += _sparse_edges(sample, encoding, max_bins)
-        n_bins = [levels[term] if term in levels and levels[term] else own.size + 1 for term, own in enumerate(edges)]
+        n_bins = [levels[term] if levels.get(term) else own.size + 1 for term, own in enumerate(edges)]
         categorical = [bool(levels.get(term)) for term in range(len(edges))]
         return cls(tuple(edges), np.array(n_bins, np.int64), np.array(categorical, bool), encoding.n_dense)
 
@@ -117,7 +118,7 @@ def _sparse_edges(sample: Block, encoding: Encoding, max_bins: int) -> Sequence[
     by_term = np.argsort(indices, kind="stable")
     bounds = np.searchsorted(indices[by_term], np.arange(encoding.n_dense, encoding.n_terms + 1))
     found = []
-    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+    for low, high in pairwise(bounds):
         own = values[by_term[low:high]]
         absent = np.zeros(min(sample.n_rows - own.size, max(1, own.size)))
         found.append(quantile_edges(np.concatenate([own, absent]), max_bins))

@@ -40,7 +40,8 @@ def monotonic_columns(owner: str, given: Any, schema: Schema) -> NDArray[np.int6
             raise InvalidParameter(f"{owner}: monotonic_cst of {column!r} must be -1, 0 or 1; got {way!r}")
         if way and column in categories:
             raise InvalidParameter(
-                f"{owner}: monotonic_cst must be 0 for {column!r}: it is a category, whose levels have no order; got {way!r}"
+                f"{owner}: monotonic_cst must be 0 for {column!r}: it is a category, whose levels have no "
+                f"order; got {way!r}"
             )
         ways[terms[column]] = way
     return ways
@@ -100,7 +101,8 @@ def interaction_groups(owner: str, given: Any, schema: Schema) -> tuple[frozense
             sets = [{a, b} for i, a in enumerate(columns) for b in columns[i + 1 :]] or [set(columns)]
         else:
             raise InvalidParameter(
-                f"{owner}: interaction_cst must be 'pairwise', 'no_interactions' or a list of sets of columns; got {given!r}"
+                f"{owner}: interaction_cst must be 'pairwise', 'no_interactions' or a list of sets of columns; "
+                f"got {given!r}"
             )
     else:
         sets = [{_column(owner, entry, columns) for entry in group} for group in _groups(owner, given)]

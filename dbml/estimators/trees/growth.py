@@ -214,8 +214,8 @@ class Grower:
                 self.buffers.give(buffer)
 
         touched = np.any([node.ends > node.begins for node in nodes], axis=0)
-        for number in np.flatnonzero(~touched):
-            middles[:, number] = [node.begins[number] for node in nodes]
+        for untouched in np.flatnonzero(~touched):
+            middles[:, untouched] = [node.begins[untouched] for node in nodes]
         self.shards.each(work, _SEARCH, only=np.flatnonzero(touched).tolist())
         sums = [None] * len(nodes) if last else self.buffers.drain(len(nodes))
         for number, node in enumerate(nodes):
@@ -236,7 +236,7 @@ class Grower:
             if begin == end:
                 continue
             column = shard.read_part("columns", int(node.best[COLUMN]))
-            middle = rows_split(order, begin, end, column, node.goes_left, scratch)
+            middle = int(rows_split(order, begin, end, column, node.goes_left, scratch))
             middles[number] = middle
             if buffer is not None:
                 run = (begin, middle) if small_left[number] else (middle, end)
@@ -354,8 +354,9 @@ class Flat:
         left = np.where(inner, 2 * np.cumsum(inner) - 1, -1)
         column = np.array([int(node.best[COLUMN]) if node.split else -1 for node in nodes], np.int64)
         goes_left = np.zeros((len(nodes), 256), np.uint8)
-        for number in np.flatnonzero(inner):
-            goes_left[number] = nodes[number].goes_left
+        for number, node in enumerate(nodes):
+            if node.split and node.goes_left is not None:
+                goes_left[number] = node.goes_left
         return cls(nodes, column, left, goes_left)
 
     def trees(self, values: Floats, binning: Binning, output: int) -> Trees:
