@@ -154,6 +154,18 @@ def test_predict_prints_csv_into_a_pipe(trained):
     assert len(lines) == 2001
 
 
+def test_csv_holds_the_probability_of_each_class_in_a_column(folder, capsys):
+    assert run(["train", "houses.csv", "-y", "dear", "-x", "price"]) == OK
+    assert run(["predict", "dear", "houses.csv", "-o", "scored.csv"]) == OK
+    with duckdb.connect() as con:
+        scored = con.sql("FROM 'scored.csv'")
+        assert scored.columns[-3:] == ["predicted_dear", "predicted_dear_prob_false", "predicted_dear_prob_true"]
+        same = "abs(predicted_dear_prob_true + predicted_dear_prob_false - 1) < 1e-9"
+        assert con.sql(f"SELECT bool_and({same}), count(*) FROM scored").fetchall() == [(True, 2000)]
+    assert run(["show", "dear"]) == OK
+    assert "deprecated" not in said(capsys)[0]
+
+
 def test_predict_prints_json(trained, capsys):
     assert run(["predict", "price", "SELECT 100 AS area, NULL AS built, 'east' AS district", "--json"]) == OK
     (row,) = json.loads(said(capsys)[0])
@@ -164,7 +176,9 @@ def test_predict_prints_json(trained, capsys):
 def test_a_missing_column_is_named(trained, capsys):
     assert run(["predict", "price", "SELECT 100 AS area, 'east' AS district", "--json"]) == USER_ERROR
     _, err = said(capsys)
-    assert "built" in err
+    assert (
+        "model 'price' needs a column 'built', which the rows do not have (columns of the rows: area, district)" in err
+    )
     assert len(err.splitlines()) == 1
 
 

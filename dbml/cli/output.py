@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any
 import click
 
 _PIPED_WIDTH = 120
+_PROBABILITIES = re.compile(r"STRUCT\(\"?label\"? .*, \"?prob\"? DOUBLE\)\[\]$", re.DOTALL)
 
 
 def plain(value: Any) -> Any:
@@ -41,6 +43,26 @@ def echo_csv(relation: Any) -> None:
         relation.write_csv(str(path))
         with path.open(encoding="utf-8", newline="") as rows:
             shutil.copyfileobj(rows, sys.stdout)
+
+
+def for_csv(relation: Any) -> Any:
+    """Return rows as other programs read them in CSV: of a list of probabilities, a column for each class."""
+    from dbml_sql.expressions import identifier
+
+    columns: list[str] = []
+    for name, type in zip(relation.columns, relation.types, strict=True):
+        column = identifier(name)
+        labels = None
+        if _PROBABILITIES.match(str(type)):
+            texts = f"list_transform({column}, lambda e: CAST(e.label AS VARCHAR))"
+            labels = relation.filter(f"{column} IS NOT NULL").limit(1).project(texts).fetchall()
+        if not labels:
+            columns.append(column)
+            continue
+        start = name.removesuffix("s")
+        for number, label in enumerate(labels[0][0], 1):
+            columns.append(f"{column}[{number}].prob AS {identifier(f'{start}_{label}')}")
+    return relation.project(", ".join(columns))
 
 
 def records(relation: Any) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ def predict(model: str, data: str, output: Path | None, db: Path | None, as_json
     """Score DATA with MODEL[@version]: all columns of DATA, then the predicted ones.
 
     DATA is a CSV, Parquet or JSON file, or a table or SELECT of the database. Columns are matched by name.
+    In CSV the probabilities of a classifier are a column for each class.
 
     \b
     Examples:
@@ -37,7 +38,7 @@ def predict(model: str, data: str, output: Path | None, db: Path | None, as_json
       dbml predict late@champion "SELECT * FROM flights WHERE month = 12" --db flights.duckdb > december.csv
     """
     from dbml.cli.models import find, reference
-    from dbml.cli.output import echo_csv, echo_json, records
+    from dbml.cli.output import echo_csv, echo_json, for_csv, records
 
     if output is not None and output.suffix not in (".parquet", ".csv"):
         raise click.BadParameter(f"must end in .parquet or .csv, got {output.name!r}", param_hint="--output")
@@ -48,12 +49,12 @@ def predict(model: str, data: str, output: Path | None, db: Path | None, as_json
         if output is not None and output.suffix == ".parquet":
             scored.write_parquet(str(output), overwrite=True)
         elif output is not None:
-            scored.write_csv(str(output), overwrite=True)
+            for_csv(scored).write_csv(str(output), overwrite=True)
         elif as_json:
             echo_json(records(scored))
         elif sys.stdout.isatty():
             scored.show(max_rows=_SHOWN_ROWS)
         else:
-            echo_csv(scored)
+            echo_csv(for_csv(scored))
     if output is not None:
         click.echo(f"wrote {output}", err=True)
