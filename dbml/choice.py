@@ -40,6 +40,8 @@ _NO_FEATURE = (
 )
 _LOOKED_AT_FOR_LEAKS = 200
 _MANY_LEVELS, _ROWS_OF_A_LEVEL = 1000, 50
+_SUMMED_ROWS, _SUMMED_COLUMNS, _SUMMED_KNOWN = 2000, 60, 0.9  # the last: share of rows that have a value
+_ROUNDING = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def choose(con: Any, source: str, target: str, exclude: tuple[str, ...] = (), in
             excluded[name] = why
     left = [column for name, column in columns.items() if name not in (*excluded, *include)]
     excluded |= _leaks(con, source, label, left, n_rows)
+    excluded |= _sums(con, source, label, [column for column in left if column.name not in excluded], n_rows)
     features = tuple(name for name in columns if name not in excluded)
     if not features:
         reasons = "; ".join(f"{name}: {why}" for name, why in excluded.items())
@@ -185,18 +188,81 @@ def _useless(column: Column, n_rows: int) -> str | None:
 
 
 def _leaks(con: Any, source: str, label: Column, columns: list[Column], n_rows: int) -> dict[str, str]:
-    """Find columns that say the target in other words: each of their (few) values has one value of the target."""
-    few = [c for c in columns if label.distinct <= c.distinct <= 1000 and c.distinct * 10 <= n_rows]
+    """Find columns that say the target in other words, or a part of it.
+
+    Each of their (few) values has one value of the target; or, where the target has a few classes, each class has one
+    value of the column: a coarser class, a code, an indicator of one class.
+    """
+    # The numbers of different values are estimates: within some per cent.
+    few = [c for c in columns if c.distinct <= 1000 and c.distinct * 10 <= n_rows]
     if len(few) > _LOOKED_AT_FOR_LEAKS or label.distinct < 2:
         return {}
-    target, found = identifier(label.name), {}
+    found = {}
+    classes = label.distinct <= 1000 and label.distinct * 10 <= n_rows
     for column in few:
-        quoted = identifier(column.name)
-        counts = f"SELECT count(DISTINCT {target}) AS n FROM {source} WHERE {target} IS NOT NULL GROUP BY {quoted}"
-        ((most,),) = con.sql(f"SELECT max(n) FROM ({counts})").fetchall()
-        if most == 1:
+        if label.distinct <= 1.1 * column.distinct and _settles(con, source, column, label, label):
             found[column.name] = f"settles {label.name} by itself: it says the same in other words"
+        elif classes and label.distinct > 2 and _settles(con, source, label, column, label):
+            found[column.name] = f"follows from {label.name}: it says a part of it in other words"
     return found
+
+
+def _settles(con: Any, source: str, one: Column, other: Column, label: Column) -> bool:
+    """Return whether every value of a column, NULL too, has one value of another, in the rows that have a label."""
+    values = identifier(other.name)
+    counts = f"count(DISTINCT {values}) + (count(*) > count({values}))::INTEGER"
+    known = f"{identifier(label.name)} IS NOT NULL"
+    grouped = f"SELECT {counts} AS n FROM {source} WHERE {known} GROUP BY {identifier(one.name)}"
+    ((most,),) = con.sql(f"SELECT max(n) FROM ({grouped})").fetchall()
+    return most == 1
+
+
+def _sums(con: Any, source: str, label: Column, columns: list[Column], n_rows: int) -> dict[str, str]:
+    """Find numbers that add up to the target, as ``casual + registered`` is ``cnt``: in a sample, then in all rows."""
+    numbers = [c for c in columns if _base(c.type) in _NUMBERS and c.count >= _SUMMED_KNOWN * n_rows]
+    if _base(label.type) not in _NUMBERS or label.distinct <= 2 or not 1 <= len(numbers) <= _SUMMED_COLUMNS:
+        return {}
+    read = [f"{identifier(column.name)}::DOUBLE" for column in (*numbers, label)]
+    known = " AND ".join(f"isfinite({value})" for value in read)
+    rows = con.sql(f"SELECT {', '.join(read)} FROM {source} WHERE {known} USING SAMPLE reservoir({_SUMMED_ROWS} ROWS)")
+    signs = _signs(rows.fetchall())
+    if not signs:
+        return {}
+    total = " ".join(f"{'-' if sign < 0 else '+'} {read[number]}" for number, sign in signs.items())
+    wrong = f"abs({read[-1]} - ({total})) > {_ROUNDING} * greatest(1, abs({read[-1]}))"
+    ((n_wrong,),) = con.sql(f"SELECT count(*) FROM {source} WHERE {known} AND {wrong}").fetchall()
+    if n_wrong:
+        return {}
+    named = " ".join(f"{'-' if sign < 0 else '+'} {numbers[number].name}" for number, sign in signs.items())
+    reason = f"{named.removeprefix('+ ')} is {label.name}: together they say the same in other words"
+    return {numbers[number].name: reason for number in signs}
+
+
+def _signs(rows: list[tuple[float, ...]]) -> dict[int, int]:
+    """Return which columns, with which sign, add up to the last one; none where they do not."""
+    import numpy as np
+
+    values = np.array(rows, float)
+    if len(values) < 2 * values.shape[1]:
+        return {}
+    X, y = values[:, :-1], values[:, -1]
+
+    def weights(members: list[int]) -> Any:
+        found = np.linalg.lstsq(X[:, members], y, rcond=None)[0]
+        return found if np.abs(X[:, members] @ found - y).max() <= _ROUNDING * np.abs(y).max() else None
+
+    members = list(range(X.shape[1]))
+    whole = weights(members)
+    if whole is None:
+        return {}
+    for number in np.argsort(np.abs(whole) * X.std(axis=0)).tolist():
+        fewer = [member for member in members if member != number]
+        if fewer and weights(fewer) is not None:
+            members = fewer
+    kept = weights(members)
+    if np.abs(np.abs(kept) - 1.0).max() > _ROUNDING * 10:
+        return {}
+    return {member: int(np.sign(weight)) for member, weight in zip(members, kept, strict=True)}
 
 
 def sql_value(value: Any) -> str:

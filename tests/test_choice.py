@@ -55,6 +55,51 @@ def test_a_query_and_a_file_are_looked_at_in_the_same_way(con, tmp_path):
     )
 
 
+def test_columns_that_add_up_to_the_target_are_left_out(con):
+    con.execute("""
+        CREATE TABLE rentals AS
+        SELECT hash(i) % 100 AS casual, hash(i + 9) % 700 AS "regis""tered", (hash(i + 5) % 1000) / 10 AS warm,
+               casual + "regis""tered" AS cnt, cnt - casual / 2 AS half,
+               CASE WHEN i % 50 > 0 THEN (hash(i + 3) % 9000)::DECIMAL(9, 2) / 100 END AS cost, i % 24 AS hour,
+               (hash(i + 4) % 9000)::DECIMAL(9, 2) / 100 AS revenue, revenue - cost AS profit
+        FROM range(3000) r(i)""")
+    choice = choose(con, "(SELECT * EXCLUDE (revenue, cost, profit, half) FROM rentals)", "cnt")
+    reason = 'casual + regis"tered is cnt: together they say the same in other words'
+    assert choice.excluded == {"casual": reason, 'regis"tered': reason}
+    assert choice.features == ("warm", "hour")
+    choice = choose(con, "rentals", "profit")
+    assert set(choice.excluded) == {"cost", "revenue"}
+    assert "revenue is profit" in choice.excluded["cost"] and "- cost" in choice.excluded["cost"]
+    assert choose(con, "rentals", "cnt", include=("casual",)).excluded == {}
+
+
+def test_columns_of_which_the_target_is_another_weighted_sum_stay(con):
+    con.execute(
+        "CREATE TABLE line AS SELECT hash(i) % 91 AS a, hash(-i) % 83 AS b, 2 * a + b AS y FROM range(2000) r(i)"
+    )
+    assert choose(con, "line", "y").features == ("a", "b")
+    con.execute("UPDATE line SET y = a + b")
+    con.execute("INSERT INTO line VALUES (1, 2, 4)")  # one row is enough
+    assert choose(con, "line", "y").features == ("a", "b")
+
+
+def test_leaks_of_a_target_with_several_classes(con):
+    con.execute("""
+        CREATE TABLE beans AS
+        SELECT ['bombay', 'cali', 'sira', 'seker'][1 + i % 4] AS kind, i % 4 + 10 AS code, i % 4 = 2 AS is_sira,
+               CASE WHEN i % 4 < 2 THEN 'large' END AS size, (hash(i) % 1000) / 100 AS area, hash(i) % 3 AS farm,
+               CASE WHEN i % 40 = 0 THEN NULL ELSE i % 4 END AS some
+        FROM range(2000) r(i)""")
+    choice = choose(con, "beans", "kind")
+    assert choice.excluded == {
+        "code": "settles kind by itself: it says the same in other words",
+        "is_sira": "follows from kind: it says a part of it in other words",
+        "size": "follows from kind: it says a part of it in other words",
+        "some": "settles kind by itself: it says the same in other words",
+    }
+    assert choice.features == ("area", "farm")
+
+
 def test_what_cannot_be_learned_is_said(con):
     with pytest.raises(UnknownName, match=r"no column 'anser'; did you mean 'answer'\? \(columns: row_number, "):
         choose(con, "t", "anser")
