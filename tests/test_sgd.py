@@ -5,8 +5,9 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from dbml_kernels.sgd import implicit_step, loss_slopes
 
-from dbml import LinearRegression, LogisticRegression, SGDClassifier, SGDRegressor
+from dbml import ElasticNet, Lasso, LinearRegression, LogisticRegression, SGDClassifier, SGDRegressor
 from dbml.errors import ConvergenceWarning, InterruptedTraining, InvalidParameter
 from dbml.estimators.solvers.sgd import LOSSES, Validation
 from dbml.passes.block import Block
@@ -136,13 +137,54 @@ def test_probabilities_for_the_losses_that_have_them():
     assert not hasattr(SGDClassifier().fit(X, y), "predict_proba")
 
 
-def test_l1_without_averages_zeroes_useless_terms():
-    X, y = table(n=5000)
-    X = np.column_stack([X, np.random.default_rng(0).normal(size=(5000, 10))])
-    model = SGDClassifier(loss="log_loss", penalty="l1", alpha=0.05, average=False).fit(X, y)
-    strong = SGDClassifier(loss="log_loss", penalty="l1", alpha=1e9, average=False).fit(X, y)
+@pytest.mark.parametrize("average", [True, False])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_l1_zeroes_the_coefficients_that_the_lasso_zeroes(average, fit_intercept):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(5000, 20)) * np.exp(rng.normal(size=20)) + 0.3
+    y = X[:, :3] @ [3.0, 2.0, 1.0] / X[:, :3].std(axis=0).max() + rng.normal(size=5000)
+    settings = {"alpha": 0.1, "fit_intercept": fit_intercept}
+    best = Lasso(**settings, tol=1e-8).fit(X, y)
+    model = SGDRegressor(penalty="l1", average=average, tol=1e-5, **settings).fit(X, y)
+    assert 0 < (best.coef_ == 0).sum() < 20
+    np.testing.assert_array_equal(model.coef_ == 0, best.coef_ == 0)
+
+
+def test_the_elastic_net_of_sgd_zeroes_what_elastic_net_zeroes():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(5000, 12))
+    y = X[:, :3] @ [3.0, 2.0, 1.0] + rng.normal(size=5000)
+    best = ElasticNet(0.2, l1_ratio=0.5).fit(X, y)
+    model = SGDRegressor(penalty="elasticnet", alpha=0.2, l1_ratio=0.5).fit(X, y)
+    np.testing.assert_array_equal(model.coef_ == 0, best.coef_ == 0)
+    assert (best.coef_ == 0).sum() == 9
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "perceptron"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_l1_zeroes_useless_terms_under_every_loss(loss, sparse):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(6000, 13))
+    y = (X[:, :3] + rng.normal(size=(6000, 3))).argmax(axis=1)
+    rows = sp.csr_matrix(X) if sparse else X
+    alpha = {"huber": 0.01, "squared_hinge": 0.1, "modified_huber": 0.1, "squared_epsilon_insensitive": 0.1}.get(
+        loss, 0.05
+    )
+    model = SGDClassifier(loss=loss, penalty="l1", alpha=alpha).fit(rows, y)
+    assert (model.coef_[:, 3:] == 0).all()
+    assert (model.coef_[:, :3].diagonal() > 0).all()
+    strong = SGDClassifier(loss=loss, penalty="l1", alpha=1e9).fit(rows, y)
     assert (strong.coef_ == 0).all()
-    assert np.abs(model.coef_[0, 6:]).max() < 0.05
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_slopes_are_finite_differences_of_the_loss(loss):
+    eta = np.linspace(-3.0, 3.0, 41) + 0.013
+    y = np.where(np.arange(41) % 3 == 0, 1.0, -1.0)
+    slopes, step = np.empty(41), 1e-6
+    value = lambda at: np.array([implicit_step(LOSSES[loss], 0.4, e, t, 1.0, 1.0)[0] for e, t in zip(at, y)])  # noqa: E731, B905
+    loss_slopes(LOSSES[loss], 0.4, eta, y, np.full(41, 2.0), slopes)
+    np.testing.assert_allclose(slopes, 2.0 * (value(eta + step) - value(eta - step)) / (2 * step), atol=1e-4)
 
 
 def test_early_stopping_judges_by_rows_it_does_not_learn_from():

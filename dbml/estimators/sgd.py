@@ -38,8 +38,8 @@ class SGDClassifier(LinearClassifier, SgdEstimator):
         "hinge" is a support vector machine, "log_loss" logistic regression. The last four are those of regression, on
         classes -1 and 1.
     penalty : {"l2", "l1", "elasticnet", None}, default="l2"
-        Penalty on the coefficients. With l1, those of useless terms are exactly 0 where ``average=False``, near 0 in
-        averages.
+        Penalty on the coefficients. With l1, those of useless terms are exactly 0 after `fit`, near 0 after
+        `partial_fit`.
     alpha : float, default=0.0001
         Its strength.
     l1_ratio : float, default=0.15
@@ -86,8 +86,9 @@ class SGDClassifier(LinearClassifier, SgdEstimator):
 
     Notes
     -----
-    A pass per epoch, over blocks kept in memory or spilled; n p per epoch and output; memory does not grow with the
-    rows. A missing value takes the mean of its column, and a flag term marks it.
+    A pass per epoch, over blocks kept in memory or spilled, and one more with l1, which tells what is exactly 0; n p
+    per pass and output; memory does not grow with the rows. A missing value takes the mean of its column, and a flag
+    term marks it.
 
     Examples
     --------

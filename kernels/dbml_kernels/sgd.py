@@ -157,3 +157,11 @@ def sgd_block(
             share = 4.0 / (totals[3] + 3.0)
         reach = rate * (totals[2] - seen)
         sgd_settle(reach, penalty[0], penalty[1], share, coef, intercept, average, average_intercept)
+
+
+@kernel
+def loss_slopes(code, a, eta, y, w, out):
+    """``out[i] = w_i d loss(eta_i, y_i) / d eta_i``; all (n,), classes y are -1 and 1."""
+    for i in range(len(y)):
+        # The implicit step of a row of no length is the explicit one.
+        out[i] = -w[i] * implicit_step(code, a, eta[i], y[i], 1.0, 1e-12)[1]

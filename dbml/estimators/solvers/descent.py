@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbml.errors import ConvergenceWarning
 from dbml.estimators.solvers.loss_step import RowReading
 from dbml.estimators.solvers.sgd import Coordinates, Schedule, SgdStep, Validation
+from dbml.estimators.solvers.useless_terms import useless_terms
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.schema import Statistics
@@ -91,6 +93,8 @@ class Descent:
         Called after every epoch with its number, its mean loss and the state.
     owner : str
         Whom messages name.
+    useless : ndarray of bool, shape (k, n_terms), or None
+        After `run`: coefficients that the l1 penalty holds at 0.
     """
 
     coordinates: Coordinates
@@ -98,12 +102,15 @@ class Descent:
     reading: RowReading
     report: Callable[[int, float, State], None]
     owner: str
+    useless: NDArray[np.bool_] | None = field(default=None, init=False)
 
     def model(self, state: State) -> tuple[Floats, Floats]:
         """Return coefficients (k, n_terms) and centred intercepts (k,) of a state: the averages, if there are any."""
         averaged = state["totals"][3] > 0.0
         coef = state["average" if averaged else "coef"]
         intercept = state["average_intercept" if averaged else "intercept"]
+        if self.useless is not None:
+            coef = np.where(self.useless, 0.0, coef)
         return self.coordinates.to_raw(coef, intercept)
 
     def epoch(self, data: Data, state: State, number: int, epochs: Epochs) -> tuple[State, float]:
@@ -116,7 +123,16 @@ class Descent:
         return after, loss
 
     def run(self, data: Data, state: State, epochs: Epochs) -> tuple[State, int]:
-        """Return the final state and the number of epochs."""
+        """Return the final state and the number of epochs; with l1, a pass more finds what is exactly 0."""
+        state, number = self._epochs(data, state, epochs)
+        if self.schedule.alpha * self.schedule.l1_ratio > 0.0:
+            curvature = _CURVATURE.get(self.schedule.loss, 1.0)
+            self.useless = useless_terms(
+                data, *self.model(state), self.coordinates, self.schedule, self.reading, epochs.validation, curvature
+            )
+        return state, number
+
+    def _epochs(self, data: Data, state: State, epochs: Epochs) -> tuple[State, int]:
         best, waited, kept = np.inf, 0, state
         for number in range(epochs.max_iter):
             state, loss = self.epoch(data, state, number, epochs)
@@ -136,7 +152,7 @@ class Descent:
                 waited = 0
         if epochs.tol is not None:
             message = f"{self.owner}: stopped after max_iter={epochs.max_iter} epochs, while the loss was still falling"
-            warnings.warn(message, ConvergenceWarning, stacklevel=7)
+            warnings.warn(message, ConvergenceWarning, stacklevel=8)
         return kept, epochs.max_iter
 
 
