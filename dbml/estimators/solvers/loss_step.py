@@ -152,6 +152,14 @@ class SoftmaxStep:
                     add_hessian(block, zero, curvature, state["gram"][pair])
                     pair += 1
 
+    def add_curvature(self, block: Block, output: int, gram: Floats) -> float:
+        """Add the Hessian of a block by the coefficients of one class, of ``[1 z X]``; return its weight."""
+        _, proba, _, weight = self._rows(block)
+        zero, curvature = np.zeros(block.n_rows), np.empty(block.n_rows)
+        softmax_curvature(weight, proba[output], proba[output], 1.0, curvature)
+        add_hessian(block, zero, curvature, gram)
+        return float(weight.sum())
+
     def _rows(self, block: Block) -> tuple[float, Floats, Floats, Floats]:
         """Return the loss of a block, the probabilities and derivatives (k, n) of its rows, and their weights."""
         n, k = block.n_rows, len(self.coef)
@@ -166,32 +174,6 @@ class SoftmaxStep:
         for name in into:
             into[name] += other[name]
         return into
-
-
-class SoftmaxCurvatureStep(SoftmaxStep):
-    """The Hessian of the multinomial logistic loss by the coefficients of one class.
-
-    State: ``sums`` (1,) weight; ``gram`` (m, m).
-    """
-
-    def __init__(self, reading: RowReading, coef: Floats, intercept: Floats, output: int) -> None:
-        super().__init__(reading, coef, intercept, True)
-        self.output = output
-
-    def start(self) -> State:
-        """Return the state of no rows."""
-        m = self.coef.shape[1] + 2
-        return {"sums": np.zeros(1), "gram": np.zeros((m, m))}
-
-    def update(self, state: State, block: Block) -> None:
-        """Add a block."""
-        if block.n_rows == 0:
-            return
-        _, proba, _, weight = self._rows(block)
-        zero, curvature = np.zeros(block.n_rows), np.empty(block.n_rows)
-        softmax_curvature(weight, proba[self.output], proba[self.output], 1.0, curvature)
-        state["sums"][0] += weight.sum()
-        add_hessian(block, zero, curvature, state["gram"])
 
 
 def add_hessian(block: Block, ratio: Floats, curvature: Floats, gram: Floats) -> None:

@@ -19,7 +19,7 @@ from dbml.errors import InvalidData
 from dbml.estimators.losses import Loss
 from dbml.estimators.penalties import Penalty
 from dbml.estimators.solvers.held_rows import HeldRows
-from dbml.estimators.solvers.loss_step import LossStep, RowReading, SoftmaxCurvatureStep, SoftmaxStep
+from dbml.estimators.solvers.loss_step import LossStep, RowReading, SoftmaxStep
 from dbml.passes.block import Floats
 from dbml.passes.step import State, Step
 
@@ -191,10 +191,11 @@ class SoftmaxObjective(Objective):
     def output_hessians(self, theta: Floats, rows: HeldRows) -> Iterator[Floats]:
         """Yield for each class the Hessian of the smooth part by its own parameters, over some rows."""
         coef, intercept, _ = self.split(theta)
+        step = SoftmaxStep(self.reading, coef, intercept, True)
         for output in range(self.n_outputs):
-            (state,) = rows.fold(SoftmaxCurvatureStep(self.reading, coef, intercept, output))
-            seen = float(state["sums"][0])
-            hessian = self._hessian(state["gram"] / seen)
+            gram = np.zeros((self.n_terms + 2, self.n_terms + 2))
+            seen = sum(step.add_curvature(block, output, gram) for block in rows.blocks)
+            hessian = self._hessian(gram / seen)
             hessian[np.diag_indices_from(hessian)] += self.l2(seen)[: len(hessian)]
             yield hessian
 
