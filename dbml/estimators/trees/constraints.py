@@ -70,6 +70,8 @@ def column_terms(encoding: Encoding) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for feature, (dense, sparse) in zip(encoding.features, encoding.offsets(), strict=True):
         own = found.setdefault(feature.column, [])
+        if feature.values is not None:
+            found[feature.values] = own
         own += range(dense, dense + len(feature.dense_terms))
         own += range(sparse, sparse + len(feature.sparse_terms))
     return found
