@@ -1,4 +1,4 @@
-"""The rows: who runs on which table, and what must hold."""
+"""Linear models: trained from a table, in the database's order or shuffled, on wide and sparse tables."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ from typing import Any
 from benchmarks import bars
 from benchmarks.contenders import Contender, Result, Row
 from benchmarks.datasets import A9A, CLASSES, CLASSES_1M, GRANTS, ORDERED, REGRESSION, REGRESSION_20M, WIDE
+from benchmarks.rows.parts import PLENTY, SCAN, ours
 
 ALPHAS = [10.0**k for k in range(-3, 7)]
 EPOCHS = 5
-PLENTY = "12GB"
-SCAN = Contender("Arrow scan", "floor", "floors:arrow_scan", quality=False)
-
-
-def ours(estimator: str, label: str = "dbml", run: str = "fit", **changes: Any) -> Contender:
-    """Return dbml's contender; keywords that are not of `Contender` are settings of the estimator."""
-    known = {name: changes.pop(name) for name in tuple(changes) if name in Contender.__dataclass_fields__}
-    return Contender(label, "ours", f"ours:{run}", {"estimator": estimator, "settings": changes}, **known)
 
 
 def peers(library: str, estimator: str, order: str, run: str = "in_memory", **settings: Any) -> tuple[Contender, ...]:
@@ -270,77 +263,3 @@ LASSO_A9A = Row(
     metric="objective",
     tolerance=1e-3,
 )
-
-NATIVE = Row(
-    "native_scoring",
-    "scoring as native SQL, 10M x 20, against sums of the same columns",
-    WIDE,
-    (Contender("sum of each column", "floor", "floors:sum_scan"), ours("", run="native_sql")),
-    (bars.over_floor(1.5),),
-    memory_limit="4GB",
-    features=20,
-    prepare=ours("", run="train_for_scoring", warm="", again=0),
-)
-
-
-def _udf_price(result: Result) -> float:
-    return 1e6 * (result.ours.seconds - result.floor.seconds) / result.one("bare UDF").notes["rows"]
-
-
-UDF = Row(
-    "udf_scoring",
-    "scoring by the UDF, 10M x 20, against a UDF that does nothing",
-    WIDE,
-    (Contender("bare UDF", "floor", "floors:bare_udf"), ours("", run="udf")),
-    (bars.over("", "microseconds a row over the bare UDF", _udf_price, 0.3),),
-    memory_limit="4GB",
-    features=20,
-    prepare=NATIVE.prepare,
-)
-
-FIRST_FIT = Row(
-    "first_fit",
-    "the first fit ever on a machine: no compiled kernel in any cache",
-    CLASSES,
-    tuple(
-        ours(name, f"dbml {name}", run="first_fit", table="warm", warm="", again=1, cold_cache=True)
-        for name in ("LogisticRegression", "LinearRegression", "Lasso", "LinearSVC", "SGDClassifier")
-    ),
-    (bars.over("", "seconds, the slowest", lambda r: max(m.first for m in r.measured.values() if m.samples), 15.0),),
-    target="label",
-    rounds=1,
-)
-
-IMPORT_TIME = Row(
-    "import_time",
-    "import duckdb, then dbml",
-    CLASSES,
-    (
-        Contender("import duckdb", "floor", "startup:import_seconds", {"modules": ["duckdb"]}, warm="", again=4),
-        Contender(
-            "import duckdb, dbml", "ours", "startup:import_seconds", {"modules": ["duckdb", "dbml"]}, warm="", again=4
-        ),
-    ),
-    (bars.over("", "seconds more than duckdb", lambda r: r.ours.seconds - r.floor.seconds, 0.1),),
-)
-
-ROWS: dict[str, Row] = {
-    row.name: row
-    for row in (
-        LEAST_SQUARES,
-        LOGISTIC,
-        LASSO,
-        LINEAR_SVM,
-        WIDE_SCAN,
-        MEMORY,
-        SGD_SORTED,
-        LASSO_GRANTS,
-        LASSO_A9A,
-        NATIVE,
-        UDF,
-        RIDGE_PATH,
-        LASSO_CV,
-        FIRST_FIT,
-        IMPORT_TIME,
-    )
-}

@@ -1,0 +1,27 @@
+"""The rows, by family: who runs on which table, and what must hold."""
+
+from __future__ import annotations
+
+from benchmarks.contenders import Row
+from benchmarks.rows import linear, scoring, startup
+
+ROWS: dict[str, Row] = {
+    row.name: row
+    for row in (
+        linear.LEAST_SQUARES,
+        linear.LOGISTIC,
+        linear.LASSO,
+        linear.LINEAR_SVM,
+        linear.WIDE_SCAN,
+        linear.MEMORY,
+        linear.SGD_SORTED,
+        linear.LASSO_GRANTS,
+        linear.LASSO_A9A,
+        scoring.NATIVE,
+        scoring.UDF,
+        linear.RIDGE_PATH,
+        linear.LASSO_CV,
+        startup.FIRST_FIT,
+        startup.IMPORT_TIME,
+    )
+}
