@@ -11,11 +11,16 @@ import numpy as np
 from dbml_kernels.jit import kernel
 from dbml_kernels.tree_histogram import N_BINS
 
-GAIN, COLUMN, BIN, MISSING_LEFT, LEFT_GRADIENT, LEFT_HESSIAN = range(6)
+GAIN, TERM, BIN, MISSING_LEFT, LEFT_GRADIENT, LEFT_HESSIAN = range(6)
 MISSING = N_BINS - 1
 
+# A row of `layout`: bins of a term, 1 for a category, its column. Terms that share a column have there a bin each for
+# those of their bins that rows are rarely in, from `FIRST` on, and one for missing values or -1; all rows without an
+# entry are in their bin `ZERO`. `FIRST` is -1 where a term has a column of its own.
+BINS, CATEGORY, COLUMN, FIRST, ZERO, MISSED = range(6)
+
 # Sums over few rows of a category are mostly noise: its levels are ordered by G / (H + SMOOTH), as LightGBM does.
-_SMOOTH, _CATEGORY_L2, _MOST_TOGETHER, _ONE_BY_ONE, _LEVEL_ROWS = 10.0, 10.0, 32, 4, 10.0
+_SMOOTH, CATEGORY_L2, _MOST_TOGETHER, ONE_BY_ONE, _LEVEL_ROWS = 10.0, 10.0, 32, 4, 10.0
 
 
 @kernel
@@ -98,9 +103,9 @@ def category_split(g, h, n_bins, node, rule, best, goes_left):
     n = levels_listed(g, h, n_bins, min(_LEVEL_ROWS, least_rows) / per_hessian, keys, levels)
     if n < 2:
         return False
-    singles = n <= _ONE_BY_ONE
+    singles = n <= ONE_BY_ONE
     if not singles:
-        l2 += _CATEGORY_L2
+        l2 += CATEGORY_L2
     by_key = np.argsort(keys[:n], kind="mergesort")
     from_end = first = count = -1
     for end in range(2):
@@ -133,31 +138,76 @@ def category_split(g, h, n_bins, node, rule, best, goes_left):
 
 
 @kernel
-def split_find(sums, steps, columns, n_bins, categorical, monotonic, node, rule, scratch, best, goes_left):
+def term_sums(sums, steps, place, node, g, h):
+    """Write the sums of a term by bin to `g` and `h` (256,), in units of 1; `place` is its row of the layout.
+
+    Shapes: `sums` (2, 256 n_columns) in units of `steps` (2,). Of a shared column, what the term has no entry for is
+    the rest of the node.
+    """
+    begin, n_bins, first = N_BINS * place[COLUMN], place[BINS], place[FIRST]
+    if first < 0:
+        for b in range(n_bins):
+            g[b] = sums[0, begin + b] * steps[0]
+            h[b] = sums[1, begin + b] * steps[1]
+        g[MISSING] = sums[0, begin + MISSING] * steps[0]
+        h[MISSING] = sums[1, begin + MISSING] * steps[1]
+        return
+    zero, missed = place[ZERO], place[MISSED]
+    g[MISSING] = sums[0, begin + missed] * steps[0] if missed >= 0 else 0.0
+    h[MISSING] = sums[1, begin + missed] * steps[1] if missed >= 0 else 0.0
+    rest_g, rest_h = node[0] - g[MISSING], node[1] - h[MISSING]
+    at = begin + first
+    for b in range(n_bins):
+        if b != zero:
+            g[b], h[b] = sums[0, at] * steps[0], sums[1, at] * steps[1]
+            rest_g -= g[b]
+            rest_h -= h[b]
+            at += 1
+    g[zero], h[zero] = rest_g, max(rest_h, 0.0)
+
+
+@kernel
+def sides_write(place, last, missing_left, goes_left):
+    """Write the side of each bin of a column, (256,) uint8, where a number's bins up to `last` go left."""
+    first, zero = place[FIRST], place[ZERO]
+    if first < 0:
+        for b in range(N_BINS):
+            goes_left[b] = b <= last
+        goes_left[MISSING] = missing_left
+        return
+    goes_left[:] = zero <= last
+    at = first
+    for b in range(place[BINS]):
+        if b != zero:
+            goes_left[at] = b <= last
+            at += 1
+    if place[MISSED] >= 0:
+        goes_left[place[MISSED]] = missing_left
+
+
+@kernel
+def split_find(sums, steps, terms, layout, monotonic, node, rule, scratch, best, goes_left):
     """Find the best split of a node: write it to `best` (6,) and the side of each bin to `goes_left` (256,) uint8.
 
-    Shapes: `sums` (2, 256 n_columns) in units of `steps` (2,), `columns` the columns that may be split, `n_bins`,
-    `categorical`, `monotonic` (n_columns,), `scratch` (5, 256). ``best[GAIN]`` must hold the gain of no split, and
-    stays where nothing is better.
+    Shapes: `sums` (2, 256 n_columns) in units of `steps` (2,), `terms` those that may be tested, `layout` (n_terms, 6),
+    `monotonic` (n_terms,), `scratch` (5, 256). ``best[GAIN]`` must hold the gain of no split, and stays where nothing
+    is better.
     """
     g, h = scratch[0], scratch[1]
     gains = scratch[2:].reshape(3 * N_BINS)
-    for column in columns:
-        begin = N_BINS * column
-        for b in range(N_BINS):
-            g[b] = sums[0, begin + b] * steps[0]
-            h[b] = sums[1, begin + b] * steps[1]
-        if categorical[column]:
-            if category_split(g, h, n_bins[column], node, rule, best, goes_left):
-                best[COLUMN] = column
+    for term in terms:
+        place = layout[term]
+        term_sums(sums, steps, place, node, g, h)
+        if place[CATEGORY]:
+            if category_split(g, h, place[BINS], node, rule, best, goes_left):
+                best[TERM] = term
             continue
-        found = number_split(g, h, n_bins[column], monotonic[column], False, node, rule, gains, best)
+        found = number_split(g, h, place[BINS], monotonic[term], False, node, rule, gains, best)
         if h[MISSING] > 0.0:
-            found |= number_split(g, h, n_bins[column], monotonic[column], True, node, rule, gains, best)
+            found |= number_split(g, h, place[BINS], monotonic[term], True, node, rule, gains, best)
         if found:
-            best[COLUMN] = column
+            best[TERM] = term
             if h[MISSING] == 0.0:
                 best[MISSING_LEFT] = 1.0 if 2.0 * best[LEFT_HESSIAN] > node[1] else 0.0
-            for b in range(N_BINS):
-                goes_left[b] = b <= best[BIN]
-            goes_left[MISSING] = best[MISSING_LEFT] > 0.0
+    if best[TERM] >= 0.0 and not layout[np.int64(best[TERM]), CATEGORY]:
+        sides_write(layout[np.int64(best[TERM])], best[BIN], best[MISSING_LEFT] > 0.0, goes_left)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -39,9 +40,25 @@ class Binning:
     n_dense: int
 
     @property
+    def n_terms(self) -> int:
+        """Number of terms."""
+        return len(self.edges)
+
+    @property
     def n_columns(self) -> int:
         """Number of columns."""
         return len(self.edges)
+
+    @cached_property
+    def columns(self) -> NDArray[np.int64]:
+        """Column of each term, shape (n_terms,)."""
+        return np.arange(self.n_terms)
+
+    @cached_property
+    def layout(self) -> NDArray[np.int64]:
+        """Where the bins of each term lie, shape (n_terms, 6), see `dbml_kernels.tree_split`."""
+        none = np.full(self.n_terms, -1)
+        return np.column_stack([self.n_bins, self.categorical, self.columns, none, none, none]).astype(np.int64)
 
     @classmethod
     def learn(cls, sample: Block, encoding: Encoding, max_bins: int) -> Binning:

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from dbml.estimators.trees.binning import Binning
 from dbml.estimators.trees.ensemble import Trees
-from dbml.estimators.trees.growth import Flat, Grower, GrowPolicy, Node, Rules
+from dbml.estimators.trees.growth import Grower, GrowPolicy, Rules
 from dbml.estimators.trees.histograms import Buffers
 from dbml.estimators.trees.losses import BoostingLoss, leaf_quantiles, weights_of
+from dbml.estimators.trees.nodes import Flat, Node
+from dbml.estimators.trees.symmetric import SymmetricGrower
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.shards import Arrays, Shard, Shards
@@ -92,12 +94,12 @@ def bin_rows(
 
     def finish(arrays: Arrays) -> Arrays:
         bins, first = arrays["bins"], arrays.pop("first", np.zeros((len(arrays["bins"]), loss.n_outputs)))
-        more = {name: np.empty(len(bins), np.int32) for name in ("order", "scratch")}
+        more = {name: np.empty(len(bins), np.int32) for name in ("order",)}
         more["words"] = np.empty((loss.n_outputs, len(bins)), np.int32)
         columns = np.ascontiguousarray(bins.T)
         return {**arrays, **more, "columns": columns, "scores": np.ascontiguousarray(first.T)}
 
-    resident = {"y", "words", "order", "scratch", "scores"}
+    resident = {"y", "words", "order", "scores"}
     if weighted:
         resident.add("weight")
     return data.derive(make, finish=finish, resident=resident, purpose="trees: bins of all rows")
@@ -119,7 +121,8 @@ class Rounds:
     def __init__(self, shards: Shards, binning: Binning, boosting: Boosting) -> None:
         self.shards, self.binning, self.boosting = shards, binning, boosting
         self.trees: list[Trees] = []
-        self._grower = Grower(shards, binning, boosting.rules, boosting.policy)
+        grower = SymmetricGrower if boosting.policy == "symmetric" else Grower
+        self._grower = grower(shards, binning, boosting.rules, boosting.policy)
         self._root = Buffers(binning.n_columns)
         self._root.need(1)
         self._pending: Callable[[Shard], None] | None = None
@@ -229,7 +232,7 @@ class Rounds:
 
     def _keep(self, root: Node, output: int) -> None:
         """Store a grown tree; its values are added to the scores of a shard when that is next worked on."""
-        rate, flat = self.boosting.learning_rate, Flat.of(root)
+        rate, flat = self.boosting.learning_rate, Flat.of(root, self.binning)
         values = np.array([rate * self._grower.value(node) for node in flat.nodes])
         at = np.flatnonzero(flat.left < 0)
         begins = np.array([flat.nodes[number].begins for number in at])

@@ -1,37 +1,82 @@
-"""Histograms over shards: threads fill buffers of their own, whose whole sums are exact in any order."""
+"""Histograms over shards: of words, exact in any order; or of floats, merged in the order of the shards."""
 
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
-from dbml_kernels.tree_histogram import MOST_ROWS, N_BINS, histogram_add, histogram_add_rows, histogram_widen
+from dbml_kernels.tree_histogram import (
+    MOST_ROWS,
+    N_BINS,
+    histogram_add,
+    histogram_add_floats,
+    histogram_add_rows,
+    histogram_widen,
+)
+from numpy.typing import NDArray
 
 from dbml.passes.block import Floats
 from dbml.passes.shards import Shard
 
 
-class Buffer:
+class HistogramBuffer(ABC):
     """Histograms of some nodes, filled by one thread at a time."""
 
-    def __init__(self, n_nodes: int, n_columns: int) -> None:
-        size = N_BINS * n_columns
+    def __init__(self, n_columns: int) -> None:
         self.n_columns = n_columns
+        self._scratch = np.empty(0, np.int32)
+
+    def scratch(self, n_rows: int) -> NDArray[np.int32]:
+        """Return room for `n_rows` row numbers."""
+        if self._scratch.size < n_rows:
+            self._scratch = np.empty(n_rows, np.int32)
+        return self._scratch
+
+    @abstractmethod
+    def add(self, node: int, shard: Shard, output: int, rows: tuple[int, int] | None) -> None:
+        """Add rows of a shard to the histogram of a node for an output: a run of its order, or all of them."""
+
+
+class Histograms(ABC):
+    """What threads fill in one pass over shards."""
+
+    @abstractmethod
+    def need(self, n_nodes: int, shards: Sequence[int]) -> None:
+        """Begin a pass over the shards of these numbers, for the histograms of `n_nodes` nodes."""
+
+    @abstractmethod
+    def filling(self, shard: int) -> AbstractContextManager[HistogramBuffer]:
+        """Return a context with the buffer to add the rows of a shard to."""
+
+    @abstractmethod
+    def drain(self, n_nodes: int) -> list[Floats]:
+        """Return the sums of the first `n_nodes` nodes over all shards, each (2, 256 n_columns), and clear them."""
+
+
+class Buffer(HistogramBuffer):
+    """Exact sums of resident ``words``."""
+
+    def __init__(self, n_nodes: int, n_columns: int, most_rows: int) -> None:
+        super().__init__(n_columns)
+        size = N_BINS * n_columns
+        self.most_rows = most_rows
         self.words = np.zeros((n_nodes, size), np.int64)
         self.sums = np.zeros((n_nodes, 2, size))
         self.rows = np.zeros(n_nodes, np.int64)
         self.used = np.zeros(n_nodes, bool)
 
     def add(self, node: int, shard: Shard, output: int, rows: tuple[int, int] | None) -> None:
-        """Add rows of a shard to the histogram of a node for an output: a run of its order, or all of them."""
         begin, end = (0, shard.n_rows) if rows is None else rows
         if begin == end:
             return
         bins = shard.read("bins").reshape(-1)
         words, order = shard.resident["words"][output], shard.resident["order"]
-        for first in range(begin, end, MOST_ROWS):
-            last = min(end, first + MOST_ROWS)
-            if self.rows[node] + last - first > MOST_ROWS:
+        for first in range(begin, end, self.most_rows):
+            last = min(end, first + self.most_rows)
+            if self.rows[node] + last - first > self.most_rows:
                 self._widen(node)
             if rows is None:
                 histogram_add(bins, self.n_columns, words, first, last, self.words[node])
@@ -54,33 +99,42 @@ class Buffer:
         self.used[node] = False
 
 
-class Buffers:
-    """Buffers that threads take and give back.
+class Buffers(Histograms):
+    """Exact sums, in buffers that threads take and give back.
 
     Parameters
     ----------
     n_columns : int
         Columns of the bins.
+    largest : int
+        What the words of a row may be multiplied by.
     """
 
-    def __init__(self, n_columns: int) -> None:
-        self.n_columns = n_columns
+    def __init__(self, n_columns: int, largest: int = 1) -> None:
+        self.n_columns, self.most_rows = n_columns, MOST_ROWS // largest
         self._n_nodes = 0
         self._all: list[Buffer] = []
         self._free: list[Buffer] = []
         self._lock = threading.Lock()
 
-    def need(self, n_nodes: int) -> None:
-        """Make room for the histograms of `n_nodes` nodes at once."""
+    def need(self, n_nodes: int, shards: Sequence[int] = ()) -> None:
         if n_nodes > self._n_nodes:
             self._n_nodes, self._all, self._free = n_nodes, [], []
+
+    @contextmanager
+    def filling(self, shard: int) -> Iterator[Buffer]:
+        buffer = self.take()
+        try:
+            yield buffer
+        finally:
+            self.give(buffer)
 
     def take(self) -> Buffer:
         """Return a buffer that no other thread has."""
         with self._lock:
             if self._free:
                 return self._free.pop()
-            self._all.append(Buffer(self._n_nodes, self.n_columns))
+            self._all.append(Buffer(self._n_nodes, self.n_columns, self.most_rows))
             return self._all[-1]
 
     def give(self, buffer: Buffer) -> None:
@@ -89,9 +143,53 @@ class Buffers:
             self._free.append(buffer)
 
     def drain(self, n_nodes: int) -> list[Floats]:
-        """Return the sums of the first `n_nodes` nodes over all threads, each (2, 256 n_columns), and clear them."""
         made = [np.zeros((2, N_BINS * self.n_columns)) for _ in range(n_nodes)]
         for buffer in self._all:
             for node, sums in enumerate(made):
                 buffer.drain(node, sums)
         return made
+
+
+class FloatBuffer(HistogramBuffer):
+    """Sums over one shard of resident ``gradient`` and ``hessian``."""
+
+    def __init__(self, n_nodes: int, n_columns: int, shard: int) -> None:
+        super().__init__(n_columns)
+        self.shard = shard
+        self.sums = np.zeros((n_nodes, 2, N_BINS * n_columns))
+
+    def add(self, node: int, shard: Shard, output: int, rows: tuple[int, int] | None) -> None:
+        begin, end = (0, shard.n_rows) if rows is None else rows
+        bins, own = shard.read("bins").reshape(-1), shard.resident
+        derivatives = own["gradient"][output], own["hessian"][output]
+        histogram_add_floats(bins, self.n_columns, *derivatives, own["order"], begin, end, self.sums[node])
+
+
+class FloatHistograms(Histograms):
+    """Sums in full precision: each shard's own, merged in the order of the shards.
+
+    So threads do not change them; another cut into shards does, in the last bits.
+    """
+
+    def __init__(self, n_columns: int) -> None:
+        self.n_columns = n_columns
+        self._lock = threading.Lock()
+        self._sums = np.empty(0)
+        self._waiting: dict[int, Floats] = {}
+        self._turn: list[int] = []
+
+    def need(self, n_nodes: int, shards: Sequence[int]) -> None:
+        self._sums = np.zeros((n_nodes, 2, N_BINS * self.n_columns))
+        self._turn, self._waiting = list(shards)[::-1], {}
+
+    @contextmanager
+    def filling(self, shard: int) -> Iterator[FloatBuffer]:
+        buffer = FloatBuffer(len(self._sums), self.n_columns, shard)
+        yield buffer
+        with self._lock:
+            self._waiting[shard] = buffer.sums
+            while self._turn and self._turn[-1] in self._waiting:
+                self._sums += self._waiting.pop(self._turn.pop())
+
+    def drain(self, n_nodes: int) -> list[Floats]:
+        return [sums.copy() for sums in self._sums[:n_nodes]]
