@@ -12,7 +12,7 @@ from dbml_sql.errors import SqlError
 from dbml_sql.export import export
 from dbml_sql.features import Encoding, Feature
 from dbml_sql.forms import LinearForm
-from dbml_sql.score import linear_scores
+from dbml_sql.score import form_scores
 
 DIALECTS = ("postgres", "snowflake", "bigquery", "sqlite", "mysql", "tsql")
 
@@ -84,7 +84,7 @@ def numbered():
 def expected(con, link):
     """Score in DuckDB's own way: predicted value, then probabilities."""
     form, label = MODELS[link]
-    scores = linear_scores(form, ENCODING, label)
+    scores = form_scores(form, ENCODING, label)
     columns = [scores.prediction(), *(scores.probabilities() or ())]
     return con.execute(f'SELECT {", ".join(columns)} FROM "my ""table" ORDER BY id').fetchall()
 

@@ -10,7 +10,7 @@ from dbml_sql.expressions import double, identifier, total
 from dbml_sql.features import Encoding, Feature
 from dbml_sql.forms import LinearForm
 from dbml_sql.macros import check_name, create_macros, drop_macros, predict_macro, proba_macro
-from dbml_sql.score import label_literal, linear_scores, too_large
+from dbml_sql.score import form_scores, label_literal, too_large
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,7 +85,7 @@ def calendar(value, part):
 
 
 def predictions(con, form, encoding, label, table="t"):
-    expression = linear_scores(form, encoding, label).prediction()
+    expression = form_scores(form, encoding, label).prediction()
     return [row[0] for row in con.execute(f"SELECT {expression} FROM {table} ORDER BY id").fetchall()]
 
 
@@ -122,8 +122,8 @@ def test_a_weight_of_zero_keeps_its_flag(con):
     con.execute("CREATE TABLE t AS SELECT * FROM (VALUES (1, 5.0), (2, NULL), (3, 'nan'::DOUBLE)) v(id, a)")
     encoding = Encoding((Feature("a", "DOUBLE", "number", fill=(1.5,), flag=True),))
     form = LinearForm(((0.0, 2.0),), (1.0,), "logistic")
-    assert linear_scores(form, encoding, Label()).predictors == (linear_scores(form, encoding, Label()).predictors[0],)
-    found = con.execute(f"SELECT {linear_scores(form, encoding, Label()).predictors[0]} FROM t ORDER BY id").fetchall()
+    assert form_scores(form, encoding, Label()).predictors == (form_scores(form, encoding, Label()).predictors[0],)
+    found = con.execute(f"SELECT {form_scores(form, encoding, Label()).predictors[0]} FROM t ORDER BY id").fetchall()
     assert found == [(1.0,), (3.0,), (3.0,)]
 
 
@@ -255,7 +255,7 @@ def test_probabilities_of_two_classes_are_exact_at_both_ends(con):
     values = [-800.0, -40.0, 0.0, 40.0, 800.0]
     con.execute("CREATE TABLE t (x DOUBLE)")
     con.executemany("INSERT INTO t VALUES (?)", [(v,) for v in values])
-    low, high = linear_scores(form, encoding, Label("y", "BOOLEAN", (False, True))).probabilities()
+    low, high = form_scores(form, encoding, Label("y", "BOOLEAN", (False, True))).probabilities()
     found = con.execute(f"SELECT {low}, {high} FROM t").fetchall()
     tail = math.exp(-40) / (1 + math.exp(-40))
     for (q, p), (expected_q, expected_p) in zip(
@@ -280,7 +280,7 @@ def test_more_classes(con, link):
     )
     rows = [dict(zip(("a", "b"), r, strict=True)) for r in con.execute("SELECT a, b FROM t ORDER BY id").fetchall()]
     label = Label("y", "INTEGER", (10, 20, 30, 40))
-    scores = linear_scores(form, encoding, label)
+    scores = form_scores(form, encoding, label)
     etas = np.array([[eta(form, encoding, row, k) for k in range(4)] for row in rows])
     assert predictions(con, form, encoding, label) == [label.classes[k] for k in etas.argmax(axis=1)]
     if link == "margin":
@@ -305,7 +305,7 @@ def test_classes_of_missing_and_extreme_values_agree_in_filters(con, link, outpu
     etas = np.array([[eta(form, encoding, row, k) for k in range(outputs)] for row in rows])
     expected = (etas.argmax(axis=1) if outputs > 1 else etas[:, 0] > 0).astype(int).tolist()
     assert predictions(con, form, encoding, label) == expected
-    expression = linear_scores(form, encoding, label).prediction()
+    expression = form_scores(form, encoding, label).prediction()
     found = con.execute(f"SELECT id FROM t WHERE {expression} = 1 ORDER BY id").fetchall()
     assert [row[0] for row in found] == [i for i, k in enumerate(expected) if k == 1]
 

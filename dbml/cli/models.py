@@ -83,13 +83,15 @@ def show(model: str, db: Path | None, as_json: bool) -> None:
       dbml show late@3 --db flights.duckdb
       dbml show late@champion --json
     """
+    from dbml_sql.forms import LinearForm
+
     from dbml.cli.output import echo_json, echo_table, records
 
     with opened(existing_database(db), read_only=True) as con:
         known = find(con, model)
         loaded = con.load_model(model)
         features = records(con.sql(f"FROM ML.FEATURE_INFO(MODEL {reference(model)})"))
-        weights = _weights(con, model) if loaded.form() is not None else []
+        weights = _weights(con, model) if isinstance(loaded.form(), LinearForm) else []
     # scikit-learn marks a hyperparameter that it will take away with this value: nothing was chosen there.
     params = {key: value for key, value in loaded.get_params().items() if value != "deprecated"}
     found = {"name": known["name"], "type": type(loaded).__name__, "params": params}
@@ -170,7 +172,7 @@ def export(model: str, dialect: str, table: str, db: Path | None) -> None:
     with opened(existing_database(db), read_only=True) as con:
         find(con, model)
         loaded = con.load_model(model)
-    form, schema = loaded.form(), loaded.schema_
+    form, schema = loaded.query_form(), loaded.schema_
     if form is None or schema.target is None:
         raise StatementError(f"model {model!r} ({type(loaded).__name__}) cannot be written as a query")
     try:

@@ -12,7 +12,7 @@ from dbml.registry.plain_json import labels_of
 from dbml.registry.reading import first_row
 from dbml.registry.versions import find_version, input_columns, macro_name
 
-_PROBABLE = ("logistic", "softmax", "one_vs_rest")
+_PROBABLE = ("logistic", "softmax", "one_vs_rest", "probability")
 
 
 class RegistryResolver:

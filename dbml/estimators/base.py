@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from dbml_sql.features import Style
-from dbml_sql.forms import LinearForm
+from dbml_sql.forms import Form
 
 from dbml.errors import InterruptedTraining, InvalidData, listing
 from dbml.estimators.sklearn_protocol import SklearnProtocol, not_fitted
@@ -254,9 +254,13 @@ class Estimator(SklearnProtocol, SqlOptions):
 
     # state -----------------------------------------------------------------------------------------------------
 
-    def form(self) -> LinearForm | None:
-        """Return the model as a form that SQL can score, or None."""
+    def form(self) -> Form | None:
+        """Return the model as a form that native SQL scores at least as fast as the kernels, or None."""
         return None
+
+    def query_form(self) -> Form | None:
+        """Return the model as a form to write as a query of any size, or None where it has none."""
+        return self.form()
 
     def get_state(self) -> ModelState:
         """Return the fitted model as plain data: every attribute whose name ends with ``_``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import duckdb
-from dbml_sql.forms import LinearForm
+from dbml_sql.forms import Form
 from dbml_sql.macros import create_macros, drop_macros
 from dbml_sql.score import too_large
 
@@ -13,7 +13,7 @@ from dbml.passes.schema import Schema
 from dbml.registry.versions import Version
 
 
-def native_reason(form: LinearForm | None, schema: Schema) -> str | None:
+def native_reason(form: Form | None, schema: Schema) -> str | None:
     """Return why a model cannot be native SQL, or None where it can."""
     if form is None:
         return "the model has no form that SQL can compute"
@@ -22,7 +22,7 @@ def native_reason(form: LinearForm | None, schema: Schema) -> str | None:
     return too_large(form, schema.encoding)
 
 
-def replace_macros(con: duckdb.DuckDBPyConnection, of: Version, schema: Schema, form: LinearForm | None) -> None:
+def replace_macros(con: duckdb.DuckDBPyConnection, of: Version, schema: Schema, form: Form | None) -> None:
     """Let the macros of a model compute this version; without a form it has none. Runs in the caller's transaction."""
     if of.place.in_session:
         return

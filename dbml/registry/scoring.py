@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from dbml_sql.expressions import identifier
-from dbml_sql.linear import linear_predictors
 from dbml_sql.macros import DEFAULT_THRESHOLD, scored_query
-from dbml_sql.score import label_type
+from dbml_sql.score import label_type, predictors_of
 
 from dbml.errors import InvalidData
 from dbml.estimators.base import Estimator
@@ -60,7 +59,7 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
     if form is None or native_reason(form, model.schema_) is not None:
         return _by_function(model, rows, method, made[method])
     if method == "decision_function":
-        etas = linear_predictors(form, model.schema_.encoding, lambda column: f"t.{identifier(column)}")
+        etas = predictors_of(form, model.schema_.encoding, lambda column: f"t.{identifier(column)}")
         value = etas[0] if len(etas) == 1 else f"[{', '.join(etas)}]"
         return rows.query(_ROWS, f"SELECT t.*, {value} AS decision_function FROM {_ROWS} t")
     query = scored_query(_ROWS, form, model.schema_.encoding, target, DEFAULT_THRESHOLD)

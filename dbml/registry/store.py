@@ -9,6 +9,7 @@ from importlib.metadata import version as installed_version
 from typing import Any
 
 import duckdb
+from dbml_sql.forms import LinearForm
 from dbml_sql.statements import ModelReference
 
 from dbml.errors import InvalidParameter, RegistryError, UnknownName, listing
@@ -105,7 +106,7 @@ def save_model(
         before[:] = [existing_version(con, target)]
         saved = _next_version(con, place, target.name, replace)
         _insert_version(con, saved, content, provenance, model)
-        if form is not None:
+        if isinstance(form, LinearForm):
             write_weights(con, saved, state.schema.encoding, form)
         replace_macros(con, saved, state.schema, form)
         return saved

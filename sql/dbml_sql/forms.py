@@ -5,10 +5,12 @@ Plain data. An estimator without a form is scored by the vectorised UDF and by s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 Link = Literal["identity", "log", "logistic", "softmax", "one_vs_rest", "margin"]
+TreeLink = Literal["identity", "log", "logistic", "softmax", "probability"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +34,87 @@ class LinearForm:
     coef: tuple[tuple[float, ...], ...]
     intercept: tuple[float, ...]
     link: Link
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of predictors."""
+        return len(self.intercept)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The question of a node about one term of an encoding of plain values.
+
+    Attributes
+    ----------
+    term : int
+        Number of a dense term.
+    threshold : float or None
+        A number goes left where it is at most this; None for a category.
+    codes : frozenset of int or None
+        Codes of the category that go left; None for a number.
+    missing_left : bool
+        Where a missing value goes.
+    """
+
+    term: int
+    threshold: float | None
+    codes: frozenset[int] | None
+    missing_left: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """An inner node."""
+
+    split: Split
+    left: Node
+    right: Node
+
+
+Leaf = tuple[float, ...]
+Node = Branch | Leaf
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A tree: value k of the leaf that a row ends in is added to output ``output + k``."""
+
+    output: int
+    root: Node
+
+
+@dataclass(frozen=True, slots=True)
+class TreeForm:
+    """A sum over trees per output, and a link.
+
+    Attributes
+    ----------
+    trees : tuple of Tree
+        The trees.
+    baseline : tuple of float, shape (n_outputs,)
+        What each sum starts with.
+    link : {"identity", "log", "logistic", "softmax", "probability"}
+        As in `LinearForm`. ``probability``: the sums are probabilities, one a class, or that of the second of two.
+    """
+
+    trees: tuple[Tree, ...]
+    baseline: tuple[float, ...]
+    link: TreeLink
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of predictors."""
+        return len(self.baseline)
+
+    def inner_nodes(self) -> Iterator[tuple[Branch, int]]:
+        """Yield the inner nodes of all trees with their depths, 1 for a root."""
+        for tree in self.trees:
+            waiting = [(tree.root, 1)]
+            for node, depth in waiting:
+                if isinstance(node, Branch):
+                    yield node, depth
+                    waiting += ((node.left, depth + 1), (node.right, depth + 1))
+
+
+Form = LinearForm | TreeForm

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier
 from dbml_sql.features import Encoding
-from dbml_sql.forms import LinearForm
-from dbml_sql.linear import linear_predictors
-from dbml_sql.score import Scores, Target, linear_scores
+from dbml_sql.forms import Form, LinearForm, TreeForm
+from dbml_sql.score import Scores, Target, form_scores, predictors_of
 from dbml_sql.statements import RESERVED_PREFIX
+from dbml_sql.trees import Values, sums
 
 DEFAULT_THRESHOLD = "5e-1"
 
@@ -58,14 +58,12 @@ def threshold_parameter(columns: Sequence[str]) -> str:
     return name
 
 
-def has_threshold(target: Target, form: LinearForm) -> bool:
+def has_threshold(target: Target, form: Form) -> bool:
     """Whether predictions take a threshold: two classes with probabilities."""
-    return target.classes is not None and len(form.coef) == 1 and form.link != "margin"
+    return target.classes is not None and form.n_outputs == 1 and form.link != "margin"
 
 
-def create_macros(
-    name: str, form: LinearForm, encoding: Encoding, target: Target, schema: str = "ml"
-) -> tuple[str, ...]:
+def create_macros(name: str, form: Form, encoding: Encoding, target: Target, schema: str = "ml") -> tuple[str, ...]:
     """Return the statements that create (or replace) the macros of a model.
 
     ``ml.predict_<name>(columns…)``, for two classes with ``threshold := 0.5`` after them;
@@ -76,7 +74,7 @@ def create_macros(
     columns = encoding.columns
     names = parameters(columns)
     by_column = dict(zip(columns, names, strict=True))
-    scores = linear_scores(form, encoding, target, lambda column: identifier(by_column[column]))
+    scores = form_scores(form, encoding, target, lambda column: identifier(by_column[column]))
     listed = ", ".join(map(identifier, names))
     threshold, optional = DEFAULT_THRESHOLD, ""
     if has_threshold(target, form):
@@ -85,26 +83,44 @@ def create_macros(
     statements = [
         f"CREATE OR REPLACE MACRO {predict_macro(name, schema)}({listed}{optional}) AS {scores.prediction(threshold)}"
     ]
-    probabilities = scores.probability_struct()
+    probabilities = _probability_struct(scores, form)
     if probabilities is not None:
         statements.append(f"CREATE OR REPLACE MACRO {proba_macro(name, schema)}({listed}) AS {probabilities}")
     statements.append(_table_macro(predict_macro(name, schema), form, encoding, target))
     return tuple(statements)
 
 
-def _table_macro(macro: str, form: LinearForm, encoding: Encoding, target: Target) -> str:
+def _probability_struct(scores: Scores, form: Form) -> str | None:
+    if isinstance(form, LinearForm) or form.n_outputs == 1:
+        return scores.probability_struct()
+    # Each probability names all predictors: a lambda keeps them, so that trees are written once.
+    kept = Scores(tuple(f"z[{k + 1}]" for k in range(form.n_outputs)), scores.classes, scores.type, scores.link)
+    made = kept.probability_struct()
+    return made and f"list_transform([[{', '.join(scores.predictors)}]], lambda z: {made})[1]"
+
+
+def _table_macro(macro: str, form: Form, encoding: Encoding, target: Target) -> str:
     optional = f", threshold := {DEFAULT_THRESHOLD}" if has_threshold(target, form) else ""
     threshold = "threshold" if optional else DEFAULT_THRESHOLD
     query = scored_query("query_table(tbl)", form, encoding, target, threshold)
     return f"CREATE OR REPLACE MACRO {macro}(tbl{optional}) AS TABLE {query}"
 
 
-def scored_query(source: str, form: LinearForm, encoding: Encoding, target: Target, threshold: str) -> str:
+def scored_query(source: str, form: Form, encoding: Encoding, target: Target, threshold: str) -> str:
     """Return the query of a table's columns and its predictions.
 
-    The linear predictors are columns of an inner query, so that each is computed once a row.
+    The predictors are columns of an inner query, so that each is computed once a row; so are the values that trees ask
+    about.
     """
-    predictors = linear_predictors(form, encoding, lambda column: f"t.{identifier(column)}")
+    made_inside: list[str] = []
+    if isinstance(form, TreeForm):
+        values = Values(encoding, lambda column: f"r.{identifier(column)}", lambda k: f"t.{_value_name(k)}")
+        predictors = sums(form, values)
+        made_inside = [_value_name(k) for k in range(len(values.definitions))]
+        ready = "".join(f", {value} AS {name}" for value, name in zip(values.definitions, made_inside, strict=True))
+        source = f"(SELECT r.*{ready} FROM {source} r)"
+    else:
+        predictors = predictors_of(form, encoding, lambda column: f"t.{identifier(column)}")
     inner = [identifier(f"dbml eta {k}") for k in range(len(predictors))]
     scores = Scores(tuple(f"s.{eta}" for eta in inner), target.classes, target.type, form.link)
     made = [f"{scores.prediction(threshold)} AS {identifier(f'predicted_{target.name}')}"]
@@ -112,7 +128,12 @@ def scored_query(source: str, form: LinearForm, encoding: Encoding, target: Targ
     if probabilities is not None:
         made.append(f"{probabilities} AS {identifier(f'predicted_{target.name}_probs')}")
     etas = ", ".join(f"{predictor} AS {eta}" for predictor, eta in zip(predictors, inner, strict=True))
-    return f"SELECT s.* EXCLUDE ({', '.join(inner)}), {', '.join(made)} FROM (SELECT t.*, {etas} FROM {source} t) s"
+    left_out = ", ".join(made_inside + inner)
+    return f"SELECT s.* EXCLUDE ({left_out}), {', '.join(made)} FROM (SELECT t.*, {etas} FROM {source} t) s"
+
+
+def _value_name(k: int) -> str:
+    return identifier(f"dbml value {k}")
 
 
 def drop_macros(name: str, schema: str = "ml") -> tuple[str, ...]:

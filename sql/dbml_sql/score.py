@@ -8,13 +8,16 @@ from typing import Any, Protocol
 
 from dbml_sql.expressions import double, identifier, string, total
 from dbml_sql.features import Encoding
-from dbml_sql.forms import LinearForm
+from dbml_sql.forms import Form, TreeForm
 from dbml_sql.linear import Column, linear_predictors, number_sums, predictor_list
 from dbml_sql.terms import outputs
+from dbml_sql.trees import tree_leaves, tree_predictors
 
 # A scalar expression has no place to keep a value, so probabilities of K classes name each predictor K times.
 _MOST_WEIGHTS = 50_000
 _MOST_LIST_WIDTH = 20_000
+_MOST_LEAVES = 100_000
+_MOST_DEPTH = 200  # DuckDB allows expressions of depth 1,000
 
 
 class Target(Protocol):
@@ -37,7 +40,7 @@ class Scores:
     Attributes
     ----------
     predictors : tuple of str
-        Linear predictors, one an output.
+        Predictors, one an output.
     classes : tuple or None
         Class labels, None in regression.
     type : str
@@ -61,8 +64,8 @@ class Scores:
         """Return the predicted value or label.
 
         With two classes the second is predicted where its probability is above `threshold` (its predictor above the
-        logit); the predictor itself above 0 for ``margin``. With more, the class of the largest predictor, the first
-        one of equals.
+        logit, or that predictor where it is the probability); the predictor itself above 0 for ``margin``. With more,
+        the class of the largest predictor, the first one of equals.
         """
         if self.classes is None:
             eta = self.predictors[0]
@@ -71,6 +74,7 @@ class Scores:
         if len(self.predictors) == 1:
             logit = f"ln({threshold} / (1e0 - {threshold}))"
             limit = "0e0" if self.link == "margin" or threshold in ("5e-1", "0.5") else logit
+            limit = threshold if self.link == "probability" else limit
             return f"CASE WHEN {self._above(limit)} THEN {labels[1]} ELSE {labels[0]} END"
         listed = self.listed or f"[{', '.join(self.predictors)}]"
         # The lambda names the list twice and computes it once, in filters too.
@@ -95,7 +99,11 @@ class Scores:
             return None
         if len(self.predictors) == 1:
             eta = self.predictors[0]
+            if self.link == "probability":
+                return f"1e0 - {eta}", eta
             return f"1e0 / (1e0 + exp({eta}))", f"1e0 / (1e0 + exp(-({eta})))"
+        if self.link == "probability":
+            return self.predictors
         if self.link == "softmax":
             return tuple(self._softmax(k) for k in range(len(self.predictors)))
         odds = [f"1e0 / (1e0 + exp(-({eta})))" for eta in self.predictors]
@@ -130,16 +138,26 @@ class Scores:
         return f"[{', '.join(items)}]"
 
 
-def linear_scores(form: LinearForm, encoding: Encoding, target: Target, column: Column = identifier) -> Scores:
-    """Return the expressions of a linear model."""
-    predictors = tuple(linear_predictors(form, encoding, column))
+def predictors_of(form: Form, encoding: Encoding, column: Column = identifier) -> list[str]:
+    """Return one DOUBLE expression an output of a form, never NULL; `column` makes one of an input column's name."""
+    write = tree_predictors if isinstance(form, TreeForm) else linear_predictors
+    return write(form, encoding, column)  # type: ignore[arg-type]
+
+
+def form_scores(form: Form, encoding: Encoding, target: Target, column: Column = identifier) -> Scores:
+    """Return the expressions of a model."""
+    predictors = tuple(predictors_of(form, encoding, column))
+    if isinstance(form, TreeForm):
+        return Scores(predictors, target.classes, target.type, form.link)
     listed = predictor_list(form, encoding, column) if len(predictors) > 1 else None
     sums = number_sums(form, encoding, column)
     return Scores(predictors, target.classes, target.type, form.link, listed, sums)
 
 
-def too_large(form: LinearForm, encoding: Encoding) -> str | None:
+def too_large(form: Form, encoding: Encoding) -> str | None:
     """Return why a form is too large to be an expression, or None: the UDF and streaming score such a model."""
+    if isinstance(form, TreeForm):
+        return _trees_too_large(form, encoding)
     found = outputs(form, encoding)
     widest = max((f.width for f in encoding.features if f.kind == "lists"), default=0)
     if widest > _MOST_LIST_WIDTH:
@@ -148,6 +166,19 @@ def too_large(form: LinearForm, encoding: Encoding) -> str | None:
     weights = repeats * sum(output.n_weights for output in found)
     if weights > _MOST_WEIGHTS:
         return f"{weights:,} weights; native SQL holds {_MOST_WEIGHTS:,}"
+    return None
+
+
+def _trees_too_large(form: TreeForm, encoding: Encoding) -> str | None:
+    nodes = list(form.inner_nodes())
+    if any(node.split.term >= encoding.n_dense for node, _ in nodes):
+        return "trees that ask about a value of sparse rows"
+    deepest = max((depth for _, depth in nodes), default=0)
+    if deepest > _MOST_DEPTH:
+        return f"a tree of depth {deepest:,}; native SQL holds {_MOST_DEPTH:,}"
+    n_leaves = sum(1 for tree in form.trees for _ in tree_leaves(tree.root))
+    if n_leaves > _MOST_LEAVES:
+        return f"{n_leaves:,} leaves; native SQL holds {_MOST_LEAVES:,}"
     return None
 
 

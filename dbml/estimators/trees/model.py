@@ -6,14 +6,15 @@ from dataclasses import fields
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from dbml_sql.forms import TreeForm, TreeLink
 
 from dbml.estimators.base import Estimator, ModelState
 from dbml.estimators.classifier import ProbabilisticClassifier
 from dbml.estimators.regressor import Regressor
 from dbml.estimators.trees.ensemble import Trees
+from dbml.estimators.trees.form import tree_form, worth_sql
 from dbml.passes.block import Block, Floats
 
-TreeLink = Literal["identity", "log", "logistic", "softmax", "probability"]
 _TREES = "trees_."
 
 
@@ -54,6 +55,17 @@ class TreeModel(Estimator):
         """Share of each term in the total gain of the splits, shape (n_terms,); they sum to 1."""
         self._check_fitted()
         return self._importances()
+
+    def form(self) -> TreeForm | None:
+        """Return the trees as a form for native SQL where that is about as fast as the kernels, else None."""
+        self._check_fitted()
+        worth = worth_sql(self.trees_, self.schema_.encoding)
+        return tree_form(self.trees_, self.baseline_, self.link_) if worth else None
+
+    def query_form(self) -> TreeForm:
+        """Return the trees as a form, however many."""
+        self._check_fitted()
+        return tree_form(self.trees_, self.baseline_, self.link_)
 
     def get_state(self) -> ModelState:
         """Return the fitted model as plain data; the arrays of the trees are named ``trees_.…``."""
@@ -101,6 +113,8 @@ class TreeClassifier(TreeModel, ProbabilisticClassifier):
     def _class_block(self, block: Block) -> np.ndarray:
         if self.link_ == "logistic":
             return (self._raw_block(block)[:, 0] > 0.0).astype(np.intp)
+        if self.link_ == "probability" and self.classes_.size == 2:
+            return (self._raw_block(block)[:, 1] > 0.5).astype(np.intp)
         return self._raw_block(block).argmax(axis=1)
 
     def _decision_block(self, block: Block) -> Any:
