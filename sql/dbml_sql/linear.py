@@ -60,11 +60,12 @@ def number_sums(form: LinearForm, encoding: Encoding, column: Column = identifie
 
 
 def predictor_list(form: LinearForm, encoding: Encoding, column: Column = identifier) -> str:
-    """Return all outputs of a form as DOUBLE[], each computed once a row.
+    """Return DOUBLE[] whose largest element stands where the largest output of a form does, each computed once a row.
 
-    Of numbers alone, one test a row decides between the plain sums and the careful ones: whether the sum of the numbers
-    is finite.
+    It holds the outputs less the first one: a sum less to compute. Of numbers alone, one test a row decides between the
+    plain sums and the careful ones: whether the sum of the numbers is finite.
     """
+    form = _less_the_first(form)
     found = outputs(form, encoding)
     features = [weights for output in found for weights in output.features]
     numbers_only = all(f.feature.kind == "number" for f in features)
@@ -78,6 +79,12 @@ def predictor_list(form: LinearForm, encoding: Encoding, column: Column = identi
         sums.append(_sums(output.features, output.intercept, column, fold))
     plain, careful = zip(*sums, strict=True)
     return f"CASE WHEN isfinite({known}) THEN [{', '.join(plain)}] ELSE [{', '.join(careful)}] END"
+
+
+def _less_the_first(form: LinearForm) -> LinearForm:
+    """Return a form whose first output is 0 and whose others lie above it as they did."""
+    coef = tuple(tuple(a - b for a, b in zip(row, form.coef[0], strict=True)) for row in form.coef)
+    return LinearForm(coef, tuple(a - form.intercept[0] for a in form.intercept), form.link)
 
 
 def _products(numbers: Sequence[FeatureWeights]) -> float:
