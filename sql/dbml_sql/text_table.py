@@ -18,7 +18,6 @@ _64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _PROBES = ("", "a level", "ten levels", "é", "a text of several words")
 # Texts that share one displacement. More are fewer numbers in the query, and take longer to place.
 _PER_BUCKET = 4
-_FIRST_DIVISOR = 65_537
 _SEPARATORS = ("|", ",", ";", "\t", "\n", "\x1f", "\x1e")
 
 
@@ -30,8 +29,8 @@ def listed(text: str, keys: Sequence[str], values: Sequence[str]) -> str:
 def hashed(text: str, keys: Sequence[str], values: Sequence[str], type_: str) -> str:
     """Return the value of a text by hashing it; NULL for NULL and for a text that is not in `keys`.
 
-    The table is perfect (hash, displace, compress: Belazzougui, Botelho, Dietzfelbinger, 2009): the hash picks a
-    bucket, the bucket a divisor, and the remainders of the texts by their buckets' divisors are places of their own.
+    The table is perfect (hash and displace: Belazzougui, Botelho, Dietzfelbinger, 2009): the hash picks a bucket, the
+    bucket a divisor, and the remainders of the texts by their buckets' divisors are places of their own.
 
     Parameters
     ----------
@@ -46,13 +45,14 @@ def hashed(text: str, keys: Sequence[str], values: Sequence[str], type_: str) ->
     """
     first: dict[int, int] = {}
     for number, key in enumerate(keys):
-        first.setdefault(text_hash(key), number)
+        first.setdefault(text_hash(key) >> 1, number)
     divisors, slots = _placed(list(first))
     placed = list(first.values())
     # An empty place holds any other text: that one has its own place.
     order = [placed[slot or 0] for slot in slots]
-    divisor = f"{_split(list(map(str, divisors)), 'UBIGINT')}[CAST(hash({text}) % {len(divisors)} AS BIGINT) + 1]"
-    place = f"CAST(hash({text}) % {divisor} % {len(slots)} AS BIGINT) + 1"
+    # DuckDB computes what has one input once a value of a dictionary, and the remainder by the divisor once a row.
+    hash_ = f"CAST(hash({text}) >> 1 AS BIGINT)"
+    place = f"{hash_} % {_split(list(map(str, divisors)), 'BIGINT')}[{hash_} % {len(divisors)} + 1]"
     texts = _split([keys[number] for number in order])
     found = f"WHEN {texts}[{place}] = {text} THEN {place}"
     rest = sorted(set(range(len(keys))) - set(placed))
@@ -85,24 +85,29 @@ def text_hash(text: str) -> int:
 
 
 def _placed(hashes: Sequence[int]) -> tuple[list[int], list[int | None]]:
-    """Return the divisor of each bucket, and for each place the number of the text that lies there."""
+    """Return the divisor of each bucket, and for each place from 1 on the number of the text that lies there."""
     buckets: list[list[int]] = [[] for _ in range(len(hashes) // _PER_BUCKET + 1)]
     for number, value in enumerate(hashes):
         buckets[value % len(buckets)].append(number)
-    divisors = [_FIRST_DIVISOR] * len(buckets)
-    slots: list[int | None] = [None] * (len(hashes) + len(hashes) // 32 + 1)
+    size = len(hashes) + len(hashes) // 4 + 8
+    while (found := _divided(hashes, buckets, size)) is None:
+        size += size // 8
+    return found
+
+
+def _divided(hashes: Sequence[int], buckets: list[list[int]], size: int) -> tuple[list[int], list[int | None]] | None:
+    """Return divisors whose remainders are below `size`, not 0 and all different, and the places; None if none do."""
+    divisors = [size] * len(buckets)
+    slots: list[int | None] = [0, *[None] * (size - 1)]  # a list has no element 0: no text may lie there
     for bucket in sorted(range(len(buckets)), key=lambda number: -len(buckets[number])):
         numbers = buckets[bucket]
-        divisor = _FIRST_DIVISOR
-        places = _places(hashes, numbers, divisor, len(slots))
-        while len(set(places)) < len(places) or any(slots[place] is not None for place in places):
-            divisor += 2
-            places = _places(hashes, numbers, divisor, len(slots))
+        for divisor in range(size, size // 3, -1):
+            places = [hashes[number] % divisor for number in numbers]
+            if len(set(places)) == len(places) and all(slots[place] is None for place in places):
+                break
+        else:
+            return None
         divisors[bucket] = divisor
         for place, number in zip(places, numbers, strict=True):
             slots[place] = number
-    return divisors, slots
-
-
-def _places(hashes: Sequence[int], numbers: Sequence[int], divisor: int, size: int) -> list[int]:
-    return [hashes[number] % divisor % size for number in numbers]
+    return divisors, slots[1:]
