@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights
+from dbml.estimators.trees.derivatives import Precision
 from dbml.estimators.trees.gradient_boosting import GradientBoosting
 from dbml.estimators.trees.growth import GrowPolicy
 from dbml.estimators.trees.losses import (
@@ -50,6 +51,16 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
         Penalty of the values of leaves.
     max_features : float, default=1.0
         Share of the columns that each node may be split by, drawn anew for every node.
+    subsample : float, default=1.0
+        Share of the rows that each tree grows from, drawn anew in every round by a hash of the row's position.
+    sampling_method : {"uniform", "goss"}, default="uniform"
+        Which rows a tree grows from: `subsample` of them; or gradient-based one-side sampling: the `top_rate` of the
+        largest gradients, and `other_rate` of the rows from the others, weighted to make up for those left out.
+    top_rate, other_rate : float, default=0.2, 0.1
+        See `sampling_method`.
+    precision : {"quantized", "float64"}, default="quantized"
+        Of gradients and hessians: rounded at random to 11 bits each, or as they are, which takes 12 bytes a row more
+        and two to three times as long.
     max_bins : int, default=255
         Most bins of a column; missing values have one more.
     grow_policy : {"leafwise", "depthwise", "symmetric"}, default="leafwise"
@@ -131,6 +142,11 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
         min_child_weight: float = 1e-3,
         l2_regularization: float = 0.0,
         max_features: float = 1.0,
+        subsample: float = 1.0,
+        sampling_method: str = "uniform",
+        top_rate: float = 0.2,
+        other_rate: float = 0.1,
+        precision: Precision = "quantized",
         max_bins: int = 255,
         grow_policy: GrowPolicy = "leafwise",
         monotonic_cst: Any = None,
@@ -152,6 +168,11 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
         self.min_child_weight = min_child_weight
         self.l2_regularization = l2_regularization
         self.max_features = max_features
+        self.subsample = subsample
+        self.sampling_method = sampling_method
+        self.top_rate = top_rate
+        self.other_rate = other_rate
+        self.precision = precision
         self.max_bins = max_bins
         self.grow_policy = grow_policy
         self.monotonic_cst = monotonic_cst
@@ -187,7 +208,8 @@ class HistGradientBoostingRegressor(GradientBoosting, TreeRegressor):
     quantile : float, default=None
         Which quantile, for ``loss="quantile"``: between 0 and 1.
     learning_rate, max_iter, max_leaf_nodes, max_depth, min_samples_leaf, min_child_weight, l2_regularization, \
-    max_features, max_bins, grow_policy, monotonic_cst, interaction_cst, warm_start, early_stopping, \
+    max_features, subsample, sampling_method, top_rate, other_rate, precision, max_bins, grow_policy, monotonic_cst, \
+    interaction_cst, warm_start, early_stopping, \
     validation_fraction, n_iter_no_change, tol, random_state
         As in `HistGradientBoostingClassifier`.
 
@@ -231,6 +253,11 @@ class HistGradientBoostingRegressor(GradientBoosting, TreeRegressor):
         min_child_weight: float = 1e-3,
         l2_regularization: float = 0.0,
         max_features: float = 1.0,
+        subsample: float = 1.0,
+        sampling_method: str = "uniform",
+        top_rate: float = 0.2,
+        other_rate: float = 0.1,
+        precision: Precision = "quantized",
         max_bins: int = 255,
         grow_policy: GrowPolicy = "leafwise",
         monotonic_cst: Any = None,
@@ -252,6 +279,11 @@ class HistGradientBoostingRegressor(GradientBoosting, TreeRegressor):
         self.min_child_weight = min_child_weight
         self.l2_regularization = l2_regularization
         self.max_features = max_features
+        self.subsample = subsample
+        self.sampling_method = sampling_method
+        self.top_rate = top_rate
+        self.other_rate = other_rate
+        self.precision = precision
         self.max_bins = max_bins
         self.grow_policy = grow_policy
         self.monotonic_cst = monotonic_cst
@@ -264,6 +296,7 @@ class HistGradientBoostingRegressor(GradientBoosting, TreeRegressor):
         self.random_state = random_state
 
     def _check_params(self) -> None:
+        super()._check_params()
         if self.loss == "quantile" and self.quantile is None:
             raise InvalidParameter(f"{type(self).__name__}: quantile must be a number in [0, 1] for loss='quantile'")
 

@@ -90,6 +90,35 @@ def gradients_bound(code, a, scores, y, w):
 
 
 @kernel
+def gradients_write(code, a, scores, y, w, gradient, hessian):
+    """Write the derivatives of rows in full precision, shapes (n,); return the loss; see `gradients_quantize`."""
+    n = scores.shape[0]
+    ones = np.ones(_TILE)
+    total = 0.0
+    for begin in range(0, n, _TILE):
+        end = min(n, begin + _TILE)
+        weights = w[begin:end] if w.shape[0] else ones[: end - begin]
+        total += derivatives(code, a, scores[begin:end], y[begin:end], weights, gradient[begin:end], hessian[begin:end])
+    return total
+
+
+@kernel
+def softmax_row(scores, i, p):
+    """Write the probabilities of the classes of row i; return minus the logarithm that the scores are divided by."""
+    n_outputs = p.shape[0]
+    top = scores[0, i]
+    for k in range(1, n_outputs):
+        top = max(top, scores[k, i])
+    norm = 0.0
+    for k in range(n_outputs):
+        p[k] = exponential(scores[k, i] - top)
+        norm += p[k]
+    for k in range(n_outputs):
+        p[k] /= norm
+    return np.log(norm) + top
+
+
+@kernel
 def softmax_quantize(scores, y, w, first_row, seed, gradient_step, hessian_step, words):
     """Write the words of all outputs of the multinomial log loss; return the loss.
 
@@ -100,22 +129,30 @@ def softmax_quantize(scores, y, w, first_row, seed, gradient_step, hessian_step,
     p = np.empty(n_outputs)
     total = 0.0
     for i in range(n):
-        top = scores[0, i]
-        for k in range(1, n_outputs):
-            top = max(top, scores[k, i])
-        norm = 0.0
-        for k in range(n_outputs):
-            p[k] = exponential(scores[k, i] - top)
-            norm += p[k]
         weight = w[i] if w.shape[0] else 1.0
         label = np.int64(y[i])
-        total += weight * (np.log(norm) + top - scores[label, i])
+        total += weight * (softmax_row(scores, i, p) - scores[label, i])
         for k in range(n_outputs):
-            share = p[k] / norm
             noise = row_noise(first_row + i, seed + k)
             low = np.float64(noise & np.uint32(0xFFFF)) * _UNIT
             high = np.float64(noise >> np.uint32(16)) * _UNIT
-            slope = weight * (share - (1.0 if label == k else 0.0))
+            slope = weight * (p[k] - (1.0 if label == k else 0.0))
             steps = np.int32(np.floor(slope / gradient_step + low))
-            words[k, i] = (steps << np.int32(16)) | np.int32(weight * share * (1.0 - share) / hessian_step + high)
+            words[k, i] = (steps << np.int32(16)) | np.int32(weight * p[k] * (1.0 - p[k]) / hessian_step + high)
+    return total
+
+
+@kernel
+def softmax_write(scores, y, w, gradient, hessian):
+    """Write the derivatives of `softmax_quantize` in full precision, shapes (n_outputs, n); return the loss."""
+    n_outputs, n = scores.shape
+    p = np.empty(n_outputs)
+    total = 0.0
+    for i in range(n):
+        weight = w[i] if w.shape[0] else 1.0
+        label = np.int64(y[i])
+        total += weight * (softmax_row(scores, i, p) - scores[label, i])
+        for k in range(n_outputs):
+            gradient[k, i] = weight * (p[k] - (1.0 if label == k else 0.0))
+            hessian[k, i] = weight * p[k] * (1.0 - p[k])
     return total

@@ -6,6 +6,8 @@ import numpy as np
 
 from dbml_kernels.jit import kernel
 
+_GROUP = 16  # rows
+
 
 @kernel
 def rows_split(order, begin, end, column, goes_left, scratch):
@@ -45,15 +47,25 @@ def leaves_add(order, begins, ends, values, scores):
 
 @kernel
 def bins_leaves_add(bins, n_columns, rows, column, left, goes_left, values, scores):
-    """``scores[r] += value of row r's leaf`` for some rows, each walked down one tree by its bins.
+    """``scores[r] += value of row r's leaf`` for some rows, walked down one tree by their bins.
 
     Shapes: `bins` (n_rows * n_columns,) uint8, `rows` (n,) int32, `column` and `left` (n_nodes,) of the nodes of one
-    tree, a leaf has ``left == -1``, `goes_left` (n_nodes, 256) uint8, `values` (n_nodes,).
+    tree, `goes_left` (n_nodes, 256) uint8, `values` (n_nodes,). A leaf leads to itself: it is its own `left`, where all
+    go. Some rows go down side by side, so that their loads overlap.
     """
-    for i in range(rows.shape[0]):
-        row = np.int64(rows[i])
-        node = 0
-        while left[node] >= 0:
-            bin = bins[row * n_columns + column[node]]
-            node = left[node] + 1 - np.int64(goes_left[node, bin])
-        scores[row] += values[node]
+    at = np.empty(_GROUP, np.uint32)
+    for first in range(0, rows.shape[0], _GROUP):
+        size = np.uint64(min(_GROUP, rows.shape[0] - first))
+        at[:] = 0
+        moved = np.uint32(1)
+        while moved != 0:
+            moved = np.uint32(0)
+            for r in range(size):
+                node = np.uint64(at[r])
+                row = np.uint64(rows[np.uint64(first) + r])
+                bin = np.uint64(bins[row * np.uint64(n_columns) + np.uint64(column[node])])
+                reached = np.uint32(np.uint32(left[node]) + np.uint32(1) - np.uint32(goes_left[node, bin]))
+                moved |= reached ^ at[r]
+                at[r] = reached
+        for r in range(size):
+            scores[np.uint64(rows[np.uint64(first) + r])] += values[np.uint64(at[r])]

@@ -6,29 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from dbml_kernels.folds import folds_assign, hash_mix
-from dbml_kernels.tree_gradients import (
-    GRADIENT_STEPS,
-    HESSIAN_STEPS,
-    gradients_bound,
-    gradients_quantize,
-    softmax_quantize,
-)
-from dbml_kernels.tree_rows import bins_leaves_add, leaves_add, rows_number
+from dbml_kernels.folds import hash_mix
+from dbml_kernels.tree_gradients import gradients_bound
+from dbml_kernels.tree_rows import bins_leaves_add, leaves_add
 from numpy.typing import NDArray
 
 from dbml.estimators.trees.binning import Binning
+from dbml.estimators.trees.derivatives import DERIVATIVES, Precision
 from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.growth import Grower, GrowPolicy, Rules
-from dbml.estimators.trees.histograms import Buffers
 from dbml.estimators.trees.losses import BoostingLoss, leaf_quantiles, weights_of
 from dbml.estimators.trees.nodes import Flat, Node
+from dbml.estimators.trees.sampling import ALL_ROWS, NO_ROWS, Draw, Held, Sampling
 from dbml.estimators.trees.symmetric import SymmetricGrower
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.shards import Arrays, Shard, Shards
 
-_SLICES = 1 << 20  # of rows, by hash: what is held out is a share of them
+_GRADIENTS = "trees: gradients, histogram of the root"
 
 
 @dataclass(frozen=True)
@@ -48,9 +43,13 @@ class Boosting:
     rounds : int
         Most rounds; one tree for each output in a round.
     seed : int
-        Of rounding, columns and held-out rows.
-    held_share : float
-        Share of the rows that no tree learns from, for early stopping; 0 for none.
+        Of rounding, columns and samples.
+    held : Held
+        The rows that no tree learns from, for early stopping.
+    sampling : Sampling
+        Which of the others a tree grows from.
+    precision : {"quantized", "float64"}
+        Of the derivatives.
     patience, tol : int, float
         Rounds without an improvement of the held-out loss by more than `tol` that end the training.
     """
@@ -61,7 +60,9 @@ class Boosting:
     learning_rate: float
     rounds: int
     seed: int
-    held_share: float = 0.0
+    held: Held = NO_ROWS
+    sampling: Sampling = ALL_ROWS
+    precision: Precision = "quantized"
     patience: int = 10
     tol: float = 1e-7
 
@@ -73,8 +74,11 @@ def bin_rows(
     weighted: bool,
     class_weight: Floats | None,
     first_scores: Callable[[Block], Floats] | None,
+    precision: Precision = "quantized",
 ) -> Shards:
     """Return the rows as shards: bins by row and by column; y, weights and what training changes are resident.
+
+    Several trainings may use them one after the other: `Rounds.begin` starts anew.
 
     `first_scores` gives the scores (n, n_outputs) of a block to begin with; None: `Rounds.begin` sets them.
     """
@@ -94,12 +98,12 @@ def bin_rows(
 
     def finish(arrays: Arrays) -> Arrays:
         bins, first = arrays["bins"], arrays.pop("first", np.zeros((len(arrays["bins"]), loss.n_outputs)))
-        more = {name: np.empty(len(bins), np.int32) for name in ("order",)}
-        more["words"] = np.empty((loss.n_outputs, len(bins)), np.int32)
+        more = {"order": np.empty(len(bins), np.int32), **derivatives.room(len(bins))}
         columns = np.ascontiguousarray(bins.T)
         return {**arrays, **more, "columns": columns, "scores": np.ascontiguousarray(first.T)}
 
-    resident = {"y", "words", "order", "scores"}
+    derivatives = DERIVATIVES[precision](loss)
+    resident = {"y", "order", "scores", *derivatives.arrays}
     if weighted:
         resident.add("weight")
     return data.derive(make, finish=finish, resident=resident, purpose="trees: bins of all rows")
@@ -121,32 +125,32 @@ class Rounds:
     def __init__(self, shards: Shards, binning: Binning, boosting: Boosting) -> None:
         self.shards, self.binning, self.boosting = shards, binning, boosting
         self.trees: list[Trees] = []
+        self._derivatives = DERIVATIVES[boosting.precision](boosting.loss, boosting.sampling.factor)
+        self._histograms = self._derivatives.histograms(binning.n_columns)
         grower = SymmetricGrower if boosting.policy == "symmetric" else Grower
-        self._grower = grower(shards, binning, boosting.rules, boosting.policy)
-        self._root = Buffers(binning.n_columns)
-        self._root.need(1)
+        self._grower = grower(shards, binning, boosting.rules, boosting.policy, self._histograms)
         self._pending: Callable[[Shard], None] | None = None
+        self._sizes = np.zeros(len(shards), np.int64)
 
     def begin(self, baseline: Floats | None) -> None:
         """Set all scores to the baseline (None: they are set), and hold rows out."""
         found = self.shards.each(lambda shard: self._begin(shard, baseline), "trees: start")
-        self._sizes = np.array([size for size, _, _ in found], np.int64)
-        self._heaviest = max((heaviest for _, heaviest, _ in found), default=1.0)
-        self._weight = sum(weight for _, _, weight in found)
+        self._heaviest = max((heaviest for heaviest, _ in found), default=1.0)
+        self._weight = sum(weight for _, weight in found)
 
-    def _begin(self, shard: Shard, baseline: Floats | None) -> tuple[int, float, float]:
+    def _begin(self, shard: Shard, baseline: Floats | None) -> tuple[float, float]:
         own = shard.resident
         if baseline is not None:
             own["scores"][:] = baseline[:, None]
-        size = shard.n_rows
-        if self.boosting.held_share > 0.0:
-            slices = np.empty(shard.n_rows, np.int64)
-            folds_assign(shard.start, _SLICES, self.boosting.seed, slices)
-            held = slices < self.boosting.held_share * _SLICES
-            own["held"], own["kept"] = (np.flatnonzero(rows).astype(np.int32) for rows in (held, ~held))
-            size = own["kept"].size
+        own.pop("held", None)
+        if self._holds_out:
+            own["held"] = self.boosting.held.find(shard)
         w = weights_of(own)
-        return size, float(w.max(initial=0.0)) if w.size else 1.0, float(w.sum()) if w.size else float(shard.n_rows)
+        return (float(w.max(initial=0.0)), float(w.sum())) if w.size else (1.0, float(shard.n_rows))
+
+    @property
+    def _holds_out(self) -> bool:
+        return self.boosting.held.share > 0.0
 
     def run(self, report: Callable[[int, float, float | None], None]) -> int:
         """Run the rounds; return how many of them to keep. `report` gets number, training loss, held-out loss."""
@@ -154,7 +158,7 @@ class Rounds:
         best, kept = np.inf, 0
         for number in range(1, boosting.rounds + 1):
             loss = self._round(number)
-            held = self._held_loss() if boosting.held_share > 0.0 else None
+            held = self._held_loss() if self._holds_out else None
             report(number, loss, held)
             if held is None or held < best - boosting.tol:
                 best, kept = held if held is not None else best, number
@@ -168,10 +172,11 @@ class Rounds:
         """Grow a tree for each output; return the mean loss before the round."""
         n_outputs = self.boosting.loss.n_outputs
         seed = int(hash_mix(number, self.boosting.seed)) & 0x7FFFFFFF
-        steps = self._steps()
-        total = 0.0
+        draw = Draw(self.boosting.sampling, self.boosting.held, seed)
+        steps = self._derivatives.steps(self._bounds())
+        total = self._rank(draw, seed) if self.boosting.sampling.top is not None else 0.0
         for output in range(n_outputs):
-            sums, loss = self._start(output, steps, seed)
+            sums, loss = self._start(output, draw, seed)
             total += loss
             begins = np.zeros(len(self.shards), np.int64)
             root = self._grower.grow(sums, begins, self._sizes, steps, output, seed + output)
@@ -180,53 +185,61 @@ class Rounds:
 
     # gradients -------------------------------------------------------------------------------------------------
 
-    def _steps(self) -> Floats:
-        """Return the units of the words: the largest gradient and hessian, over the steps they are rounded to."""
+    def _bounds(self) -> tuple[float, float]:
+        """Return the largest gradient and hessian."""
         bound = self.boosting.loss.bound
-        if bound is None:
-            found = self.shards.each(self._bound, "trees: largest gradient")
-            self._pending = None
-            bound = (max(g for g, _, _ in found), max(h for _, h, _ in found))
-        else:
-            bound = (bound[0] * self._heaviest, bound[1] * self._heaviest)
-        return np.maximum(bound, 1e-300) / np.array([GRADIENT_STEPS, HESSIAN_STEPS])
+        if bound is not None:
+            return bound[0] * self._heaviest, bound[1] * self._heaviest
+        if not self._needs_bounds:
+            return 1.0, 1.0
+        found = self.shards.each(self._bound, "trees: largest gradient")
+        self._pending = None
+        return max(g for g, _, _ in found), max(h for _, h, _ in found)
+
+    @property
+    def _needs_bounds(self) -> bool:
+        """Whether derivatives are rounded or ranked."""
+        return self.boosting.precision == "quantized" or self.boosting.sampling.top is not None
 
     def _bound(self, shard: Shard) -> tuple[float, float, float]:
         self._catch_up(shard)
         loss, own = self.boosting.loss, shard.resident
         return gradients_bound(loss.code, loss.a, own["scores"][0], own["y"], weights_of(own))
 
-    def _start(self, output: int, steps: Floats, seed: int) -> tuple[Floats, float]:
-        """Start a tree: words of all rows (before the first output), order, histogram of the root; return that."""
+    def _rank(self, draw: Draw, seed: int) -> float:
+        """Write all derivatives, and find out which of them are large; return the loss."""
 
         def work(shard: Shard) -> float:
             self._catch_up(shard)
-            loss = self._quantize(shard, steps, seed) if output == 0 else 0.0
-            own = shard.resident
-            run = None
-            if "kept" in own:
-                run = (0, own["kept"].size)
-                own["order"][: run[1]] = own["kept"]
-            else:
-                rows_number(own["order"])
-            buffer = self._root.take()
-            try:
+            return self._derivatives.write(shard, seed)
+
+        losses = self.shards.each(work, _GRADIENTS)
+        self._pending = None
+        draw.rank(self.shards, self._derivatives, "trees: sizes of gradients")
+        return float(sum(losses))
+
+    def _start(self, output: int, draw: Draw, seed: int) -> tuple[Floats, float]:
+        """Start a tree: derivatives (for the first output), rows, histogram of the root; return that and the loss."""
+        ranked = draw.sampling.top is not None
+        self._histograms.need(1, range(len(self.shards)))
+        sizes = self._sizes.copy()
+
+        def work(shard: Shard) -> float:
+            self._catch_up(shard)
+            loss = self._derivatives.write(shard, seed) if output == 0 and not ranked else 0.0
+            order, number = shard.resident["order"], shard.number
+            if output == 0 or not ranked:
+                sizes[number] = draw.write(shard, self._derivatives)
+            else:  # growing shuffled the drawn rows among themselves
+                order[: sizes[number]].sort()
+            run = None if sizes[number] == shard.n_rows else (0, int(sizes[number]))
+            with self._histograms.filling(number) as buffer:
                 buffer.add(0, shard, output, run)
-            finally:
-                self._root.give(buffer)
             return loss
 
-        losses = self.shards.each(work, "trees: gradients, histogram of the root")
-        self._pending = None
-        return self._root.drain(1)[0], float(sum(losses))
-
-    def _quantize(self, shard: Shard, steps: Floats, seed: int) -> float:
-        loss, own = self.boosting.loss, shard.resident
-        units = (float(steps[0]), float(steps[1]))
-        scores, y, w, words = own["scores"], own["y"], weights_of(own), own["words"]
-        if loss.n_outputs > 1:
-            return softmax_quantize(scores, y, w, shard.start, seed, *units, words)
-        return gradients_quantize(loss.code, loss.a, scores[0], y, w, shard.start, seed, *units, words[0])
+        losses = self.shards.each(work, _GRADIENTS)
+        self._pending, self._sizes = None, sizes
+        return self._histograms.drain(1)[0], float(sum(losses))
 
     # scores ----------------------------------------------------------------------------------------------------
 
@@ -239,18 +252,17 @@ class Rounds:
         ends = np.array([flat.nodes[number].ends for number in at])
         if self.boosting.loss.quantile is not None:
             values[at] = rate * self._leaf_quantiles(begins, ends, self.boosting.loss.quantile)
-        tree = flat.trees(values, self.binning, output)
-        self.trees.append(tree)
+        self.trees.append(flat.trees(values, self.binning, output))
+        walked, sizes = flat.walk(), self._sizes
 
         def catch_up(shard: Shard) -> None:
             own, number = shard.resident, shard.number
             scores = own["scores"][output]
             runs = (np.ascontiguousarray(bounds[:, number]) for bounds in (begins, ends))
             leaves_add(own["order"], *runs, values[at], scores)
-            if "held" in own:
-                bins, width = shard.read("bins").reshape(-1), self.binning.n_columns
-                walked = (flat.column, flat.left, flat.goes_left, values)
-                bins_leaves_add(bins, width, own["held"], *walked, scores)
+            if sizes[number] < shard.n_rows:
+                bins, rest = shard.read("bins").reshape(-1), own["order"][sizes[number] :]
+                bins_leaves_add(bins, self.binning.n_columns, rest, *walked, values, scores)
 
         self._pending = catch_up
 

@@ -12,15 +12,18 @@ from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.trees.binning import MOST_BINS, SAMPLE_ROWS, Binning
 from dbml.estimators.trees.boosting import Boosting, Rounds, bin_rows
 from dbml.estimators.trees.constraints import interaction_groups, monotonic_columns
+from dbml.estimators.trees.derivatives import Precision
 from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.growth import GrowPolicy, Rules
 from dbml.estimators.trees.losses import BoostingLoss
 from dbml.estimators.trees.model import TreeModel
+from dbml.estimators.trees.sampling import Held, Sampling
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
 from dbml.passes.schema import Schema
 
+_STRATEGIES = {"bagging": "uniform"}  # LightGBM's words
 _ENOUGH_ROWS = 10_000  # early_stopping='auto' holds rows out above that
 
 
@@ -36,6 +39,11 @@ class GradientBoosting(TreeModel):
         "min_child_weight": Real(ge=0),
         "l2_regularization": Real(ge=0),
         "max_features": Real(gt=0, le=1),
+        "subsample": Real(gt=0, le=1),
+        "sampling_method": Options(("uniform", "goss")),
+        "top_rate": Real(gt=0, lt=1),
+        "other_rate": Real(gt=0, lt=1),
+        "precision": Options(("quantized", "float64")),
         "max_bins": Integer(ge=2, le=MOST_BINS),
         "grow_policy": Options(("leafwise", "depthwise", "symmetric")),
         "monotonic_cst": Either((Options((None,)), Instance((Mapping, list, tuple, np.ndarray), "a dict or a list"))),
@@ -55,6 +63,7 @@ class GradientBoosting(TreeModel):
         "l2_reg": lambda value: {"l2_regularization": value},
         "max_tree_depth": lambda value: {"max_depth": value},
         "min_tree_child_weight": lambda value: {"min_child_weight": value},
+        "data_sample_strategy": lambda value: {"sampling_method": _STRATEGIES.get(value, value)},
         "colsample_bynode": lambda value: {"max_features": value},
         "early_stop": lambda value: {"early_stopping": value},
         "min_rel_progress": lambda value: {"tol": value},
@@ -68,6 +77,11 @@ class GradientBoosting(TreeModel):
     min_child_weight: float
     l2_regularization: float
     max_features: float
+    subsample: float
+    sampling_method: str
+    top_rate: float
+    other_rate: float
+    precision: Precision
     max_bins: int
     grow_policy: GrowPolicy
     monotonic_cst: Any
@@ -85,6 +99,25 @@ class GradientBoosting(TreeModel):
 
     def _class_weights(self, data: Data, weighted: bool) -> Floats | None:
         return None
+
+    def _check_params(self) -> None:
+        if self.sampling_method != "goss":
+            return
+        name = type(self).__name__
+        if self.subsample < 1.0:
+            raise InvalidParameter(
+                f"{name}: subsample must be 1.0 with sampling_method='goss', whose sample top_rate and other_rate "
+                f"give; got {self.subsample}"
+            )
+        if self.top_rate + self.other_rate > 1.0:
+            raise InvalidParameter(
+                f"{name}: top_rate + other_rate must be at most 1; got {self.top_rate} + {self.other_rate}"
+            )
+
+    def _sampling(self) -> Sampling:
+        if self.sampling_method == "goss":
+            return Sampling(top=self.top_rate, other=self.other_rate)
+        return Sampling(self.subsample)
 
     def _kept_schema(self) -> Schema | None:
         return self.schema_ if self._goes_on else None
@@ -104,7 +137,7 @@ class GradientBoosting(TreeModel):
         weighted, first_scores = sample.weight is not None, None if before is None else self._raw_block
         of_classes = self._class_weights(data, weighted)
         weighted |= of_classes is not None
-        with bin_rows(data, binning, loss, weighted, of_classes, first_scores) as shards:
+        with bin_rows(data, binning, loss, weighted, of_classes, first_scores, self.precision) as shards:
             baseline = loss.baseline(shards) if before is None else self.baseline_
             rounds = Rounds(shards, binning, self._boosting(data, loss, before))
             rounds.begin(baseline if before is None else None)
@@ -127,7 +160,9 @@ class GradientBoosting(TreeModel):
             self.learning_rate,
             self.max_iter - done,
             seed_of(self.random_state) + done,
-            self.validation_fraction if self._stops_early(data) else 0.0,
+            Held(self.validation_fraction if self._stops_early(data) else 0.0, seed=seed_of(self.random_state) + done),
+            self._sampling(),
+            self.precision,
             self.n_iter_no_change,
             self.tol,
         )

@@ -83,6 +83,12 @@ class Flat:
                 goes_left[number] = node.goes_left
         return cls(nodes, column, left, goes_left)
 
+    def walk(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+        """Return `column`, `left` and `goes_left` of a tree whose leaves lead to themselves."""
+        leaf = self.left < 0
+        left = np.where(leaf, np.arange(self.left.size), self.left)
+        return self.column, left, np.where(leaf[:, None], np.uint8(1), self.goes_left)
+
     def trees(self, values: Floats, binning: Binning, output: int) -> Trees:
         """Return the tree as an ensemble of one; shape of `values` (n_nodes,)."""
         inner, n = self.left >= 0, len(self.nodes)
