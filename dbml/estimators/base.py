@@ -27,6 +27,8 @@ from dbml.passes.schema import LARGEST, Schema, Task
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dbml.estimators.attributions import Attributions
+
 
 # Fitted attributes that `from_state` rebuilds from the schema.
 _DERIVED = ("schema_", "plan_", "classes_", "feature_names_in_")
@@ -261,6 +263,15 @@ class Estimator(SklearnProtocol, SqlOptions):
     def query_form(self) -> Form | None:
         """Return the model as a form to write as a query of any size, or None where it has none."""
         return self.form()
+
+    def attributions(self) -> Attributions | None:
+        """Return what explains predictions as sums over the input columns, or None."""
+        from dbml_sql.forms import LinearForm
+
+        from dbml.estimators.attributions import LinearAttributions
+
+        form = self.query_form()
+        return LinearAttributions(form, self.schema_.encoding) if isinstance(form, LinearForm) else None
 
     def get_state(self) -> ModelState:
         """Return the fitted model as plain data: every attribute whose name ends with ``_``."""

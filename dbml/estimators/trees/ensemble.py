@@ -129,19 +129,20 @@ class Trees:
     # prediction ------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _walk(self) -> _Walk:
-        return _Walk(self)
+    def walk(self) -> Walk:
+        """The trees made ready for rows."""
+        return Walk(self)
 
     def add_to(self, block: Block, out: Floats) -> None:
         """Add the values of each row's leaves to `out`, shape (n, n_outputs), C order."""
-        self._walk.add_to(block, out)
+        self.walk.add_to(block, out)
 
     def leaves(self, block: Block) -> NDArray[np.int32]:
         """Return the node that each row ends in, shape (n, n_trees)."""
-        return self._walk.leaves(block)
+        return self.walk.leaves(block)
 
 
-class _Walk:
+class Walk:
     """Trees made ready for rows: packed nodes, and the thresholds of each column that they test."""
 
     def __init__(self, trees: Trees) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from dbml_sql.forms import TreeForm, TreeLink
@@ -14,6 +14,9 @@ from dbml.estimators.regressor import Regressor
 from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.form import tree_form, worth_sql
 from dbml.passes.block import Block, Floats
+
+if TYPE_CHECKING:
+    from dbml.estimators.trees.attributions import TreeAttributions
 
 _TREES = "trees_."
 
@@ -56,13 +59,55 @@ class TreeModel(Estimator):
         self._check_fitted()
         return self._importances()
 
+    def attributions(self) -> TreeAttributions:
+        """Return what explains predictions: Shapley values of the sums, before the link."""
+        from dbml.estimators.trees.attributions import TreeAttributions
+
+        self._check_fitted()
+        return TreeAttributions(self.trees_, self.baseline_, self.schema_.encoding)
+
+    def shap_values(self, X: Any, *, con: Any = None) -> Any:
+        """Return what each term adds to the prediction of each row: exact Shapley values (TreeSHAP).
+
+        They sum, with `expected_value_`, to the prediction before the link: to the number, its logarithm, the log-odds
+        of the second of two classes, one score a class of more; to probabilities where trees hold those. An absent
+        feature is averaged by the training rows on each side of a split, as the ``shap`` package does with
+        ``feature_perturbation="tree_path_dependent"``.
+
+        Parameters
+        ----------
+        X : relation, table name or SQL (with `con`), Arrow table or reader, DataFrame, ndarray or sparse matrix
+            The rows; columns are matched by name, extra ones are ignored.
+        con : connection, optional
+            Where a table name or SQL is looked up.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_terms) or (n_rows, n_terms, n_outputs)
+            Terms in the order of `terms_`, the last axis only where there are several outputs; or a relation with a
+            column ``shap_<term>`` a term more (DOUBLE, or DOUBLE[] of the outputs), where X is a relation.
+
+        References
+        ----------
+        Lundberg et al. 2020, from local explanations to global understanding with explainable AI for trees. Yu et al.
+        2022, Linear TreeSHAP.
+        """
+        self._check_fitted()
+        return self._score(X, "shap_values", self.attributions().by_term_block, con)
+
+    @property
+    def expected_value_(self) -> Any:
+        """What `shap_values` start from: the mean of the sums over the training rows; a float, or one an output."""
+        baseline = self.attributions().baseline
+        return float(baseline[0]) if baseline.size == 1 else baseline
+
     def form(self) -> TreeForm | None:
         """Return the trees as a form for native SQL where that is about as fast as the kernels, else None."""
         self._check_fitted()
         worth = worth_sql(self.trees_, self.schema_.encoding)
         return tree_form(self.trees_, self.baseline_, self.link_) if worth else None
 
-    def query_form(self) -> TreeForm:
+    def query_form(self) -> TreeForm | None:
         """Return the trees as a form, however many."""
         self._check_fitted()
         return tree_form(self.trees_, self.baseline_, self.link_)
