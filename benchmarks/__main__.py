@@ -25,7 +25,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, metavar="N", help="start every contender N times")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROWS:,} rows, one round: does it run?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="store every sample, with machine, versions, commit")
-    parser.add_argument("--minutes", type=float, default=25.0, help="start nothing new after so long (25)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="start nothing new after so long (60)")
     parser.add_argument("--clean", action="store_true", help=f"delete the generated tables in {FOLDER.name}/ and stop")
     parsed = parser.parse_args(arguments)
     unknown = [name for name in parsed.rows if name not in ROWS]
@@ -43,6 +43,16 @@ def store(path: Path, results: list[Result], about: dict[str, object]) -> None:
     """Write all samples; called after every row, so that an interrupted run leaves what it has."""
     stored = {**about, "rows": {result.row.name: to_json(result) for result in results}}
     path.write_text(json.dumps(stored, indent=1) + "\n")
+
+
+def draw(path: Path, result: Result) -> None:
+    """Draw the figure of a row that has one, beside the JSON."""
+    if result.row.figure is None or result.error:
+        return
+    try:
+        result.row.figure(result, path.with_name(f"{path.stem}_{result.row.name}.png"))
+    except (LookupError, ImportError) as error:
+        tell(f"{result.row.name}: no figure: {error}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(lines(results[-1])), flush=True)
         if options.json:
             store(options.json, results, about)
+            draw(options.json, results[-1])
     print("\n".join(summary(results)))
     return 1 if any(result.error for result in results) else 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.contenders import Bar, Result
+from benchmarks.contenders import Bar, Measured, Result
 
 
 def speedup(limit: float) -> Bar:
@@ -12,9 +12,48 @@ def speedup(limit: float) -> Bar:
     return Bar("times the best peer", lambda r: r.best_peer.seconds / r.ours.seconds, limit, at_least=True)
 
 
+def starting(result: Result, label: str) -> list[Measured]:
+    """Return the contenders that finished and whose label starts so."""
+    return [m for own, m in result.measured.items() if own.startswith(label) and m.samples]
+
+
+def faster_than(name: str, starts: str, limit: float, ours: str = "") -> Bar:
+    """Seconds of the fastest contender whose label starts so over ours: the first, or the one that is named."""
+
+    def ratio(result: Result) -> float:
+        return result.fastest(starting(result, starts)).seconds / (result.one(ours) if ours else result.ours).seconds
+
+    return Bar(f"times {name}", ratio, limit, at_least=True)
+
+
+def worst_speedup(limit: float) -> Bar:
+    """The fastest run of the best peer over the slowest of ours, first runs apart where there are others."""
+
+    def runs(measured: Measured) -> list[float]:
+        return [t for s in measured.samples for t in (s.seconds[1:] or s.seconds)]
+
+    return Bar(
+        "times the best peer, its fastest run over our slowest",
+        lambda r: min(runs(r.best_peer)) / max(runs(r.ours)),
+        limit,
+        at_least=True,
+    )
+
+
 def memory_share(limit: float = 0.25) -> Bar:
     """Our peak memory over that of the best peer, both above the imports."""
     return Bar("of its memory", lambda r: r.ours.peak / r.best_peer.peak, limit)
+
+
+def memory_of(name: str, starts: str, leanest: bool = False, limit: float = 0.25) -> Bar:
+    """Our peak memory over that of the fastest (or leanest) contender whose label starts so."""
+
+    def share(result: Result) -> float:
+        found = starting(result, starts)
+        theirs = min(m.peak for m in found) if leanest else result.fastest(found).peak
+        return result.ours.peak / theirs
+
+    return Bar(f"of the memory of {name}", share, limit)
 
 
 def against_peers(limit: float) -> tuple[Bar, ...]:

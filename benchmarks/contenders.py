@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.datasets import Dataset
@@ -179,6 +180,10 @@ class Row:
         Seconds that one process may take.
     rounds : int
         How often every contender is started.
+    table : callable or None
+        Further lines of the report.
+    figure : callable or None
+        Draws the result into a file, beside the JSON.
     """
 
     name: str
@@ -195,6 +200,8 @@ class Row:
     prepare: Contender | None = None
     timeout: float = 120.0
     rounds: int = 3
+    table: Callable[[Result], Iterable[str]] | None = None
+    figure: Callable[[Result, Path], None] | None = None
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:

@@ -18,6 +18,7 @@ HOLDOUT_ROWS = 200_000
 WARM_ROWS = 150_000
 HOLDOUT_START = 1_000_000_000
 LATENT = 6
+MOST_SIGNAL = 40  # columns that the target depends on
 
 # Irwin-Hall: the sum of four 16-bit pieces of a 64-bit hash, scaled to mean 0 and variance 1.
 NORMAL = """
@@ -54,11 +55,16 @@ class Dataset:
     features: int = 28
 
 
+def stream_of(column: int) -> int:
+    """Return the number stream of a column: its own for 40 columns, beyond them away from rows, latent and noise."""
+    return column if column < 40 else column % 32 + column // 32 * 10**12
+
+
 def features_sql(features: int, start: int, rows: int) -> str:
     """Return CTEs ending in ``z``: row number `i` and standard normal, correlated ``z0 …``."""
     latent = ", ".join(f"normal(i, {63 - k}) AS f{k}" for k in range(LATENT))
     mixed = ", ".join(
-        f"0.6e0 * f{k % LATENT} + 0.35e0 * f{(5 * k + 1) % LATENT} + 0.719e0 * normal(i, {k}) AS z{k}"
+        f"0.6e0 * f{k % LATENT} + 0.35e0 * f{(5 * k + 1) % LATENT} + 0.719e0 * normal(i, {stream_of(k)}) AS z{k}"
         for k in range(features)
     )
     return (
@@ -74,7 +80,7 @@ def columns_sql(features: int) -> str:
 
 def signal_sql(features: int) -> str:
     """Return the mildly nonlinear signal: three of four features count, less and less; a product and a square."""
-    used = [k for k in range(features) if k % 4 != 3]
+    used = [k for k in range(min(features, MOST_SIGNAL)) if k % 4 != 3]
     linear = " + ".join(f"{(-1) ** k / (1 + k / 4):.17e} * z{k}" for k in used)
     return f"({linear} + 0.5e0 * z0 * z1 + 0.5e0 * (z2 * z2 - 1e0) + 0.3e0 * abs(z4))"
 
@@ -83,12 +89,14 @@ def _select(target: str, features: int, start: int, rows: int) -> str:
     return f"{features_sql(features, start, rows)} SELECT {columns_sql(features)}, {target} FROM z"
 
 
-def _generated(target: Callable[[int], str], features: int) -> Callable[[duckdb.DuckDBPyConnection, int], None]:
+def _generated(
+    target: Callable[[int], str], features: int, warm: int = WARM_ROWS, most_holdout: int = HOLDOUT_ROWS
+) -> Callable[[duckdb.DuckDBPyConnection, int], None]:
     def build(con: duckdb.DuckDBPyConnection, rows: int) -> None:
         con.execute(NORMAL)
         con.execute(f"CREATE TABLE t AS {_select(target(features), features, 0, rows)}")
-        con.execute(f"CREATE TABLE warm AS FROM t LIMIT {WARM_ROWS}")
-        holdout = min(HOLDOUT_ROWS, rows)
+        con.execute(f"CREATE TABLE warm AS FROM t LIMIT {warm}")
+        holdout = min(most_holdout, rows)
         con.execute(f"CREATE TABLE holdout AS {_select(target(features), features, HOLDOUT_START, holdout)}")
 
     return build
@@ -132,6 +140,25 @@ def _a9a(con: duckdb.DuckDBPyConnection, rows: int) -> None:
     con.execute("CREATE TABLE warm AS FROM t")
 
 
+# Real tables for trees: text stays text, what leaks the target or numbers the rows is left out.
+REAL_TABLES = {
+    "adult": "SELECT * EXCLUDE (split, income), (income LIKE '>50K%')::INTEGER AS y",
+    "bank_marketing": "SELECT * REPLACE ((y = 'yes')::INTEGER AS y)",
+    "nyc_flights_100k": (
+        "SELECT month, carrier, origin, dest, distance, hour, dep_delay, (arr_delay > 15)::INTEGER AS y"
+    ),
+    "givemecredit": "SELECT * EXCLUDE (row_id, SeriousDlqin2yrs), SeriousDlqin2yrs::INTEGER AS y",
+    "diamonds": "SELECT * EXCLUDE (price), price::DOUBLE AS y",
+    "bike_hour": "SELECT * EXCLUDE (instant, dteday, casual, registered, cnt), cnt::DOUBLE AS y",
+}
+
+
+def _real_tables(con: duckdb.DuckDBPyConnection, rows: int) -> None:
+    for name, select in REAL_TABLES.items():
+        query = f"FROM ({select} FROM read_parquet($1)) WHERE y IS NOT NULL LIMIT {rows}"
+        con.execute(f"CREATE TABLE {name} AS {query}", [_real(name)])
+
+
 REGRESSION = Dataset("regression", 2_000_000, _generated(regression_target, 28))
 REGRESSION_20M = Dataset("regression", 20_000_000, _generated(regression_target, 28))
 CLASSES = Dataset("classes", 2_000_000, _generated(class_target, 28))
@@ -140,6 +167,11 @@ ORDERED = Dataset("ordered", 1_000_000, _ordered)
 WIDE = Dataset("wide", 10_000_000, _generated(regression_target, 40), features=40)
 GRANTS = Dataset("grants", 8_190, _grants, features=0)
 A9A = Dataset("a9a", 48_842, _a9a, features=0)
+CLASSES_200K, CLASSES_20M = (Dataset("classes", n, CLASSES.build) for n in (200_000, 20_000_000))
+CLASSES_BY_WIDTH = tuple(
+    Dataset(f"classes_x{n}", 200_000, _generated(class_target, n, 20_000, 1_000), features=n) for n in (10, 100, 1_000)
+)
+REAL_MIXED = Dataset("real_mixed", 150_000, _real_tables, features=0)
 
 
 def database(dataset: Dataset, limit: int | None = None) -> Path:

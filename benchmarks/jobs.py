@@ -83,7 +83,8 @@ class Outcome:
     coef, intercept : ndarray of shape (n_features,), float
         The linear model on the columns of the job, in their order and on their own scale.
     predict : callable or None
-        Predictions on the rows of the training table, for a contender whose coefficients are numbered otherwise.
+        From the name of a table to what the model says of its rows, in their order (of two classes: the decision, 0
+        where they are equally likely); for a model that is not linear or whose coefficients are numbered otherwise.
     seconds : float or None
         What the contender timed itself, instead of the runner's clock.
     notes : dict
@@ -92,6 +93,6 @@ class Outcome:
 
     coef: NDArray[np.float64] | None = None
     intercept: float = 0.0
-    predict: Callable[[], NDArray[np.float64]] | None = None
+    predict: Callable[[str], NDArray[np.float64]] | None = None
     seconds: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)

@@ -48,8 +48,8 @@ def _outcome(job: Job, model: Any, con: Any) -> Outcome:
     predict = None
     if len(coef) != len(job.features):
 
-        def predict() -> np.ndarray:
-            columns = con.sql(f"SELECT {job.columns_sql} FROM {quoted(job.table)}")
+        def predict(table: str) -> np.ndarray:
+            columns = con.sql(f"SELECT {job.columns_sql} FROM {quoted(table)}")
             scored = model.predict(columns)
             return scored.fetchnumpy()[f"predicted_{job.target}"]
 
@@ -92,7 +92,7 @@ def first_fit(job: Job) -> Outcome:
     return outcome
 
 
-def _models_file(job: Job) -> Path:
+def models_file(job: Job) -> Path:
     return Path(job.database).with_name(f"models_{Path(job.database).name}")
 
 
@@ -100,7 +100,7 @@ def train_for_scoring(job: Job) -> Outcome:
     """Fit least squares to the small table and save it as `m` in a database of its own."""
     import dbml
 
-    path = _models_file(job)
+    path = models_file(job)
     path.unlink(missing_ok=True)
     con = dbml.connect(str(path))
     con.execute(f"ATTACH '{job.database}' AS bench (READ_ONLY)")
@@ -118,15 +118,16 @@ def _plain_scoring_connection(models: str, database: str, memory_limit: str) -> 
 
 
 def native_sql(job: Job) -> Outcome:
-    """Sum the scores of the persisted macro on a DuckDB connection that has never heard of dbml."""
-    con = _plain_scoring_connection(str(_models_file(job)), job.database, job.memory_limit)
+    """Sum the scores of the persisted macro of a ``model`` ("m") on a DuckDB connection that knows no dbml."""
+    con = _plain_scoring_connection(str(models_file(job)), job.database, job.memory_limit)
     started = time.perf_counter()
-    con.execute(f"SELECT sum(ml.predict_m({job.columns_sql})) FROM bench.{quoted(job.table)}").fetchall()
+    macro = f"ml.predict_{job.params.get('model', 'm')}"
+    con.execute(f"SELECT sum({macro}({job.columns_sql})) FROM bench.{quoted(job.table)}").fetchall()
     return Outcome(seconds=time.perf_counter() - started)
 
 
 @functools.cache
-def _attached_scoring_connection(models: str, database: str, memory_limit: str) -> Any:
+def attached_scoring_connection(models: str, database: str, memory_limit: str) -> Any:
     import dbml
 
     plain = _plain_scoring_connection(models, database, memory_limit)
@@ -135,8 +136,9 @@ def _attached_scoring_connection(models: str, database: str, memory_limit: str) 
 
 
 def udf(job: Job) -> Outcome:
-    """Sum the scores of `predict` called as a vectorised UDF, on the plain connection under dbml's."""
-    con = _attached_scoring_connection(str(_models_file(job)), job.database, job.memory_limit)
+    """Sum `predict` for a ``model`` ("m"), called as a vectorised UDF, on the plain connection under dbml's."""
+    con = attached_scoring_connection(str(models_file(job)), job.database, job.memory_limit)
     started = time.perf_counter()
-    con.execute(f"SELECT sum(predict('m', {job.columns_sql})) FROM bench.{quoted(job.table)}").fetchall()
+    call = f"predict('{job.params.get('model', 'm')}', {job.columns_sql})"
+    con.execute(f"SELECT sum({call}) FROM bench.{quoted(job.table)}").fetchall()
     return Outcome(seconds=time.perf_counter() - started)

@@ -15,10 +15,24 @@ Quality = dict[str, float]
 
 
 def _held_out(job: Job, outcome: Outcome) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if outcome.predict is not None:
+        return outcome.predict("holdout"), target_of(job, "holdout")
     if outcome.coef is None or len(outcome.coef) != len(job.features):
         raise ValueError(f"{len(job.features)} coefficients are needed, {np.shape(outcome.coef)} came")
     X, y = stream(replace(job, table="holdout"), "F")
     return X @ outcome.coef + outcome.intercept, y
+
+
+def target_of(job: Job, table: str) -> NDArray[np.float64]:
+    """Return the target of the rows of a table, in their order."""
+    query = f"SELECT {quoted(job.target)} AS y FROM {quoted(table)}"
+    return connection(job).sql(query).fetchnumpy()["y"].astype(np.float64)
+
+
+def log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the decision that a probability stands for; 0 and 1 are taken for 1e-12 next to them."""
+    inside = np.clip(probability, 1e-12, 1 - 1e-12)
+    return np.log(inside) - np.log1p(-inside)
 
 
 def r2(job: Job, outcome: Outcome) -> Quality:
@@ -65,8 +79,8 @@ def svm(job: Job, outcome: Outcome) -> Quality:
 def objective(job: Job, outcome: Outcome) -> Quality:
     """Return the objective of the lasso on the training rows, |y - Xw|^2 / 2n + alpha |w|_1, and how many w it uses."""
     if outcome.predict is not None:
-        y = connection(job).sql(f"SELECT {quoted(job.target)} AS y FROM {quoted(job.table)}").fetchnumpy()["y"]
-        squares, n = float(np.sum((y - outcome.predict()) ** 2)), len(y)
+        y = target_of(job, job.table)
+        squares, n = float(np.sum((y - outcome.predict(job.table)) ** 2)), len(y)
     else:
         squares, n = _squares(job, outcome)
     used = int(np.count_nonzero(outcome.coef))
@@ -83,3 +97,8 @@ def _squares(job: Job, outcome: Outcome) -> tuple[float, int]:
         total += float(np.sum((y - np.column_stack(columns) @ outcome.coef - outcome.intercept) ** 2))
         n += len(y)
     return total, n
+
+
+def of_seeds(job: Job, outcome: Outcome) -> Quality:
+    """Return the mean over the seeds of the figure of each real table; the figures themselves are in the notes."""
+    return {f"{table} {metric}": float(np.mean(figures)) for table, (metric, figures) in outcome.notes["seeds"].items()}

@@ -14,7 +14,19 @@ from typing import Any
 
 from benchmarks.contenders import Bar, Measured, Result
 
-PACKAGES = ("dbml", "duckdb", "numpy", "scipy", "numba", "pyarrow", "scikit-learn", "scikit-learn-intelex")
+PACKAGES = (
+    "dbml",
+    "duckdb",
+    "numpy",
+    "scipy",
+    "numba",
+    "pyarrow",
+    "scikit-learn",
+    "scikit-learn-intelex",
+    "lightgbm",
+    "xgboost",
+    "shap",
+)
 
 
 def _git(*arguments: str) -> str:
@@ -97,6 +109,8 @@ def lines(result: Result) -> Iterator[str]:
     yield f"  {'':5} {'':45} {'first s':>8} {'again s':>8} {'peak MiB':>8}  quality, notes"
     for measured in result.measured.values():
         yield _line(measured)
+    if result.row.table is not None:
+        yield from (f"  {line}" for line in result.row.table(result))
     for bar in result.row.bars:
         yield bar_line(bar, result)
     firsts = [m.first for m in result.comparable() if m.samples]

@@ -17,7 +17,7 @@ import duckdb
 
 from benchmarks.contenders import IMPORTS, Contender, Measured, Result, Row, Sample
 from benchmarks.datasets import Dataset, Unavailable, database, ensure
-from benchmarks.jobs import Job
+from benchmarks.jobs import Job, quoted
 
 CLEARLY_SLOWER = 1.5
 
@@ -48,13 +48,13 @@ class Settings:
     tell: Callable[[str], None]
 
 
-def feature_names(dataset: Dataset, path: Path, target: str, first: int | None) -> tuple[str, ...]:
-    """Return the feature columns of a dataset's table `t`."""
-    if dataset.features:
+def feature_names(dataset: Dataset, path: Path, table: str, target: str, first: int | None) -> tuple[str, ...]:
+    """Return the feature columns of a table ("" stands for all tables of the dataset, which share none)."""
+    if dataset.features or not table:
         return tuple(f"x{k}" for k in range(first or dataset.features))
     con = duckdb.connect(str(path), read_only=True)
     try:
-        return tuple(name for name, *_ in con.execute("DESCRIBE t").fetchall() if name != target)
+        return tuple(name for name, *_ in con.execute(f"DESCRIBE {quoted(table)}").fetchall() if name != target)
     finally:
         con.close()
 
@@ -69,7 +69,7 @@ def make_job(row: Row, contender: Contender, limit: int | None) -> Job:
         database=str(path),
         table=contender.table,
         target=row.target,
-        features=feature_names(dataset, path, row.target, row.features),
+        features=feature_names(dataset, path, contender.table, row.target, row.features),
         params=contender.params,
         quality=row.quality if contender.quality else "",
         memory_limit=contender.memory_limit or row.memory_limit,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.contenders import Row
-from benchmarks.rows import linear, scoring, startup
+from benchmarks.rows import linear, scoring, startup, trees
 
 ROWS: dict[str, Row] = {
     row.name: row
@@ -21,6 +21,11 @@ ROWS: dict[str, Row] = {
         scoring.UDF,
         linear.RIDGE_PATH,
         linear.LASSO_CV,
+        trees.BOOSTING,
+        trees.QUALITY,
+        trees.SPILLED,
+        trees.FOREST,
+        trees.GROWTH,
         startup.FIRST_FIT,
         startup.IMPORT_TIME,
     )
