@@ -205,3 +205,21 @@ def test_thresholds_at_the_ends_of_the_numbers(raw):
             form = tree_form(trees, np.zeros(1), "identity")
             found = raw.table("t").project(predictors_of(form, data.schema.encoding)[0]).fetchall()
             np.testing.assert_array_equal(found, kernel_sums(data, trees, np.zeros(1)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "native"),
+    [
+        ({"n_trees": 3, "depth": 5}, True),
+        ({"n_trees": 100, "depth": 6, "symmetric": True}, True),
+        ({"n_trees": 300, "depth": 7}, False),
+        ({"n_trees": 60, "depth": 12, "symmetric": True}, False),
+        ({"n_trees": 2, "depth": 0}, True),
+    ],
+)
+def test_native_where_it_is_not_slower_than_the_function(shape, native):
+    model = TreeRegressor()
+    model.trees_, model.baseline_, model.link_ = random_trees(NUMBERS, **shape), np.zeros(1), "identity"
+    model.schema_ = Schema(NUMBERS, Target("y", "DOUBLE", None))
+    assert (model.form() is not None) == native
+    assert len(model.query_form().trees) == shape["n_trees"]

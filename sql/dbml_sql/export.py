@@ -10,9 +10,10 @@ import re
 from typing import Any
 
 from dbml_sql.errors import SqlError
+from dbml_sql.export_trees import TreeWriter
 from dbml_sql.expressions import double, string, total
 from dbml_sql.features import Encoding, Feature
-from dbml_sql.forms import LinearForm
+from dbml_sql.forms import Form, TreeForm
 from dbml_sql.macros import DEFAULT_THRESHOLD, scored_query
 from dbml_sql.score import Target, label_text
 from dbml_sql.terms import FeatureWeights, Output, outputs
@@ -38,9 +39,10 @@ _DATES = {
 }
 _SQLITE_PARTS = {"year": "%Y", "month": "%m", "hour": "%H"}
 _FOLDS_TO_UPPER = ("snowflake", "oracle")
+_SHALLOW_CASE = ("tsql", "fabric")  # at most 10 CASE in one another
 
 
-def export(form: LinearForm, encoding: Encoding, target: Target, dialect: str, table: str = "input_table") -> str:
+def export(form: Form, encoding: Encoding, target: Target, dialect: str, table: str = "input_table") -> str:
     """Return a query that scores a table of another database.
 
     Parameters
@@ -55,8 +57,8 @@ def export(form: LinearForm, encoding: Encoding, target: Target, dialect: str, t
     Returns
     -------
     str
-        ``SELECT`` of the table's columns, the linear predictors (``eta_0``, …), ``predicted_<target>`` and, for
-        classifiers with probabilities, ``probability_<label>`` for each class.
+        ``SELECT`` of the table's columns, the predictors (``eta_0``, …; before them what trees ask about, ``value_0``,
+        …), ``predicted_<target>`` and, for classifiers with probabilities, ``probability_<label>`` for each class.
 
     Raises
     ------
@@ -67,7 +69,13 @@ def export(form: LinearForm, encoding: Encoding, target: Target, dialect: str, t
     if name == "duckdb":
         source = '"' + table.replace('"', '""') + '"'
         return scored_query(source, form, encoding, target, DEFAULT_THRESHOLD)
-    return _Exporter(name).query(outputs(form, encoding), form.link, target, table)
+    exporter = _Exporter(name)
+    rows = f"{exporter.table(table)} AS t"
+    if isinstance(form, TreeForm):
+        predictors, rows = exporter.trees(form, encoding, rows)
+    else:
+        predictors = [exporter.linear(output) for output in outputs(form, encoding)]
+    return exporter.query(predictors, form.link, target, rows)
 
 
 class _Exporter:
@@ -84,17 +92,51 @@ class _Exporter:
         self._name = dialect
         self._raw: dict[str, str] = {}
 
-    def query(self, found: list[Output], link: str, target: Target, table: str) -> str:
-        etas = [f"eta_{k}" for k in range(len(found))]
-        inner = ", ".join(f"{self._predictor(output)} AS {eta}" for output, eta in zip(found, etas, strict=True))
-        source = f"(SELECT t.*, {inner} FROM {self._placeholder(self._identifier(table))} AS t) AS t"
-        if link in ("softmax", "one_vs_rest", "margin") and len(found) > 1:
+    def table(self, name: str) -> str:
+        """Return a quoted name in the common dialect."""
+        return self._placeholder(self._identifier(name))
+
+    def query(self, predictors: list[str], link: str, target: Target, rows: str) -> str:
+        """Return the whole query of predictors over the columns of ``t``, the alias of `rows`."""
+        etas = [f"eta_{k}" for k in range(len(predictors))]
+        inner = ", ".join(f"{predictor} AS {eta}" for predictor, eta in zip(predictors, etas, strict=True))
+        source = f"(SELECT t.*, {inner} FROM {rows}) AS t"
+        if len(predictors) > 1:
             source = f"(SELECT t.*, GREATEST({', '.join(etas)}) AS eta_most FROM {source}) AS t"
         scores = _scores(etas, link, target, "CAST({0} AS BOOLEAN)" if self._name == "tsql" else None)
         columns = [f"{made} AS {self._placeholder(self._identifier(name))}" for name, made in scores]
         return self._render(f"SELECT t.*, {', '.join(columns)} FROM {source}")
 
-    def _predictor(self, output: Output) -> str:
+    def trees(self, form: TreeForm, encoding: Encoding, rows: str) -> tuple[list[str], str]:
+        """Return the sums over trees, and the rows with the values that they ask about.
+
+        The trees are written as they will stand: the parser is slow and shallow, and CASE is the same everywhere.
+        """
+        writer = TreeWriter(form, encoding, self._text, nested=self._name not in _SHALLOW_CASE)
+        values = []
+        for name, feature in writer.values():
+            if feature.kind not in ("number", "category"):
+                raise self._refuse(feature, f"a feature of kind {feature.kind}")
+            value = self._value(feature)
+            if feature.part is not None:
+                value = f"CAST({value} AS DOUBLE)"
+            elif feature.kind == "number":
+                value = f"CASE WHEN {_FINITE.format(value)} THEN {value} END"
+            values.append(f"{value} AS {name}")
+        predictors = []
+        for output, baseline in enumerate(form.baseline):
+            start, written = f"CAST({double(baseline)} AS DOUBLE)", writer.output(output)
+            predictors.append(f"{start} + {self._placeholder(written)}" if written else start)
+        return predictors, f"(SELECT t.*{''.join(f', {value}' for value in values)} FROM {rows}) AS t"
+
+    def _text(self, text: str) -> str:
+        """Return a string literal as the dialect escapes it."""
+        from sqlglot import exp
+
+        return exp.Literal.string(text).sql(dialect=self._dialect)
+
+    def linear(self, output: Output) -> str:
+        """Return a linear predictor."""
         # The cast makes databases that read literals as exact decimals compute in floating point.
         return total(
             [f"CAST({double(output.intercept)} AS DOUBLE)", *(self._feature(weights) for weights in output.features)]
@@ -185,13 +227,17 @@ def _scores(etas: list[str], link: str, target: Target, boolean: str | None) -> 
     labels = [_label(label, boolean) for label in target.classes]
     names = [f"probability_{label_text(label)}" for label in target.classes]
     if len(etas) == 1:
-        found = [(predicted, f"CASE WHEN eta_0 > 0e0 THEN {labels[1]} ELSE {labels[0]} END")]
-        made = [_logistic("-eta_0"), _logistic("eta_0")]
+        limit, made = "0e0", [_logistic("-eta_0"), _logistic("eta_0")]
+        if link == "probability":
+            limit, made = "5e-1", ["1e0 - eta_0", "eta_0"]
+        found = [(predicted, f"CASE WHEN eta_0 > {limit} THEN {labels[1]} ELSE {labels[0]} END")]
         return found if link == "margin" else found + list(zip(names, made, strict=True))
     cases = " ".join(f"WHEN {eta} = eta_most THEN {label}" for eta, label in zip(etas, labels, strict=True))
     found = [(predicted, f"CASE {cases} END")]
     if link == "margin":
         return found
+    if link == "probability":
+        return found + list(zip(names, etas, strict=True))
     powers = [
         f"CASE WHEN {eta} - eta_most < -{_LIMIT} THEN 0e0 ELSE EXP({eta} - eta_most) END"
         if link == "softmax"

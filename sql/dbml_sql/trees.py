@@ -18,10 +18,9 @@ from dbml_sql.features import Encoding
 from dbml_sql.forms import Branch, Leaf, Node, Split, TreeForm
 from dbml_sql.values import Column, TermValue, term_values
 
-# A table of 2^n leaves against CASE; see `benchmarks`. More questions make long lists, that are slow to plan.
-MOST_TABLE_SPLITS = 8
-# Trees whose entries are at most this many times their leaves (symmetric ones: once) are tables beyond that.
-_WIDE_TABLE_SPLITS = 12
+# Symmetric trees, or nearly, are tables: a question costs 2.5 ns a row, a leaf of CASE 2.4 where there are many. Lists
+# beyond 2^12 leaves are slow to plan.
+_MOST_LEVELS = 12
 
 # Up to here trees are summed one after the other, as the kernels do: the same bits. Long chains are slow to plan.
 _CHAINED = 32
@@ -111,20 +110,20 @@ def _chain(terms: Sequence[str]) -> str:
 
 def _tree(root: Node, values: Values) -> list[str]:
     """Return the value of a tree for each of the outputs that it adds to."""
-    table = decision_table(root, _most_splits(root))
+    leaves = list(tree_leaves(root))
+    table = decision_table(root, most_splits(len(leaves)))
     if table is not None:
         place = _bits(table, values)
         return [_look_up(of_output, place) for of_output in zip(*table.leaves, strict=True)]
-    leaves = list(tree_leaves(root))
     if len(leaves[0]) == 1:
         return [_case(root, values, lambda leaf: double(leaf[0]))]
     places = {leaf: str(place + 1) for place, leaf in enumerate(dict.fromkeys(leaves))}
     return [_look_up(of_output, _case(root, values, places.__getitem__)) for of_output in zip(*places, strict=True)]
 
 
-def _most_splits(root: Node) -> int:
-    n_leaves = sum(1 for _ in tree_leaves(root))
-    return max(MOST_TABLE_SPLITS, min(n_leaves.bit_length() - 1, _WIDE_TABLE_SPLITS))
+def most_splits(n_leaves: int) -> int:
+    """Return how many different questions a tree of so many leaves may ask to be a table."""
+    return min((2 * n_leaves - 1).bit_length() - 1, _MOST_LEVELS)
 
 
 def tree_leaves(root: Node) -> Iterator[Leaf]:
