@@ -19,6 +19,7 @@ LAYERS = (
     ("dbml.estimators",),
     ("dbml.data",),
     ("dbml.engine",),
+    ("dbml.imports",),
     ("dbml.registry",),
     ("dbml.connection",),
     ("dbml.choice",),
@@ -36,6 +37,7 @@ ALLOWED_OUTSIDE = {
     "dbml.passes": {"numpy"},
     "dbml.estimators": {"numpy", "scipy", "sklearn"},
     "dbml.engine": {"numpy", "rich"},
+    "dbml.imports": {"numpy"},
 }
 KERNELS_STANDARD = {"__future__", "math", "threading", "contextlib", "collections", "typing"}
 PACKAGES = {"dbml": ROOT / "dbml", "dbml_sql": ROOT / "sql/dbml_sql", "dbml_kernels": ROOT / "kernels/dbml_kernels"}

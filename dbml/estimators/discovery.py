@@ -32,6 +32,14 @@ def estimators() -> dict[str, type[Estimator]]:
     return dict(sorted(found.items()))
 
 
+def stored_kinds() -> dict[str, type[Estimator]]:
+    """Return the classes that a stored model may have, by name: the estimators, and what is imported, never trained."""
+    from dbml.estimators.trees.imported import ImportedTreesClassifier, ImportedTreesRegressor
+
+    imported: tuple[type[Estimator], ...] = (ImportedTreesClassifier, ImportedTreesRegressor)
+    return {**estimators(), **{kind.__name__: kind for kind in imported}}
+
+
 @cache
 def model_types() -> dict[str, type[Estimator]]:
     """Return the estimator class of each model type: BigQuery's names and the class names, all in lower case."""

@@ -134,10 +134,10 @@ def load_model(con: duckdb.DuckDBPyConnection, reference: str | ModelReference) 
 
 def load_version(con: duckdb.DuckDBPyConnection, found: Version) -> Estimator:
     """Return the fitted estimator of a version that `find_version` found."""
-    from dbml.estimators.discovery import estimators
+    from dbml.estimators.discovery import stored_kinds
 
     state = read_state(con, found)
-    known = estimators()
+    known = stored_kinds()
     if state.kind not in known:
         raise RegistryError(
             f"{found} is a {state.kind}, which this dbml ({installed_version('dbml')}) does not have "
