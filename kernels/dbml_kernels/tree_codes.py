@@ -41,24 +41,3 @@ def code_column(values, step, first, out):
     """``out[first + i * step] = values[i]``, the codes of a category; all bits set where a value is not finite."""
     for i in range(values.shape[0]):
         out[first + i * step] = np.int64(values[i]) if math.isfinite(values[i]) else -1
-
-
-@kernel
-def rank_sparse(indptr, indices, values, edges, bounds, first_term, step, first, out):
-    """Write the ranks of the entries of sparse rows; those of absent entries, 0, are the caller's.
-
-    The entry of row i and term j goes to ``out[i * step + first + j - first_term]``, ranked among
-    ``edges[bounds[j - first_term] : bounds[j - first_term + 1]]`` as in `rank_column`.
-    """
-    for i in range(indptr.shape[0] - 1):
-        for at in range(indptr[i], indptr[i + 1]):
-            column = indices[at] - first_term
-            low, high = bounds[column], bounds[column + 1]
-            while low < high:
-                middle = (low + high) // 2
-                if edges[middle] < values[at]:
-                    low = middle + 1
-                else:
-                    high = middle
-            missing = not math.isfinite(values[at])
-            out[i * step + first + column] = -1 if missing else low - bounds[column]

@@ -8,9 +8,11 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+from dbml_kernels.tree_split import BINS, CATEGORY, COLUMN, FIRST, MISSED, ZERO
 from dbml_sql.features import Encoding
 from numpy.typing import NDArray
 
+from dbml.estimators.trees.bundles import find_bundles, least_entries
 from dbml.passes.block import Block, Floats
 
 SAMPLE_ROWS = 100_000  # that edges are learned from
@@ -19,84 +21,111 @@ MOST_BINS = 255  # and one for missing values
 
 @dataclass(frozen=True)
 class Binning:
-    """How terms become bins: column c of the bins is term c.
+    """How terms become bins.
 
     Attributes
     ----------
     edges : tuple of ndarray
         Ascending edges of each number: bin k holds the values above ``edges[k - 1]`` and at most ``edges[k]``.
         Empty for categories, whose bins are their codes.
-    n_bins : ndarray of shape (n_columns,), int64
-        Bins of each column, besides that of missing values.
-    categorical : ndarray of shape (n_columns,), bool
-        Which columns are categories.
+    n_bins : ndarray of shape (n_terms,), int64
+        Bins of each term, besides that of missing values.
+    categorical : ndarray of shape (n_terms,), bool
+        Which terms are categories.
     n_dense : int
-        Columns that are dense terms; the others are sparse ones.
+        Terms that are dense; the others are sparse ones.
+    layout : ndarray of shape (n_terms, 6), int64
+        Where the bins of each term lie, see `dbml_kernels.tree_split`.
+    n_columns : int
+        Columns of the bins: first those of one term each, then the shared ones.
+    n_shared : int
+        Columns that several terms share.
     """
 
     edges: tuple[Floats, ...]
     n_bins: NDArray[np.int64]
     categorical: NDArray[np.bool_]
     n_dense: int
+    layout: NDArray[np.int64]
+    n_columns: int
+    n_shared: int
 
     @property
     def n_terms(self) -> int:
         """Number of terms."""
         return len(self.edges)
 
-    @property
-    def n_columns(self) -> int:
-        """Number of columns."""
-        return len(self.edges)
-
     @cached_property
     def columns(self) -> NDArray[np.int64]:
         """Column of each term, shape (n_terms,)."""
-        return np.arange(self.n_terms)
-
-    @cached_property
-    def layout(self) -> NDArray[np.int64]:
-        """Where the bins of each term lie, shape (n_terms, 6), see `dbml_kernels.tree_split`."""
-        none = np.full(self.n_terms, -1)
-        return np.column_stack([self.n_bins, self.categorical, self.columns, none, none, none]).astype(np.int64)
+        return self.layout[:, COLUMN].copy()
 
     @classmethod
-    def learn(cls, sample: Block, encoding: Encoding, max_bins: int) -> Binning:
-        """Learn the edges from a sample of rows: quantiles, or all gaps between values where these are few."""
-        levels = code_counts(encoding)
+    def learn(cls, sample: Block, encoding: Encoding, max_bins: int, share: bool = False) -> Binning:
+        """Learn the edges from a sample of rows: quantiles, or all gaps between values where these are few.
+
+        With `share` terms that few rows have together share columns; else column c is term c.
+        """
+        codes = code_counts(encoding)
         edges: list[Floats] = []
         for term in range(encoding.n_dense):
-            edges.append(np.empty(0) if levels[term] else quantile_edges(sample.X[:, term], max_bins))
+            edges.append(np.empty(0) if codes[term] else quantile_edges(sample.X[:, term], max_bins))
         edges += _sparse_edges(sample, encoding, max_bins)
-        n_bins = [levels[term] if levels.get(term) else own.size + 1 for term, own in enumerate(edges)]
-        categorical = [bool(levels.get(term)) for term in range(len(edges))]
-        return cls(tuple(edges), np.array(n_bins, np.int64), np.array(categorical, bool), encoding.n_dense)
+        n_bins = np.array(
+            [codes[term] if codes.get(term) else own.size + 1 for term, own in enumerate(edges)], np.int64
+        )
+        categorical = np.array([bool(codes.get(term)) for term in range(len(edges))], bool)
+        layout = np.full((len(edges), 6), -1, np.int64)
+        layout[:, BINS], layout[:, CATEGORY] = n_bins, categorical
+        bundles = find_bundles(sample, edges, codes) if share else []
+        shared = {member.term for bundle in bundles for member in bundle}
+        alone = [term for term in range(len(edges)) if term not in shared]
+        layout[alone, COLUMN] = np.arange(len(alone))
+        for column, bundle in enumerate(bundles, len(alone)):
+            first = 1
+            for member in bundle:
+                own = member.width - member.missing
+                layout[member.term, [COLUMN, FIRST, ZERO]] = column, first, member.zero
+                layout[member.term, MISSED] = first + own if member.missing else -1
+                first += member.width
+        n_columns = len(alone) + len(bundles)
+        return cls(tuple(edges), n_bins, categorical, encoding.n_dense, layout, n_columns, len(bundles))
 
     def bins_of(self, block: Block) -> NDArray[np.uint8]:
         """Return the bins of a block, shape (n, n_columns)."""
+        from dbml_kernels.tree_bundles import shared_dense, shared_sparse
         from dbml_kernels.tree_codes import code_column, rank_column
 
         width = self.n_columns
         bins = np.empty((block.n_rows, width), np.uint8)
+        bins[:, self._zeros[0]] = self._zeros[1]
         flat = bins.reshape(-1)
-        for column in range(self.n_dense):
-            if self.categorical[column]:
-                code_column(block.X[:, column], width, column, flat)
+        for term in range(self.n_dense):
+            values, place = block.X[:, term], self.layout[term]
+            if place[FIRST] >= 0:
+                shared_dense(values, self.edges[term], place, width, flat)
+            elif self.categorical[term]:
+                code_column(values, width, int(place[COLUMN]), flat)
             else:
-                rank_column(block.X[:, column], self.edges[column], width, column, flat)
-        if width > self.n_dense:
-            self._sparse_bins(block, bins)
+                rank_column(values, self.edges[term], width, int(place[COLUMN]), flat)
+        if block.sparse is not None and self.n_terms > self.n_dense:
+            shared_sparse(*block.sparse, *self._sparse_edges, self.n_dense, self.layout, width, flat)
         return bins
 
-    def _sparse_bins(self, block: Block, bins: NDArray[np.uint8]) -> None:
-        from dbml_kernels.tree_codes import rank_sparse
+    @cached_property
+    def _zeros(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """The columns that sparse terms are in, and the bin of rows without entries there."""
+        shared = np.arange(self.n_columns - self.n_shared, self.n_columns)
+        alone = np.flatnonzero(self.layout[self.n_dense :, FIRST] < 0) + self.n_dense
+        zeros = [np.searchsorted(self.edges[term], 0.0, side="left") for term in alone]
+        columns = np.concatenate([self.columns[alone], shared])
+        return columns, np.concatenate([zeros, np.zeros(shared.size)]).astype(np.uint8)
 
+    @cached_property
+    def _sparse_edges(self) -> tuple[Floats, NDArray[np.int64]]:
+        """The edges of all sparse terms in one array, and where those of each begin."""
         own = self.edges[self.n_dense :]
-        bins[:, self.n_dense :] = [np.searchsorted(edges, 0.0, side="left") for edges in own]
-        if block.sparse is not None:
-            bounds = np.cumsum([0, *(edges.size for edges in own)])
-            flat = bins.reshape(-1)
-            rank_sparse(*block.sparse, np.concatenate(own), bounds, self.n_dense, self.n_columns, self.n_dense, flat)
+        return np.concatenate(own), np.cumsum([0, *(edges.size for edges in own)])
 
 
 def code_counts(encoding: Encoding) -> dict[int, int]:
@@ -134,9 +163,10 @@ def _sparse_edges(sample: Block, encoding: Encoding, max_bins: int) -> Sequence[
     _, indices, values = sample.sparse
     by_term = np.argsort(indices, kind="stable")
     bounds = np.searchsorted(indices[by_term], np.arange(encoding.n_dense, encoding.n_terms + 1))
-    found = []
+    found, least = [], least_entries(encoding)
     for low, high in pairwise(bounds):
         own = values[by_term[low:high]]
         absent = np.zeros(min(sample.n_rows - own.size, max(1, own.size)))
-        found.append(quantile_edges(np.concatenate([own, absent]), max_bins))
+        most = min(max_bins - 1, max(2, own.size // least))  # one less: a shared column has 254 bins besides 0
+        found.append(quantile_edges(np.concatenate([own, absent]), max(2, most)))
     return found

@@ -133,7 +133,7 @@ class GradientBoosting(TreeModel):
         sample = data.sample(SAMPLE_ROWS, seed_of(self.random_state))
         if not sample.n_rows:
             raise InvalidData(f"{type(self).__name__}: {data.plan.source} has no rows to learn from")
-        binning = Binning.learn(sample, data.schema.encoding, self.max_bins)
+        binning = Binning.learn(sample, data.schema.encoding, self.max_bins, share=True)
         weighted, first_scores = sample.weight is not None, None if before is None else self._raw_block
         of_classes = self._class_weights(data, weighted)
         weighted |= of_classes is not None
