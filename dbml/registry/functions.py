@@ -33,6 +33,11 @@ TYPES = {
     "predict": "DOUBLE",
     "predict_label": "VARCHAR",
     "predict_proba": "MAP(VARCHAR, DOUBLE)",
+    "tree_nodes": (
+        "STRUCT(tree INTEGER, class_label VARCHAR, node INTEGER, parent INTEGER, depth INTEGER, is_leaf BOOLEAN, "
+        "feature VARCHAR, operator VARCHAR, threshold DOUBLE, categories VARCHAR[], missing VARCHAR, gain DOUBLE, "
+        "rows DOUBLE, value DOUBLE, class_values DOUBLE[])[]"
+    ),
     "train_model": "STRUCT(model VARCHAR, version INTEGER, rows BIGINT, seconds DOUBLE, metrics MAP(VARCHAR, DOUBLE))",
 }
 

@@ -14,6 +14,7 @@ from dbml.errors import InvalidData, InvalidParameter, listing
 from dbml.registry.functions import Functions
 from dbml.registry.model_cache import ModelCache
 from dbml.registry.scorer import Scorer
+from dbml.registry.trees import nodes_function
 
 # From a model, its input columns and the thresholds of the rows (None: the usual ones) to one value a row.
 Score = Callable[[Scorer, list[pa.Array], np.ndarray | None], pa.Array]
@@ -33,6 +34,7 @@ def make_functions(functions: Functions) -> dict[str, Callable[..., Any]]:
         "predict": scoring(predict_number),
         "predict_label": scoring(predict_label),
         "predict_proba": scoring(predict_proba),
+        "tree_nodes": nodes_function(find),
         "train_model": train_function(functions),
     }
 

@@ -144,6 +144,11 @@ SELECT processed_input, {label}weight, category_weights FROM (
 ) ORDER BY output, place NULLS LAST)"""
 
 
+def _trees(call: Call) -> str:
+    name = string(call.model.called(f"{call.model.name}@{call.model.version}"))
+    return f"(SELECT unnest(tree_nodes({name}), recursive := true))"
+
+
 def _feature_info(call: Call) -> str:
     return f"""(SELECT column_name AS input, part, type, kind,
   CASE WHEN kind = 'number' THEN fill[1] END AS mean,
@@ -193,6 +198,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Call], str], int]] = {
     "CONFUSION_MATRIX": (_confusion_matrix, 3),
     "ROC_CURVE": (_roc_curve, 3),
     "WEIGHTS": (_weights, 1),
+    "TREES": (_trees, 1),
     "FEATURE_INFO": (_feature_info, 1),
     "TRAINING_INFO": (_training_info, 1),
 }

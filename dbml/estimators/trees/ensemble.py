@@ -118,11 +118,16 @@ class Trees:
         """Return the numbers of the nodes of a tree."""
         return range(int(self.roots[tree]), int(self.roots[tree + 1]))
 
-    def depths(self) -> Iterator[int]:
-        """Yield the depth of each tree: the longest way from its root to a leaf."""
+    def levels(self) -> NDArray[np.int64]:
+        """Return the depth of each node, 0 for a root."""
         depth = np.zeros(self.term.size, np.int64)
         for node in np.flatnonzero(self.left >= 0):
             depth[self.left[node] : self.left[node] + 2] = depth[node] + 1
+        return depth
+
+    def depths(self) -> Iterator[int]:
+        """Yield the depth of each tree: the longest way from its root to a leaf."""
+        depth = self.levels()
         for tree in range(self.n_trees):
             yield int(depth[self.roots[tree] : self.roots[tree + 1]].max(initial=0))
 
