@@ -70,6 +70,6 @@ class RegistryResolver:
 
 def _has_probabilities(kind: str) -> bool:
     # Estimators bring the kernels with them, which a model in SQL does not need.
-    from dbml.estimators.discovery import estimators
+    from dbml.estimators.discovery import stored_kinds
 
-    return hasattr(estimators().get(kind), "predict_proba")
+    return hasattr(stored_kinds().get(kind), "predict_proba")
