@@ -102,3 +102,10 @@ def _squares(job: Job, outcome: Outcome) -> tuple[float, int]:
 def of_seeds(job: Job, outcome: Outcome) -> Quality:
     """Return the mean over the seeds of the figure of each real table; the figures themselves are in the notes."""
     return {f"{table} {metric}": float(np.mean(figures)) for table, (metric, figures) in outcome.notes["seeds"].items()}
+
+
+def largest_difference(job: Job, outcome: Outcome) -> Quality:
+    """Return the largest difference of any Shapley value to the shap package's; see `benchmarks.explaining`."""
+    from benchmarks.explaining import values_file
+
+    return {"difference": float(np.abs(outcome.predict("t") - np.load(values_file(job))).max())}

@@ -88,6 +88,9 @@ BOOSTING = Row(
     (
         SCAN,
         boosted(),
+        boosted("dbml, goss", sampling_method="goss"),
+        boosted("dbml, half the rows a tree", subsample=0.5),
+        boosted("dbml, float64", precision="float64"),
         boosted("dbml, 64 leaves", max_leaf_nodes=64),
         boosted("dbml, 64 leaves, symmetric", max_leaf_nodes=64, grow_policy="symmetric"),
         lightgbm("LightGBM", "fetchnumpy"),
