@@ -120,6 +120,13 @@ class Rounds:
         What the bins are.
     boosting : Boosting
         How.
+
+    Attributes
+    ----------
+    trees : list of Trees
+        What was grown, a tree each.
+    n_held : int
+        Rows that are held out.
     """
 
     def __init__(self, shards: Shards, binning: Binning, boosting: Boosting) -> None:
@@ -132,21 +139,28 @@ class Rounds:
         self._pending: Callable[[Shard], None] | None = None
         self._sizes = np.zeros(len(shards), np.int64)
 
+    def baseline(self) -> Floats:
+        """Return the best constant scores of the rows that are not held out."""
+        return self.boosting.loss.baseline(self.shards, self.boosting.held.others)
+
     def begin(self, baseline: Floats | None) -> None:
         """Set all scores to the baseline (None: they are set), and hold rows out."""
         found = self.shards.each(lambda shard: self._begin(shard, baseline), "trees: start")
-        self._heaviest = max((heaviest for heaviest, _ in found), default=1.0)
-        self._weight = sum(weight for _, weight in found)
+        self._heaviest = max((heaviest for heaviest, _, _ in found), default=1.0)
+        self._weight = sum(weight for _, weight, _ in found)
+        self.n_held = sum(n_held for _, _, n_held in found)
 
-    def _begin(self, shard: Shard, baseline: Floats | None) -> tuple[float, float]:
+    def _begin(self, shard: Shard, baseline: Floats | None) -> tuple[float, float, int]:
         own = shard.resident
         if baseline is not None:
             own["scores"][:] = baseline[:, None]
         own.pop("held", None)
+        n_held = 0
         if self._holds_out:
             own["held"] = self.boosting.held.find(shard)
+            n_held = own["held"].size
         w = weights_of(own)
-        return (float(w.max(initial=0.0)), float(w.sum())) if w.size else (1.0, float(shard.n_rows))
+        return (float(w.max(initial=0.0)), float(w.sum()), n_held) if w.size else (1.0, float(shard.n_rows), n_held)
 
     @property
     def _holds_out(self) -> bool:
@@ -234,7 +248,7 @@ class Rounds:
                 order[: sizes[number]].sort()
             run = None if sizes[number] == shard.n_rows else (0, int(sizes[number]))
             with self._histograms.filling(number) as buffer:
-                buffer.add(0, shard, output, run)
+                buffer.add(0, shard, shard.read("bins").reshape(-1), output, run)
             return loss
 
         losses = self.shards.each(work, _GRADIENTS)

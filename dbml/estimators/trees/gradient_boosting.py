@@ -18,6 +18,7 @@ from dbml.estimators.trees.growth import GrowPolicy, Rules
 from dbml.estimators.trees.losses import BoostingLoss
 from dbml.estimators.trees.model import TreeModel
 from dbml.estimators.trees.sampling import Held, Sampling
+from dbml.estimators.trees.symmetric import symmetric_depth
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
@@ -138,8 +139,8 @@ class GradientBoosting(TreeModel):
         of_classes = self._class_weights(data, weighted)
         weighted |= of_classes is not None
         with bin_rows(data, binning, loss, weighted, of_classes, first_scores, self.precision) as shards:
-            baseline = loss.baseline(shards) if before is None else self.baseline_
             rounds = Rounds(shards, binning, self._boosting(data, loss, before))
+            baseline = rounds.baseline() if before is None else self.baseline_
             rounds.begin(baseline if before is None else None)
             try:
                 kept = rounds.run(self._report)
@@ -149,7 +150,31 @@ class GradientBoosting(TreeModel):
                     self._keep(**self._fitted(rounds.trees, done, loss, baseline, before))
                 raise
         vars(self).update(self._fitted(rounds.trees, kept, loss, baseline, before))
-        data.plan = data.plan.decide("trees", f"{self.trees_.n_trees:,}, {self.grow_policy}", f"loss: {loss.name}")
+        self._tell(data, loss, rounds, sample.n_rows)
+
+    def _tell(self, data: Data, loss: BoostingLoss, rounds: Rounds, sampled: int) -> None:
+        """Say in the plan what was made of the rows."""
+        binning, boosting, plan = rounds.binning, rounds.boosting, data.plan
+        n_categories = int(binning.categorical.sum())
+        bins = f"{binning.n_columns:,} columns of at most {self.max_bins} bins and one for missing values"
+        bins += f", {n_categories:,} of categories" if n_categories else ""
+        if binning.n_shared:
+            bins += f", {binning.n_shared:,} shared by terms that rows rarely have together"
+        plan = plan.decide("bins", f"{binning.n_terms:,} terms in {bins}", f"quantiles of {sampled:,} rows")
+        shape = f"depth {symmetric_depth(boosting.rules)}" if self.grow_policy == "symmetric" else ""
+        shape = shape or (f"at most {self.max_leaf_nodes} leaves" if self.max_leaf_nodes else "")
+        policy = f"{self.trees_.n_trees:,} in {self.n_iter_:,} rounds, {self.grow_policy}"
+        plan = plan.decide("trees", f"{policy}, {shape}" if shape else policy, f"loss: {loss.name}")
+        if not boosting.sampling.whole:
+            plan = plan.decide("rows of a tree", str(boosting.sampling), f"sampling_method: {self.sampling_method}")
+        if self.precision != "quantized":
+            plan = plan.decide("gradients", self.precision, "precision")
+        if rounds.n_held:
+            grown = len(rounds.trees) // loss.n_outputs
+            plan = plan.decide(
+                "rows held out", f"{rounds.n_held:,}", f"their loss ended training after round {grown:,}"
+            )
+        data.plan = plan
 
     def _boosting(self, data: Data, loss: BoostingLoss, before: Trees | None) -> Boosting:
         done = 0 if before is None else before.n_trees // loss.n_outputs

@@ -208,6 +208,7 @@ class Grower:
         last: bool,
     ) -> None:
         order, scratch = shard.resident["order"], buffer.scratch(shard.n_rows)
+        bins = None
         for number, node in enumerate(nodes):
             begin, end = int(node.begins[shard.number]), int(node.ends[shard.number])
             middles[number] = begin
@@ -218,7 +219,9 @@ class Grower:
             middles[number] = middle
             if not last:
                 run = (begin, middle) if small_left[number] else (middle, end)
-                buffer.add(number, shard, self._output, run)
+                bins = shard.read("bins").reshape(-1) if bins is None and run[0] < run[1] else bins
+                if bins is not None:
+                    buffer.add(number, shard, bins, self._output, run)
 
     def _finish(self, node: Node, middles: NDArray[np.int64], sums: Floats | None, small_left: bool) -> None:
         """Make the children of a node whose rows were split, and look for their splits."""

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from dbml.passes.block import Floats
 from dbml.passes.shards import Shard
 
+Bins = NDArray[np.uint8]  # of a shard, row by row, flat
+
 
 class HistogramBuffer(ABC):
     """Histograms of some nodes, filled by one thread at a time."""
@@ -36,8 +38,8 @@ class HistogramBuffer(ABC):
         return self._scratch
 
     @abstractmethod
-    def add(self, node: int, shard: Shard, output: int, rows: tuple[int, int] | None) -> None:
-        """Add rows of a shard to the histogram of a node for an output: a run of its order, or all of them."""
+    def add(self, node: int, shard: Shard, bins: Bins, output: int, rows: tuple[int, int] | None) -> None:
+        """Add rows of a shard, whose bins are given, to the histogram of a node: a run of its order, or all of them."""
 
 
 class Histograms(ABC):
@@ -68,11 +70,10 @@ class Buffer(HistogramBuffer):
         self.rows = np.zeros(n_nodes, np.int64)
         self.used = np.zeros(n_nodes, bool)
 
-    def add(self, node: int, shard: Shard, output: int, rows: tuple[int, int] | None) -> None:
+    def add(self, node: int, shard: Shard, bins: Bins, output: int, rows: tuple[int, int] | None) -> None:
         begin, end = (0, shard.n_rows) if rows is None else rows
         if begin == end:
             return
-        bins = shard.read("bins").reshape(-1)
         words, order = shard.resident["words"][output], shard.resident["order"]
         for first in range(begin, end, self.most_rows):
             last = min(end, first + self.most_rows)
@@ -158,9 +159,9 @@ class FloatBuffer(HistogramBuffer):
         self.shard = shard
         self.sums = np.zeros((n_nodes, 2, N_BINS * n_columns))
 
-    def add(self, node: int, shard: Shard, output: int, rows: tuple[int, int] | None) -> None:
+    def add(self, node: int, shard: Shard, bins: Bins, output: int, rows: tuple[int, int] | None) -> None:
         begin, end = (0, shard.n_rows) if rows is None else rows
-        bins, own = shard.read("bins").reshape(-1), shard.resident
+        own = shard.resident
         derivatives = own["gradient"][output], own["hessian"][output]
         histogram_add_floats(bins, self.n_columns, *derivatives, own["order"], begin, end, self.sums[node])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from dbml.estimators.trees.model import TreeLink
 from dbml.passes.block import Floats
-from dbml.passes.shards import Arrays, Shards
+from dbml.passes.shards import Arrays, Shard, Shards
+
+Rows = slice | NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,19 @@ class BoostingLoss:
     at_least: float | None = None
     above: float | None = None
 
-    def baseline(self, shards: Shards) -> Floats:
-        """Return the best constant scores, shape (n_outputs,)."""
+    def baseline(self, shards: Shards, rows_of: Callable[[Shard], Rows]) -> Floats:
+        """Return the best constant scores of some rows of each shard, shape (n_outputs,)."""
+
+        def targets(shard: Shard) -> tuple[Floats, Floats]:
+            rows, own = rows_of(shard), shard.resident
+            w = weights_of(own)
+            return own["y"][rows], w[rows] if w.size else w
+
         if self.quantile is not None:
-            rows = shards.each(lambda shard: (shard.resident["y"], weights_of(shard.resident)), "trees: baseline")
+            rows = shards.each(targets, "trees: baseline")
             y, w = (np.concatenate([part[i] for part in rows]) for i in (0, 1))
             return np.array([weighted_quantile(y, w if w.size else np.ones(y.size), self.quantile)])
-        totals = np.sum(shards.each(lambda shard: self._totals(shard.resident), "trees: baseline"), axis=0)
+        totals = np.sum(shards.each(lambda shard: self._totals(*targets(shard)), "trees: baseline"), axis=0)
         share = totals[1:] / totals[0]
         if self.code < 0:
             return np.log(np.maximum(share, 1e-15))
@@ -65,9 +73,8 @@ class BoostingLoss:
             return np.array([np.log(positive / (1.0 - positive))])
         return np.array([np.log(max(mean, 1e-300)) if self.link == "log" else mean])
 
-    def _totals(self, own: Arrays) -> Floats:
+    def _totals(self, y: Floats, w: Floats) -> Floats:
         """Return the weight of rows, and the weighted sum of y (of several outputs: of each class)."""
-        y, w = own["y"], weights_of(own)
         if self.code < 0:
             by_class = np.bincount(y.astype(np.intp), w if w.size else None, minlength=self.n_outputs).astype(float)
             return np.array([by_class.sum(), *by_class])

@@ -44,6 +44,11 @@ class Sampling:
         """What the derivatives of the rows drawn from the others are multiplied by."""
         return 1.0 if self.top is None or self.other <= 0.0 else (1.0 - self.top) / self.other
 
+    def __str__(self) -> str:
+        if self.top is None:
+            return f"a share of {self.share:g}, drawn anew for each"
+        return f"the {self.top:.3g} of largest gradients, and {self.other:.3g} of all rows from the others"
+
     @property
     def whole(self) -> bool:
         """Whether every tree sees all rows."""
@@ -75,6 +80,14 @@ class Held:
         """Return the rows of a shard that are held out."""
         rows = np.empty(shard.n_rows, np.int32)
         return rows[: held_find(shard.start, self.slices, rows)].copy()
+
+    def others(self, shard: Shard) -> slice | NDArray[np.bool_]:
+        """Return which rows of a shard trees may learn from."""
+        if self.share <= 0.0:
+            return slice(None)
+        kept = np.ones(shard.n_rows, bool)
+        kept[self.find(shard)] = False
+        return kept
 
 
 ALL_ROWS, NO_ROWS = Sampling(), Held()
