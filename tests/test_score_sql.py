@@ -464,7 +464,7 @@ def test_too_large_a_form_says_why():
 @given(st.floats(allow_nan=False, allow_infinity=False))
 @settings(max_examples=200, deadline=None)
 def test_doubles_read_back_bit_for_bit(value):
-    found = duckdb.execute(f"SELECT {double(value)}, typeof({double(value)})").fetchone()
+    found = duckdb.execute(f"SELECT {double(value)}, typeof({double(value)})").fetchall()[0]
     assert found[1] == "DOUBLE"
     assert math.copysign(1, found[0]) == math.copysign(1, value)
     assert found[0] == value
