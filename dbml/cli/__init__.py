@@ -11,6 +11,7 @@ import click
 from dbml import __version__
 from dbml.cli.demo import demo
 from dbml.cli.doctor import doctor
+from dbml.cli.imports import import_
 from dbml.cli.models import export, models, show
 from dbml.cli.predict import predict
 from dbml.cli.shell import sql
@@ -37,7 +38,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, sql, train, predict, models, show, export, doctor):
+for command in (demo, sql, train, import_, predict, models, show, export, doctor):
     cli.add_command(command)
 
 

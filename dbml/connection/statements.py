@@ -12,6 +12,7 @@ from dbml_sql.statements import (
     DropAlias,
     DropModel,
     ExplainModel,
+    ImportModel,
     ModelReference,
     RenameModel,
     RollbackModel,
@@ -25,6 +26,7 @@ from dbml.connection.script import rewrite
 from dbml.estimators.planning import plan_training
 from dbml.passes.dispatch import as_data
 from dbml.registry import changes
+from dbml.registry.importing import ImportOrder, import_model
 from dbml.registry.store import existing_version
 from dbml.registry.training import Trained, TrainingOrder, check_query, prepare_job, train
 from dbml.registry.versions import models_query
@@ -64,6 +66,8 @@ def execute_statement(con: duckdb.DuckDBPyConnection, statement: Statement, rela
     """
     if isinstance(statement, CreateModel):
         return _create(con, statement, relate)
+    if isinstance(statement, ImportModel):
+        return _import(con, statement)
     if isinstance(statement, ExplainModel):
         return _explain(con, statement, relate)
     if isinstance(statement, ShowModels):
@@ -83,6 +87,15 @@ def _create(con: duckdb.DuckDBPyConnection, statement: CreateModel, relate: Rela
         return Rows(_TRAINED, [(found.name, found.version, None, 0, 0.0, None)])
     done = _train(con, statement, relate)
     return Rows(_TRAINED, [(name, done.version, done.n_rows, done.n_passes, done.seconds, done.metrics)])
+
+
+def _import(con: duckdb.DuckDBPyConnection, statement: ImportModel) -> Rows:
+    model = ModelReference(statement.name, database=statement.database)
+    found = existing_version(con, model) if statement.if_not_exists else None
+    if found is not None:
+        return Rows(_TRAINED, [(found.name, found.version, None, 0, 0.0, None)])
+    done = import_model(con, ImportOrder(model, statement.options, statement.or_replace))
+    return Rows(_TRAINED, [(statement.name, done.saved.version, None, 0, done.seconds, None)])
 
 
 def _order(statement: CreateModel) -> TrainingOrder:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any, Self
@@ -170,6 +171,64 @@ class Connection:
         from dbml.registry import store
 
         return store.load_model(self.duckdb, name if version is None else f"{name}@{version}")
+
+    def import_model(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        target: str = "label",
+        classes: Sequence[Any] | None = None,
+        features: Mapping[str, str] | Sequence[str] | None = None,
+        categories: Mapping[str, Sequence[Any]] | None = None,
+        iterations: int | None = None,
+    ) -> int:
+        """Save a model that LightGBM or XGBoost trained as a new version of a model; return the version's number.
+
+        Neither library is needed, and nothing in the file is executed.
+
+        Parameters
+        ----------
+        name : str
+            Name of the model.
+        path : str or path
+            LightGBM's text file (``Booster.save_model``) or JSON dump (``dump_model``), XGBoost's ``.json`` or ``.ubj``
+            (``Booster.save_model``).
+        target : str, default "label"
+            Name of the column that it predicts.
+        classes : sequence, optional
+            The labels in the order in which they were numbered; the numbers 0, 1, … by default.
+        features : mapping of str to str or sequence of str, optional
+            Columns by the names in the file, or all columns in order; the names in the file by default.
+        categories : mapping of str to sequence, optional
+            The levels of categorical features in the order of their codes, where the file does not hold them.
+        iterations : int, optional
+            Use the first iterations only. By default those that early stopping chose, where the file says so, else all.
+
+        Raises
+        ------
+        UnknownName
+            No such file or feature.
+        InvalidData
+            No model file, damaged, or a model that cannot be imported.
+        """
+        from dbml_sql.statements import ModelReference
+
+        from dbml.registry.importing import ImportOrder, import_model
+        from dbml.registry.versions import read_target
+
+        options = {
+            "model_path": os.fspath(path),
+            "input_label_cols": [target],
+            "classes": None if classes is None else list(classes),
+            "features": features,
+            "categories": categories,
+            "iterations": iterations,
+        }
+        given = {option: value for option, value in options.items() if value is not None}
+        place = read_target(self.duckdb, name)
+        model = ModelReference(place.name, database=place.database)
+        return import_model(self.duckdb, ImportOrder(model, given)).saved.version
 
     def prune_versions(self, name: str, keep: int = 1) -> list[int]:
         """Drop old versions of a model and return their numbers.

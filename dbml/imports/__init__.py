@@ -13,9 +13,7 @@ from dbml.imports.model import Wishes, imported_model
 from dbml.imports.ubjson import read_ubjson
 from dbml.imports.xgboost import read_xgboost
 
-__all__ = ["LIBRARIES", "Wishes", "imported_model", "read_dump"]
-
-LIBRARIES = ("lightgbm", "xgboost")
+__all__ = ["Wishes", "imported_model", "read_dump"]
 
 _KNOWN = (
     "model files are LightGBM's (Booster.save_model, or dump_model as JSON) and XGBoost's (Booster.save_model as .json "

@@ -1,6 +1,7 @@
 """Statements about models: what they say, as plain data.
 
 CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [OPTIONS (…)] AS query
+CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name OPTIONS (…, model_path = '…')
 EXPLAIN [ANALYZE] CREATE MODEL …
 DROP MODEL [IF EXISTS] name[@version]
 ALTER MODEL [IF EXISTS] name RENAME TO name
@@ -24,6 +25,9 @@ from dbml_sql.tokens import Cursor, Token
 
 # ml.predict_proba_late gives the probabilities of late: it cannot be the predictions of proba_late.
 RESERVED_PREFIX = "proba_"
+
+# Libraries whose model files are imported.
+IMPORTED_TYPES = ("lightgbm", "xgboost")
 
 _OURS = re.compile(r"\bmodels?\b", re.IGNORECASE)
 _PLACES = "models live in schema ml of a database: name them model, or database.model"
@@ -53,6 +57,17 @@ class CreateModel:
 
     name: str
     query: str
+    options: dict[str, Any] = field(default_factory=dict)
+    or_replace: bool = False
+    if_not_exists: bool = False
+    database: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportModel:
+    """``CREATE MODEL`` of a model file, without a query. `options` has lower-case names, ``model_path`` among them."""
+
+    name: str
     options: dict[str, Any] = field(default_factory=dict)
     or_replace: bool = False
     if_not_exists: bool = False
@@ -121,7 +136,17 @@ class ShowModels:
     """``SHOW MODELS``."""
 
 
-Statement = CreateModel | ExplainModel | DropModel | RenameModel | SetAlias | DropAlias | RollbackModel | ShowModels
+Statement = (
+    CreateModel
+    | ImportModel
+    | ExplainModel
+    | DropModel
+    | RenameModel
+    | SetAlias
+    | DropAlias
+    | RollbackModel
+    | ShowModels
+)
 
 
 def parse_statement(text: str) -> Statement | None:
@@ -158,7 +183,7 @@ def _reference(name: str, which: str | None, database: str | None = None) -> Mod
     return ModelReference(name, alias=which, database=database)
 
 
-def _read_create(cursor: Cursor) -> CreateModel | None:
+def _read_create(cursor: Cursor) -> CreateModel | ImportModel | None:
     if not cursor.accept("CREATE"):
         return None
     or_replace = cursor.accept("OR", "REPLACE")
@@ -177,6 +202,13 @@ def _read_create(cursor: Cursor) -> CreateModel | None:
         cursor.fail("TRANSFORM (…) is not supported yet: write its expressions into the SELECT after AS")
     if cursor.accept("OPTIONS"):
         options = read_options(cursor)
+    if "model_path" in options:
+        if cursor.peek().is_word("AS"):
+            cursor.fail("a model of a file (model_path) is imported, not trained: it takes no query")
+        cursor.expect_end()
+        return ImportModel(name, options, or_replace, if_not_exists, database)
+    if str(options.get("model_type")).lower() in IMPORTED_TYPES:
+        cursor.fail(f"{options['model_type']} models are imported: expected model_path = '…' in OPTIONS, and no query")
     if not cursor.peek().is_word("AS"):
         cursor.fail("expected AS and a query" if options else "expected OPTIONS (…) or AS and a query")
     cursor.take()
@@ -202,6 +234,8 @@ def _read_explain(cursor: Cursor) -> ExplainModel | None:
     cursor.take()
     analyze = cursor.accept("ANALYZE")
     create = _read_create(cursor)
+    if isinstance(create, ImportModel):
+        cursor.fail("an import trains nothing: it has no plan to explain")
     return None if create is None else ExplainModel(create, analyze)
 
 
