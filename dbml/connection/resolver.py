@@ -10,7 +10,7 @@ from dbml.errors import RegistryError
 from dbml.registry.database import current_place
 from dbml.registry.plain_json import labels_of
 from dbml.registry.reading import first_row
-from dbml.registry.versions import find_version, input_columns, macro_name
+from dbml.registry.versions import category_columns, find_version, input_columns, macro_name
 
 _PROBABLE = ("logistic", "softmax", "one_vs_rest", "probability")
 
@@ -34,7 +34,7 @@ class RegistryResolver:
         found = find_version(self._con, reference)
         row = first_row(
             self._con.execute(
-                "SELECT type, task, target, target_type, classes, link, run_id "
+                "SELECT type, task, target, target_type, classes, link, run_id, query "
                 f"FROM {found.place.schema}.model_versions WHERE model_id = ? AND version = ?",
                 [found.model_id, found.version],
             )
@@ -45,7 +45,7 @@ class RegistryResolver:
                 f"{found} is damaged: rows of it are missing in schema ml; restore the database from a backup, or "
                 "train again"
             )
-        kind, task, target, target_type, classes, link, run_id = row
+        kind, task, target, target_type, classes, link, run_id, query = row
         labels = labels_of(str(found), classes)
         bare = reference.version is None and reference.alias is None
         native = None if link is None else macro_name(found, bare)
@@ -63,6 +63,8 @@ class RegistryResolver:
             probabilities=labels is not None and probable,
             threshold=labels is not None and len(labels) == 2 and probable,
             run_id=run_id,
+            categories=category_columns(self._con, found),
+            query=query,
             schema="ml" if found.place == current_place(self._con) else found.place.schema,
             database=found.place.database,
         )

@@ -1,8 +1,11 @@
-"""The SQL functions of a connection: `predict`, `predict_label`, `predict_proba`, `train_model`.
+"""The SQL functions of a connection: those that predict, explain and train.
 
 A function of DuckDB's has one return type. ``predict`` is DOUBLE: numbers of regressors, and labels that are numbers
 or booleans (1 for true). Text labels come from ``predict_label``, VARCHAR for any model: asking ``predict`` for them is
 an error, never a silent cast. ``predict_proba`` is MAP(VARCHAR, DOUBLE), from the text of each label.
+
+``ML.EXPLAIN_PREDICT`` and others are queries over ``predict_attributions``, ``feature_importance`` and
+``partial_dependence``.
 """
 
 from __future__ import annotations
@@ -33,6 +36,11 @@ TYPES = {
     "predict": "DOUBLE",
     "predict_label": "VARCHAR",
     "predict_proba": "MAP(VARCHAR, DOUBLE)",
+    "predict_attributions": "STRUCT(baseline DOUBLE, prediction DOUBLE, attributions DOUBLE[])[]",
+    "feature_importance": (
+        "STRUCT(feature VARCHAR, importance_weight BIGINT, importance_gain DOUBLE, importance_cover DOUBLE)[]"
+    ),
+    "partial_dependence": "STRUCT(number DOUBLE, category VARCHAR, predictions DOUBLE[])[]",
     "tree_nodes": (
         "STRUCT(tree INTEGER, class_label VARCHAR, node INTEGER, parent INTEGER, depth INTEGER, is_leaf BOOLEAN, "
         "feature VARCHAR, operator VARCHAR, threshold DOUBLE, categories VARCHAR[], missing VARCHAR, gain DOUBLE, "
@@ -140,7 +148,7 @@ class Functions:
 
 
 def register(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """Make `predict`, `predict_label`, `predict_proba` and `train_model` known to a plain DuckDB connection.
+    """Make the functions of `TYPES` (`predict`, `train_model`, …) known to a plain DuckDB connection.
 
     All connections to the same database in this process see them. `dbml.connect` and `dbml.attach` do this by
     themselves. Functions of the same names that the person has made stay as they are, with a warning.

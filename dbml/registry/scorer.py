@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dbml.errors import InvalidParameter, UnknownName, listing
+from dbml.estimators.attributions import Attributions
 from dbml.estimators.base import Estimator
 from dbml.passes.block import Block
 from dbml.registry.missing import missing_columns
@@ -68,6 +70,11 @@ class Scorer:
     def block(self, columns: Sequence[pa.Array]) -> Block:
         """Return the encoded rows; they are valid until this thread encodes again."""
         return self._encoder.encode(columns)
+
+    @cached_property
+    def attributions(self) -> Attributions | None:
+        """What explains the predictions of the model, or None."""
+        return self.model.attributions()
 
     def method(self, name: str) -> Callable[[Block], np.ndarray]:
         """Return how a method of the model computes a block."""

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from dbml_sql.expressions import identifier
-from dbml_sql.macros import DEFAULT_THRESHOLD, scored_query
+from dbml_sql.macros import DEFAULT_THRESHOLD, parameters, scored_query
 from dbml_sql.score import label_type, predictors_of
 
 from dbml.errors import InvalidData
 from dbml.estimators.base import Estimator
+from dbml.estimators.trees.model import TreeModel
 from dbml.registry.functions import typed_function
 from dbml.registry.macros import native_reason
 from dbml.registry.missing import check_columns
@@ -36,9 +37,9 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
         Fitted.
     X : duckdb.DuckDBPyRelation
         Columns are matched by name (upper and lower case are the same), extra ones are kept and ignored.
-    method : {"predict", "predict_proba", "decision_function"}
+    method : {"predict", "predict_proba", "decision_function", "shap_values"}
         ``predicted_<target>``; ``predicted_<target>_probs``, a list of ``{label, prob}`` in the order of the classes;
-        ``decision_function``, DOUBLE or DOUBLE[].
+        ``decision_function``, DOUBLE or DOUBLE[]; ``shap_<term>``, the same, for each term.
 
     Raises
     ------
@@ -49,6 +50,8 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
     if target is None:
         raise InvalidData(f"{type(model).__name__} has no target: a relation cannot be scored with {method}")
     check_columns(type(model).__name__, model.schema_.encoding, X.columns)
+    if method == "shap_values":
+        return _explained(model, X)
     made = {
         "predict": f"predicted_{target.name}",
         "predict_proba": f"predicted_{target.name}_probs",
@@ -79,20 +82,37 @@ def _without(X: Any, names: Any) -> Any:
 _functions: weakref.WeakKeyDictionary[Estimator, dict[tuple[int, str], str]] = weakref.WeakKeyDictionary()
 
 
-def _by_function(model: Estimator, rows: Any, method: str, name: str) -> Any:
-    target = model.schema_.target
-    assert target is not None
-    con = rows._con
+def _called(model: Estimator, con: Any, method: str) -> str:
+    """Return the call of a function made for a model, over the columns of ``t``."""
     made = _functions.setdefault(model, {})
     key = (id(con), method)
     if key not in made:
         scorer = Scorer(type(model).__name__, model)
         made[key] = typed_function(con, *_WRITERS[method](scorer))
     arguments = ", ".join(f"t.{identifier(column)}" for column in model.schema_.encoding.columns)
-    value = f"{made[key]}({arguments})"
+    return f"{made[key]}({arguments})"
+
+
+def _by_function(model: Estimator, rows: Any, method: str, name: str) -> Any:
+    target = model.schema_.target
+    assert target is not None
+    value = _called(model, rows._con, method)
     if method == "predict" and target.classes is not None:
         value = f"CAST({value} AS {label_type(target.classes, target.type)})"
     return rows.query(_ROWS, f"SELECT t.*, {value} AS {identifier(name)} FROM {_ROWS} t")
+
+
+def _explained(model: Estimator, X: Any) -> Any:
+    rows = _without(X, _shap_columns(model))
+    value = _called(model, rows._con, "shap_values")
+    query = (
+        f"SELECT t.* EXCLUDE (dbml_shap), unnest(dbml_shap) FROM (SELECT t.*, {value} AS dbml_shap FROM {_ROWS} t) t"
+    )
+    return rows.query(_ROWS, query)
+
+
+def _shap_columns(model: Estimator) -> tuple[str, ...]:
+    return parameters([f"shap_{term}" for term in model.schema_.encoding.terms])
 
 
 _Made = tuple[Callable[..., pa.Array], str]
@@ -132,8 +152,25 @@ def _decisions(scorer: Scorer) -> _Made:
     return function, "DOUBLE[]" if several else "DOUBLE"
 
 
+def _shap_values(scorer: Scorer) -> _Made:
+    assert isinstance(scorer.model, TreeModel)
+    names, by_term = _shap_columns(scorer.model), scorer.model.attributions().by_term
+    several = scorer.model.baseline_.size > 1
+
+    def function(*arguments: pa.ChunkedArray) -> pa.Array:
+        values = by_term(scorer.block(scorer.columns_of(arguments))).transpose(1, 0, 2)
+        offsets = pa.array(np.arange(0, values[0].size + 1, values.shape[2], dtype=np.int32))
+        flat = [pa.array(np.ascontiguousarray(of_term).ravel()) for of_term in values]
+        columns = [pa.ListArray.from_arrays(offsets, column) for column in flat] if several else flat
+        return pa.StructArray.from_arrays(columns, names)
+
+    type_ = "DOUBLE[]" if several else "DOUBLE"
+    return function, f"STRUCT({', '.join(f'{identifier(name)} {type_}' for name in names)})"
+
+
 _WRITERS: dict[str, Callable[[Scorer], _Made]] = {
     "predict": _predictions,
     "predict_proba": _probabilities,
     "decision_function": _decisions,
+    "shap_values": _shap_values,
 }

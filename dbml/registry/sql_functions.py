@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from dbml_sql.score import label_text
 
 from dbml.errors import InvalidData, InvalidParameter, listing
+from dbml.registry.explaining import attributions_of, dependence_function, importance_function
 from dbml.registry.functions import Functions
 from dbml.registry.model_cache import ModelCache
 from dbml.registry.scorer import Scorer
@@ -24,13 +25,19 @@ def make_functions(functions: Functions) -> dict[str, Callable[..., Any]]:
     """Return what computes each function of `dbml.registry.functions.TYPES`."""
     cache = ModelCache(lambda version, model: Scorer(version.name, model))
 
+    def find(name: str) -> Scorer:
+        return cache.get(name, functions.cursor)
+
     def scoring(score: Score) -> Callable[..., pa.Array]:
         def function(*arguments: pa.ChunkedArray) -> pa.Array:
-            return _by_model(arguments, lambda name: cache.get(name, functions.cursor), score)
+            return _by_model(arguments, find, score)
 
         return function
 
     return {
+        "predict_attributions": scoring(attributions_of),
+        "feature_importance": importance_function(find),
+        "partial_dependence": dependence_function(find),
         "predict": scoring(predict_number),
         "predict_label": scoring(predict_label),
         "predict_proba": scoring(predict_proba),

@@ -220,6 +220,16 @@ def input_columns(con: duckdb.DuckDBPyConnection, of: Version) -> tuple[str, ...
     return tuple(dict.fromkeys(name for row in rows for name in row if name is not None))
 
 
+def category_columns(con: duckdb.DuckDBPyConnection, of: Version) -> frozenset[str]:
+    """Return the input columns of a version that are one category each."""
+    rows = con.execute(
+        f"SELECT column_name FROM {of.place.schema}.features "
+        "WHERE model_id = ? AND version = ? AND kind = 'category' AND part IS NULL",
+        [of.model_id, of.version],
+    ).fetchall()
+    return frozenset(name for (name,) in rows)
+
+
 def set_alias(con: duckdb.DuckDBPyConnection, reference: str | ModelReference, alias: str) -> Version:
     """Let an alias mean a version; it leaves the version it meant before. Runs in the caller's transaction."""
     if not isinstance(alias, str) or not alias.strip() or alias.isdigit() or "@" in alias:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dbml_sql.aliases import names_rows
+from dbml_sql.call import Call
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier, string
 from dbml_sql.functions import FUNCTIONS, make_call, predict_function, probe
@@ -61,14 +62,16 @@ def rewrite_calls(text: str, resolver: Resolver, probed: int | None = None) -> R
     """
     if _OURS.search(text) is None:
         return Rewritten(text)
-    rewriter = _Rewriter(text, significant(text), resolver, probed)
+    rewriter = Rewriter(text, significant(text), resolver, probed)
     sql = rewriter.emit(0, len(rewriter.found))
     rewriter.check_persistent()
     return Rewritten(sql, tuple(rewriter.models), rewriter.label)
 
 
 @dataclass(slots=True)
-class _Rewriter:
+class Rewriter:
+    """One statement while its calls are replaced."""
+
     text: str
     found: list[Token]
     resolver: Resolver
@@ -311,49 +314,3 @@ class _Rewriter:
                 self.text,
                 kind.start,
             )
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """The call of an ML function: its model and its arguments, numbered from 0 (the model)."""
-
-    rewriter: _Rewriter
-    model: ModelSignature
-    ranges: list[tuple[int, int]]
-    place: int
-    probed: bool = False
-
-    @property
-    def n_arguments(self) -> int:
-        """Number of arguments, the model included."""
-        return len(self.ranges)
-
-    def error(self, reason: str) -> SqlError:
-        """Return an error that points at the function."""
-        return SqlError(reason, self.rewriter.text, self.rewriter.found[self.place].start)
-
-    def text(self, number: int) -> str | None:
-        """Return an argument as it is, with calls in it replaced; None where it is not given."""
-        return self.rewriter.emit(*self.ranges[number]) if number < self.n_arguments else None
-
-    def source(self) -> str:
-        """Return the query of the second argument: ``TABLE t`` or ``(query)``."""
-        if self.n_arguments < 2:
-            raise self.error("expected rows after the model: TABLE name or (query)")
-        start, end = self.ranges[1]
-        found = self.rewriter.found
-        if found[start].is_word("TABLE") and end > start + 1:
-            return f"FROM {self.rewriter.emit(start + 1, end)}"
-        if found[start].is_operator("(") and found[end - 1].is_operator(")"):
-            return self.rewriter.emit(start + 1, end - 1)
-        return str(self.rewriter.fail("expected TABLE name or (query)", start))
-
-    def options(self, number: int, known: tuple[str, ...]) -> dict[str, str]:
-        """Return the options of an argument ``STRUCT(value AS name)`` or ``{'name': value}``, as SQL by name."""
-        if number >= self.n_arguments:
-            return {}
-        start, _ = self.ranges[number]
-        found = self.rewriter.found
-        if not found[start].is_operator("{") and not found[start].is_word("STRUCT"):
-            self.rewriter.fail("expected STRUCT(value AS name)", start)
-        return self.rewriter.options(self.ranges[number], self.model, known)

@@ -6,12 +6,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dbml_sql.evaluate import confusion_matrix, evaluate_binary, evaluate_classes, evaluate_regression, roc_curve
+from dbml_sql.explain import (
+    CLASS_METRICS,
+    REGRESSION_METRICS,
+    dependence_of_model,
+    explain_predict,
+    global_explain,
+    partial_dependence,
+    permutation_importance,
+)
 from dbml_sql.expressions import identifier, string
 from dbml_sql.macros import predict_macro
 from dbml_sql.score import label_text, label_type
 
 if TYPE_CHECKING:
-    from dbml_sql.calls import Call
+    from dbml_sql.call import Call
     from dbml_sql.signature import ModelSignature
 
 
@@ -112,6 +121,71 @@ def _roc_curve(call: Call) -> str:
     return f"({roc_curve(scored, _target(model, call), model.target_type, model.classes, thresholds)})"
 
 
+def _explain_predict(call: Call) -> str:
+    options = call.options(2, ("top_k_features", "threshold"))
+    top = call.whole_number(options, "top_k_features", 5, 1)
+    scored = scored_source(call, call.source(), options.get("threshold"))
+    return scored if call.probed else f"({explain_predict(scored, call.model, top)})"
+
+
+def _global_explain(call: Call) -> str:
+    options = call.options(2 if call.has_source else 1, ("class_level_explain",))
+    by_class = call.yes_or_no(options, "class_level_explain")
+    if by_class and call.model.classes is None:
+        raise call.error(f"class_level_explain: {call.model.name} is not a classifier")
+    if call.has_source:
+        source = call.source()
+    elif call.model.query is not None:
+        source = f"FROM ({call.rewritten(call.model.query)}\n) USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1)"
+    else:
+        raise call.error(
+            f"{call.model.name} was not trained on a query that could be read again: name rows after the model, "
+            "TABLE name or (query)"
+        )
+    if call.probed:
+        return scored_source(call, source, None)
+    return f"({global_explain(source, call.model, by_class)})"
+
+
+# Rows of the training query that global explanations read, where no others are named.
+_SAMPLE = 10_000
+
+
+def _feature_importance(call: Call) -> str:
+    name = string(call.model.called(f"{call.model.name}@{call.model.version}"))
+    return f"(SELECT unnest(feature_importance({name}), recursive := true))"
+
+
+def _permutation_importance(call: Call) -> str:
+    model = call.model
+    _target(model, call)
+    options = call.options(2, ("n_repeats", "seed", "metric"))
+    known: tuple[str, ...] = REGRESSION_METRICS
+    if model.classes is not None:
+        known = CLASS_METRICS[: 1 if not model.probabilities else 3 if len(model.classes) == 2 else 2]
+    metric = call.word(options, "metric", known[0], known)
+    repeats, seed = call.whole_number(options, "n_repeats", 5, 1), call.whole_number(options, "seed", 0, 0)
+    source = call.source()
+    if call.probed:
+        return scored_source(call, source, None)
+    query = permutation_importance(source, lambda rows: scored_source(call, rows, None), model, repeats, seed, metric)
+    return f"({query})"
+
+
+def _partial_dependence(call: Call) -> str:
+    model = call.model
+    options = call.options(2 if call.has_source else 1, ("feature", "grid"))
+    feature = call.word(options, "feature", None, model.columns)
+    grid = call.whole_number(options, "grid", 20, 2)
+    if not call.has_source:
+        return f"({dependence_of_model(model, feature, grid)})"
+    source = call.source()
+    if call.probed:
+        return scored_source(call, source, None)
+    query = partial_dependence(source, lambda rows: scored_source(call, rows, None), model, feature, grid)
+    return f"({query})"
+
+
 def _weights(call: Call) -> str:
     """Return BigQuery's columns: numbers with a weight, categories with a list, the intercept of uncentred numbers."""
     model = call.model
@@ -197,6 +271,11 @@ FUNCTIONS: dict[str, tuple[Callable[[Call], str], int]] = {
     "EVALUATE": (_evaluate, 3),
     "CONFUSION_MATRIX": (_confusion_matrix, 3),
     "ROC_CURVE": (_roc_curve, 3),
+    "EXPLAIN_PREDICT": (_explain_predict, 3),
+    "GLOBAL_EXPLAIN": (_global_explain, 3),
+    "PERMUTATION_IMPORTANCE": (_permutation_importance, 3),
+    "PARTIAL_DEPENDENCE": (_partial_dependence, 3),
+    "FEATURE_IMPORTANCE": (_feature_importance, 1),
     "WEIGHTS": (_weights, 1),
     "TREES": (_trees, 1),
     "FEATURE_INFO": (_feature_info, 1),

@@ -38,6 +38,10 @@ class ModelSignature:
         Whether predictions take a threshold (two classes, with probabilities).
     schema : str
         Schema of its rows and macros, quoted: with its database, where that is not the current one.
+    categories : frozenset of str
+        Input columns that are one category.
+    query : str or None
+        Query that it was trained on, where that is known.
     database : str or None
         Database whose registry holds it; None in text without a database behind it.
     """
@@ -55,6 +59,8 @@ class ModelSignature:
     threshold: bool = False
     run_id: int | None = None
     schema: str = "ml"
+    categories: frozenset[str] = frozenset()
+    query: str | None = None
     database: str | None = None
 
     def called(self, name: str) -> str:

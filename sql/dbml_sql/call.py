@@ -1,0 +1,98 @@
+"""The call of an ML function as its writer sees it: the model, the rows, the options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dbml_sql.errors import SqlError
+from dbml_sql.expressions import string
+from dbml_sql.signature import ModelSignature
+
+if TYPE_CHECKING:
+    from dbml_sql.calls import Rewriter
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The call of an ML function: its model and its arguments, numbered from 0 (the model)."""
+
+    rewriter: Rewriter
+    model: ModelSignature
+    ranges: list[tuple[int, int]]
+    place: int
+    probed: bool = False
+
+    @property
+    def n_arguments(self) -> int:
+        """Number of arguments, the model included."""
+        return len(self.ranges)
+
+    def error(self, reason: str) -> SqlError:
+        """Return an error that points at the function."""
+        return SqlError(reason, self.rewriter.text, self.rewriter.found[self.place].start)
+
+    def text(self, number: int) -> str | None:
+        """Return an argument as it is, with calls in it replaced; None where it is not given."""
+        return self.rewriter.emit(*self.ranges[number]) if number < self.n_arguments else None
+
+    def source(self) -> str:
+        """Return the query of the second argument: ``TABLE t`` or ``(query)``."""
+        if self.n_arguments < 2:
+            raise self.error("expected rows after the model: TABLE name or (query)")
+        start, end = self.ranges[1]
+        found = self.rewriter.found
+        if found[start].is_word("TABLE") and end > start + 1:
+            return f"FROM {self.rewriter.emit(start + 1, end)}"
+        if found[start].is_operator("(") and found[end - 1].is_operator(")"):
+            return self.rewriter.emit(start + 1, end - 1)
+        return str(self.rewriter.fail("expected TABLE name or (query)", start))
+
+    @property
+    def has_source(self) -> bool:
+        """Whether rows are given after the model, rather than options or nothing."""
+        first = self.rewriter.found[self.ranges[1][0]] if self.n_arguments > 1 else None
+        return first is not None and not first.is_operator("{") and not first.is_word("STRUCT")
+
+    def rewritten(self, query: str) -> str:
+        """Return a stored query with the calls about models in it replaced."""
+        from dbml_sql.calls import rewrite_calls
+
+        return rewrite_calls(query, self.rewriter.resolver).sql
+
+    def whole_number(self, options: dict[str, str], name: str, default: int, least: int) -> int:
+        """Return the value of an option that must be written as a whole number."""
+        text = options.get(name, str(default))
+        if not text.isdecimal() or int(text) < least:
+            raise self.error(f"{name} must be a whole number, at least {least}; got {text}")
+        return int(text)
+
+    def yes_or_no(self, options: dict[str, str], name: str) -> bool:
+        """Return the value of an option that must be written as TRUE or FALSE; FALSE where it is not given."""
+        text = options.get(name, "false").lower()
+        if text not in ("true", "false"):
+            raise self.error(f"{name} must be TRUE or FALSE; got {options[name]}")
+        return text == "true"
+
+    def word(self, options: dict[str, str], name: str, default: str | None, known: Sequence[str]) -> str:
+        """Return the value of an option that must be written as one of some words; as they are spelled."""
+        text = options.get(name)
+        if text is None and default is not None:
+            return default
+        written = "" if text is None else text.strip("'\"").casefold()
+        for word in known:
+            if word.casefold() == written:
+                return word
+        got = "nothing" if text is None else text
+        raise self.error(f"{name} must be one of {', '.join(map(string, known))}; got {got}")
+
+    def options(self, number: int, known: tuple[str, ...]) -> dict[str, str]:
+        """Return the options of an argument ``STRUCT(value AS name)`` or ``{'name': value}``, as SQL by name."""
+        if number >= self.n_arguments:
+            return {}
+        start, _ = self.ranges[number]
+        found = self.rewriter.found
+        if not found[start].is_operator("{") and not found[start].is_word("STRUCT"):
+            self.rewriter.fail("expected STRUCT(value AS name)", start)
+        return self.rewriter.options(self.ranges[number], self.model, known)
