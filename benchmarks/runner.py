@@ -79,10 +79,13 @@ def make_job(row: Row, contender: Contender, limit: int | None) -> Job:
 
 
 def last_words(errors: str) -> str:
-    """Return the last line that a traceback does not indent, and what follows it: the error itself."""
+    """Return the error that a traceback ends with: what follows its last frame; without frames, the last line."""
     lines = [line for line in errors.splitlines() if line.strip()]
-    starts = [number for number, line in enumerate(lines) if not line.startswith(" ")]
-    return " ".join(line.strip() for line in lines[starts[-1] :]) if starts else ""
+    frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
+    starts = [n for n, line in enumerate(lines) if not line.startswith(" ") and (not frames or n > frames[-1])]
+    if not starts:
+        return ""
+    return " ".join(line.strip() for line in lines[starts[0] if frames else starts[-1] :])
 
 
 def run_process(job: Job, timeout: float, cold_cache: bool) -> Sample:
