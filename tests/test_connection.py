@@ -34,6 +34,12 @@ def test_create_model_returns_what_it_did(con):
     assert con.sql("SELECT version FROM ml.models").fetchall() == [(1,)]
 
 
+def test_the_rows_of_a_training_are_those_of_one_pass(con):
+    boosted = "OPTIONS (model_type = 'boosted_tree_regressor', max_iterations = 3, input_label_cols = ['y'])"
+    assert con.execute(f"CREATE MODEL m {boosted} AS FROM t").fetchone()[2] == 60
+    assert con.execute("SELECT n_rows FROM ml.models").fetchone() == (60,)
+
+
 def test_execute_keeps_the_result_for_fetching(con):
     assert con.execute(f"CREATE MODEL m {OPTIONS} AS FROM t").fetchone()[:2] == ("m", 1)
     assert con.execute("SELECT 1 AS a, 2 AS b").df().to_dict("list") == {"a": [1], "b": [2]}

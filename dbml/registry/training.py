@@ -152,7 +152,7 @@ def _rows_read(estimator: Estimator) -> int | None:
     target = estimator.schema_.target
     if target is not None and target.counts is not None:
         return sum(target.counts)
-    return max((done.rows for done in estimator.plan_.passes), default=None)
+    return max((done.rows // done.times for done in estimator.plan_.passes), default=None)
 
 
 def _estimator(who: str, model_type: str, options: dict[str, Any]) -> Estimator:
