@@ -136,6 +136,8 @@ class GradientBoosting(TreeModel):
             raise InvalidData(f"{type(self).__name__}: {data.plan.source} has no rows to learn from")
         binning = Binning.learn(sample, data.schema.encoding, self.max_bins, share=True)
         weighted, first_scores = sample.weight is not None, None if before is None else self._raw_block
+        sampled = sample.n_rows
+        del sample
         of_classes = self._class_weights(data, weighted)
         weighted |= of_classes is not None
         with bin_rows(data, binning, loss, weighted, of_classes, first_scores, self.precision) as shards:
@@ -150,7 +152,7 @@ class GradientBoosting(TreeModel):
                     self._keep(**self._fitted(rounds.trees, done, loss, baseline, before))
                 raise
         vars(self).update(self._fitted(rounds.trees, kept, loss, baseline, before))
-        self._tell(data, loss, rounds, sample.n_rows)
+        self._tell(data, loss, rounds, sampled)
 
     def _tell(self, data: Data, loss: BoostingLoss, rounds: Rounds, sampled: int) -> None:
         """Say in the plan what was made of the rows."""

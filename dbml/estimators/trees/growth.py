@@ -142,13 +142,13 @@ class Grower:
             if not heap:
                 return
             gain, _, node = heapq.heappop(heap)
-            if -gain != node.best[GAIN]:  # split ahead, with too few rows on a side: it has another split now
-                waiting = [node]
+            if -gain != node.best[GAIN] or not node.can_split:  # split ahead, with too few rows on a side:
+                waiting = [node]  # it has another split now, or none
                 continue
             if node.children is None:
                 room = min(most - leaves, len(heap) + 1) if not self.shards.in_memory else 1
                 ahead = heapq.nsmallest(int(room) - 1, heap) if room > 1 else []
-                batch = [node, *(other for _, _, other in ahead if other.children is None)]
+                batch = [node, *(other for _, _, other in ahead if other.children is None and other.can_split)]
                 self._split(batch, last=leaves + 1 == most)
             if node.children is None:  # too few rows on a side: another split was looked for
                 waiting = [node]
