@@ -125,6 +125,13 @@ STATEMENTS = {
         InvalidData,
         "target 'y' of t has one class, True; a classifier needs at least 2",
     ),
+    "fractions are no classes": (
+        LOGISTIC,
+        "SELECT x, x / 4 AS y FROM t",
+        InvalidData,
+        "target 'y' of t must hold classes, but holds 60 different numbers, fractions such as 0.25 among them. Use a",
+    ),
+    "decimal fractions are no classes": (LOGISTIC, "SELECT x, (x / 4)::DECIMAL(9, 2) AS y FROM t", InvalidData, "0.25"),
     "text target for a number": (LINEAR, "SELECT x, g || 'a' AS y FROM t", DbmlError, "'y'"),
     "no rows": (LINEAR, "SELECT x, y FROM t WHERE false", InvalidData, "row"),
     "all rows filtered": (LINEAR, "SELECT x, y FROM t WHERE x < -1", InvalidData, "row"),

@@ -17,6 +17,8 @@ from dbml.errors import InvalidData, UnsupportedColumn, listing
 from dbml.passes.schema import LARGEST, Target, Task
 
 MOST_CLASSES = 1_000
+# Half points and the like may be classes; a measure has more values.
+_MOST_FRACTIONS = 50
 # Types whose sum over all rows is exact.
 _SUMMED = ("BOOLEAN", *(kind for kind in INTEGERS if not kind.endswith("HUGEINT")))
 
@@ -128,6 +130,12 @@ def _classes(source: Source, column: str, column_type: str) -> TargetColumn:
     if unclear:
         raise InvalidData(
             f"the target {column!r} of {source.name} holds {listing(map(str, unclear))}, which is no class"
+        )
+    fraction = next((value for value, _ in found if isinstance(value, float) and not value.is_integer()), None)
+    if fraction is not None and len(found) > _MOST_FRACTIONS:
+        raise InvalidData(
+            f"the target {column!r} of {source.name} must hold classes, but holds {len(found):,} different numbers, "
+            f"fractions such as {fraction!r} among them. Use a regressor, or make each a class: CAST({name} AS VARCHAR)"
         )
     if len(found) < 2:
         raise InvalidData(
