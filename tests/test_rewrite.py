@@ -35,6 +35,9 @@ class Models:
             raise LookupError(f"no model {reference}")
         return self.known[reference.name.lower()]
 
+    def trees(self, model):
+        return None
+
 
 FAR = dataclasses.replace(ONE, name="far", native="far", schema='"my db".ml', database="my db")
 FAR_UDF = dataclasses.replace(ONE, name="far_udf", native=None, schema="other.ml", database="other")

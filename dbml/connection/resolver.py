@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import duckdb
+from dbml_sql.forms import TreeForm
+from dbml_sql.pruned import TreeModelForm
 from dbml_sql.signature import ModelSignature
 from dbml_sql.statements import ModelReference
 
@@ -68,6 +70,21 @@ class RegistryResolver:
             schema="ml" if found.place == current_place(self._con) else found.place.schema,
             database=found.place.database,
         )
+
+    def trees(self, model: ModelSignature) -> TreeModelForm | None:
+        """Return the trees of a model that native SQL scores, None where it has none."""
+        query = f"SELECT bool_and(fill = []) FROM {model.schema}.features WHERE model_id = ? AND version = ?"
+        row = first_row(self._con.execute(query, [model.model_id, model.version]))
+        if row is None or not row[0]:  # terms of a linear model: its estimator is not loaded in vain
+            return None
+        from dbml.registry.store import load_version
+
+        reference = ModelReference(model.name, version=model.version, database=model.database)
+        loaded = load_version(self._con, find_version(self._con, reference))
+        form, schema = loaded.form(), loaded.schema_
+        if not isinstance(form, TreeForm) or schema.target is None:
+            return None
+        return TreeModelForm(form, schema.encoding, schema.target)
 
 
 def _has_probabilities(kind: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbml_sql.conditions import Conditions, conditions_around
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import string
 from dbml_sql.signature import ModelSignature
@@ -86,6 +87,17 @@ class Call:
                 return word
         got = "nothing" if text is None else text
         raise self.error(f"{name} must be one of {', '.join(map(string, known))}; got {got}")
+
+    def conditions(self) -> Conditions | None:
+        """Return what ``(SELECT * FROM t WHERE …)`` says of its rows, None for any other rows, and in a view."""
+        if self.n_arguments < 2 or self.rewriter.defines is not None:
+            return None
+        start, end = self.ranges[1]
+        found = self.rewriter.found
+        plain = end - start > 4 and found[start].is_operator("(") and found[start + 1].is_word("SELECT")
+        if not plain or not found[start + 2].is_operator("*") or not found[start + 3].is_word("FROM"):
+            return None
+        return conditions_around(found, start + 2)
 
     def options(self, number: int, known: tuple[str, ...]) -> dict[str, str]:
         """Return the options of an argument ``STRUCT(value AS name)`` or ``{'name': value}``, as SQL by name."""

@@ -14,10 +14,12 @@ from typing import Any
 
 from dbml_sql.aliases import names_rows
 from dbml_sql.call import Call
+from dbml_sql.conditions import conditions_around
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier, string
 from dbml_sql.functions import FUNCTIONS, make_call, predict_function, probe
-from dbml_sql.macros import parameters, predict_macro, proba_macro, threshold_parameter
+from dbml_sql.macros import DEFAULT_THRESHOLD, parameters, predict_macro, proba_macro, threshold_parameter
+from dbml_sql.pruned import Pruned, pruned_for, read_columns
 from dbml_sql.score import label_type
 from dbml_sql.signature import ModelSignature, Resolver
 from dbml_sql.statements import ModelReference, parse_reference, read_reference
@@ -174,6 +176,10 @@ class Rewriter:
             if proba:
                 return f"predict_proba({values})", after
             return f"CAST({predict_function(model)}({values}) AS {label_type(model.classes, model.target_type)})", after
+        smaller = self._pruned(model, arguments, row, index)
+        if smaller is not None:
+            by_name = dict(zip(model.columns, columns, strict=True))
+            return smaller.expression(by_name, None if proba else options or DEFAULT_THRESHOLD), after
         macro = (proba_macro if proba else predict_macro)(model.native, model.schema)
         if self.defines is not None:
             # A view outlives the model: replaced by one with other columns, it must fail, not take one for another.
@@ -182,6 +188,16 @@ class Rewriter:
             ]
         named = f", {identifier(threshold_parameter(model.columns))} := {options}" if options else ""
         return f"{macro}({', '.join(columns)}{named})", after
+
+    def _pruned(
+        self, model: ModelSignature, arguments: list[tuple[int, int]], row: str | None, index: int
+    ) -> Pruned | None:
+        """Return a model of trees made smaller by the WHERE clause around a call; not in a view, which outlives it."""
+        conditions = None if self.defines is not None else conditions_around(self.found, index)
+        if conditions is None:
+            return None
+        read = read_columns(self.found, arguments, model.columns, row, conditions.table)
+        return pruned_for(lambda: self.resolver.trees(model), conditions, read)
 
     def _columns(
         self, arguments: list[tuple[int, int]], model: ModelSignature, index: int

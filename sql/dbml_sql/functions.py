@@ -16,7 +16,8 @@ from dbml_sql.explain import (
     permutation_importance,
 )
 from dbml_sql.expressions import identifier, string
-from dbml_sql.macros import predict_macro
+from dbml_sql.macros import DEFAULT_THRESHOLD, predict_macro, scored_query
+from dbml_sql.pruned import pruned_for
 from dbml_sql.score import label_text, label_type
 
 if TYPE_CHECKING:
@@ -65,7 +66,28 @@ def predict_function(model: ModelSignature) -> str:
 
 def _predict(call: Call) -> str:
     threshold = call.options(2, ("threshold",)).get("threshold")
-    return scored_source(call, call.source(), threshold)
+    return _by_smaller_trees(call, threshold) or scored_source(call, call.source(), threshold)
+
+
+def _by_smaller_trees(call: Call, threshold: str | None) -> str | None:
+    """Return the rows of ``(SELECT * FROM t WHERE …)`` with predictions of trees that the conditions made smaller."""
+    model = call.model
+    conditions = None if call.probed or model.native is None else call.conditions()
+    smaller = pruned_for(
+        lambda: call.rewriter.resolver.trees(model), conditions, {name: name.lower() for name in model.columns}
+    )
+    if smaller is None:
+        return None
+    whole = smaller.model
+    query = scored_query(
+        f"({call.source()})",
+        whole.form,
+        whole.encoding,
+        whole.target,
+        threshold or DEFAULT_THRESHOLD,
+        smaller.predictors,
+    )
+    return f"({query})"
 
 
 def _evaluate(call: Call) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier
@@ -11,8 +11,11 @@ from dbml_sql.forms import Form, LinearForm, TreeForm
 from dbml_sql.score import Scores, Target, form_scores, predictors_of
 from dbml_sql.statements import RESERVED_PREFIX
 from dbml_sql.trees import Values, sums
+from dbml_sql.values import Column
 
 DEFAULT_THRESHOLD = "5e-1"
+
+WriteTrees = Callable[[Values, Column], list[str]]
 
 
 def check_name(name: str) -> str:
@@ -83,14 +86,15 @@ def create_macros(name: str, form: Form, encoding: Encoding, target: Target, sch
     statements = [
         f"CREATE OR REPLACE MACRO {predict_macro(name, schema)}({listed}{optional}) AS {scores.prediction(threshold)}"
     ]
-    probabilities = _probability_struct(scores, form)
+    probabilities = probability_struct(scores, form)
     if probabilities is not None:
         statements.append(f"CREATE OR REPLACE MACRO {proba_macro(name, schema)}({listed}) AS {probabilities}")
     statements.append(_table_macro(predict_macro(name, schema), form, encoding, target))
     return tuple(statements)
 
 
-def _probability_struct(scores: Scores, form: Form) -> str | None:
+def probability_struct(scores: Scores, form: Form) -> str | None:
+    """Return the probabilities by label, each predictor written once; None where a form has none."""
     if isinstance(form, LinearForm) or form.n_outputs == 1:
         return scores.probability_struct()
     # Each probability names all predictors: a lambda keeps them, so that trees are written once.
@@ -106,16 +110,18 @@ def _table_macro(macro: str, form: Form, encoding: Encoding, target: Target) -> 
     return f"CREATE OR REPLACE MACRO {macro}(tbl{optional}) AS TABLE {query}"
 
 
-def scored_query(source: str, form: Form, encoding: Encoding, target: Target, threshold: str) -> str:
+def scored_query(
+    source: str, form: Form, encoding: Encoding, target: Target, threshold: str, write: WriteTrees | None = None
+) -> str:
     """Return the query of a table's columns and its predictions.
 
     The predictors are columns of an inner query, so that each is computed once a row; so are the values that trees ask
-    about.
+    about. `write` makes predictors of a tree form in another way, from the values and the columns.
     """
     made_inside: list[str] = []
     if isinstance(form, TreeForm):
         values = Values(encoding, lambda column: f"r.{identifier(column)}", lambda k: f"t.{_value_name(k)}")
-        predictors = sums(form, values)
+        predictors = write(values, lambda column: f"t.{identifier(column)}") if write else sums(form, values)
         made_inside = [_value_name(k) for k in range(len(values.definitions))]
         ready = "".join(f", {value} AS {name}" for value, name in zip(values.definitions, made_inside, strict=True))
         source = f"(SELECT r.*{ready} FROM {source} r)"

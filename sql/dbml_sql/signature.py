@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dbml_sql.pruned import TreeModelForm
 from dbml_sql.statements import ModelReference
 
 
@@ -73,3 +74,6 @@ class Resolver(Protocol):
 
     def resolve(self, reference: ModelReference) -> ModelSignature:
         """Return the signature of a model; raise an error that says which models exist for an unknown one."""
+
+    def trees(self, model: ModelSignature) -> TreeModelForm | None:
+        """Return the trees of a model that native SQL scores, None where it has none."""
