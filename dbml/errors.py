@@ -71,6 +71,10 @@ class ExhaustedMemory(DbmlError, MemoryError):
     """The work does not fit in `memory_limit`, or there is no room left to spill."""
 
 
+class MissingExtra(DbmlError, ImportError):
+    """A package is needed that only an extra (``dbml[demo]``, ``dbml[plot]``) brings."""
+
+
 class DbmlWarning(UserWarning):
     """Base of every warning that dbml emits."""
 

@@ -73,8 +73,14 @@ def models(db: Path | None, as_json: bool) -> None:
 
 @click.command(short_help="Show what a model learned, from what, how well.")
 @click.argument("model")
-@with_options(db_option, json_option)
-def show(model: str, db: Path | None, as_json: bool) -> None:
+@with_options(
+    click.option("--tree", type=click.IntRange(0), metavar="N", help="Show tree N (0, 1, …) of a model of trees."),
+    click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the tree into an SVG file."),
+    click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Draw the tree into a PNG file."),
+    db_option,
+    json_option,
+)
+def show(model: str, tree: int | None, svg: Path | None, png: Path | None, db: Path | None, as_json: bool) -> None:
     """Show MODEL[@version]: what it learned, from what, how well, and what the training read and why.
 
     \b
@@ -82,7 +88,12 @@ def show(model: str, db: Path | None, as_json: bool) -> None:
       dbml show late
       dbml show late@3 --db flights.duckdb
       dbml show late@champion --json
+      dbml show late --tree 0                      a tree as text
+      dbml show late --tree 0 --svg tree.svg       or as a picture
     """
+    if tree is not None or svg is not None or png is not None:
+        _show_tree(model, tree or 0, svg, png, db, as_json)
+        return
     from dbml_sql.forms import LinearForm
 
     from dbml.cli.output import echo_json, echo_table, records
@@ -110,6 +121,27 @@ def show(model: str, db: Path | None, as_json: bool) -> None:
         rows = _by_term(weights)
         title = f"weights, the largest {_SHOWN_WEIGHTS} of {len(rows)}" if len(rows) > _SHOWN_WEIGHTS else "weights"
         echo_table(list(rows[0]), [list(row.values()) for row in rows[:_SHOWN_WEIGHTS]], title=title)
+
+
+def _show_tree(name: str, tree: int, svg: Path | None, png: Path | None, db: Path | None, as_json: bool) -> None:
+    from dbml.cli import tree_picture
+    from dbml.cli.output import echo_json
+    from dbml.cli.tree_view import print_tree, view_tree
+
+    with opened(existing_database(db), read_only=True) as con:
+        find(con, name)
+        view = view_tree(con.load_model(name), name, tree)
+    if svg is not None:
+        svg.write_text(tree_picture.svg(view), encoding="utf-8")
+    if png is not None:
+        tree_picture.write_png(view, png)
+    for path in (svg, png):
+        if path is not None:
+            click.echo(f"tree {tree} of {name} drawn into {path}")
+    if as_json:
+        echo_json({"title": view.title, "meaning": view.meaning, "root": view.root.to_json()})
+    elif svg is None and png is None:
+        print_tree(view)
 
 
 def _said(key: str, value: Any) -> Any:

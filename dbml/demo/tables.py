@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from dbml.errors import DbmlError
+from dbml.errors import MissingExtra
 
 # Risk of a late flight, as log odds: the truth that a model is asked to find again.
 _CARRIERS = {"Aurora": -0.7, "Borealis": -0.2, "Condor": 0.2, "Delphin": 0.4, "Estrella": 0.9}
 _AIRPORTS = "BCN BER CDG CPH DUB FCO FRA HEL LHR LIS MAD MUC OSL PRG VIE WAW".split()
 _CROWDED = {"CDG": 0.5, "FRA": 0.4, "LHR": 0.7, "LIS": 0.3}
-
-
-class MissingExtra(DbmlError, ImportError):
-    """The demo needs a package that only the extra `dbml[demo]` brings."""
 
 
 def load_tumours(con: Any) -> int:
