@@ -68,7 +68,7 @@ STATEMENTS = {
         "model_type = 'logistic_regression', input_label_cols = ['y']",
         "FROM t",
         UnknownName,
-        r"no model type 'logistic_regression'; did you mean 'logisticregression'\? \(model types: ",
+        r"no model type 'logistic_regression'; did you mean 'LogisticRegression'\? \(model types: ",
     ),
     "unknown option": (
         LINEAR + ", l2_regg = 1",

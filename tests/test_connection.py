@@ -311,7 +311,8 @@ def test_unknown_options_and_model_types_name_the_nearest(con):
     cases = {
         "model_type = 'logistic_reg', l3_reg = 1": "no option 'l3_reg'; did you mean 'l2_reg'",
         "model_type = 'linear_reg', l3_reg = 1": "no option 'l3_reg'; did you mean 'l2_reg'",
-        "model_type = 'logistic_regresion'": "no model type 'logistic_regresion'; did you mean 'logisticregression'",
+        "model_type = 'linear'": "did you mean 'linear_reg'\\? .model types: boosted_tree_classifier, .*, ElasticNet, ",
+        "model_type = 'logistic_regresion'": "no model type 'logistic_regresion'; did you mean 'LogisticRegression'",
     }
     for options, message in cases.items():
         with pytest.raises(UnknownName, match=message):

@@ -50,6 +50,12 @@ def model_types() -> dict[str, type[Estimator]]:
     return names
 
 
+def _spelled_types() -> list[str]:
+    """Return the model types as documents spell them: BigQuery's names, then the class names."""
+    classes = estimators()
+    return [*sorted({name for kind in classes.values() for name in kind.model_types}), *classes]
+
+
 def from_options(model_type: str, options: Mapping[str, Any]) -> Estimator:
     """Return the estimator that a model statement asks for, with its hyperparameters set.
 
@@ -68,9 +74,11 @@ def from_options(model_type: str, options: Mapping[str, Any]) -> Estimator:
     InvalidParameter
         A value outside the rule of its hyperparameter, or two options that set the same one.
     """
-    known = model_types()
-    found = known.get(str(model_type).lower())
+    found = model_types().get(str(model_type).lower())
     if found is None:
-        exist = listing(sorted(known), 40)
-        raise UnknownName(f"no model type {model_type!r}{nearest(str(model_type), known)} (model types: {exist})")
+        exist = _spelled_types()
+        # What a person begins to spell is a better guess than what is as long: linear is linear_reg, not LinearSVR.
+        begun = [name for name in exist if name.lower().startswith(str(model_type).lower())]
+        hint = f"; did you mean {begun[0]!r}?" if model_type and begun else nearest(str(model_type), exist)
+        raise UnknownName(f"no model type {model_type!r}{hint} (model types: {listing(exist, 60)})")
     return found.from_options({str(name).lower(): value for name, value in options.items()})
