@@ -1,4 +1,4 @@
-"""Memory for the arrays of many kept blocks, taken in large pieces.
+"""Memory for the arrays of many kept blocks or shards, taken in large pieces.
 
 The system backs large pieces by large pages: filling them takes fewer page faults, and reading rows from all over
 them fewer misses of the address cache, than arrays that were allocated one by one.
@@ -6,10 +6,11 @@ them fewer misses of the address cache, than arrays that were allocated one by o
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from dbml.passes.block import Block, SparseRows
 
@@ -18,7 +19,7 @@ _LINE = 64
 
 
 class Arena:
-    """Copies blocks into its memory, from any thread; it lives as long as a copy does."""
+    """Hands out its memory, from any thread; it lives as long as an array in it does."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,6 +34,11 @@ class Arena:
             taken = self._piece[self._used : self._used + size]
             self._used += -(-size // _LINE) * _LINE
             return taken
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
+        """Return an array that is not cleared, row-major, 64-byte aligned."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        return self._take(size).view(dtype).reshape(shape)
 
     def copy(self, array: NDArray) -> NDArray:
         """Return a copy of an array, column-major, 64-byte aligned."""

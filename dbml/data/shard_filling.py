@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dbml.data.arena import Arena
 from dbml.data.shards import LocalShards
 from dbml.errors import InvalidData
 from dbml.passes.block import Block
@@ -71,8 +72,8 @@ def derive(
 class _Part:
     """The arrays of a shard that is being filled."""
 
-    def __init__(self, layout: dict[str, tuple[np.dtype, tuple[int, ...]]], size: int) -> None:
-        self.arrays = {name: np.empty((size, *shape), dtype) for name, (dtype, shape) in layout.items()}
+    def __init__(self, layout: dict[str, tuple[np.dtype, tuple[int, ...]]], size: int, arena: Arena) -> None:
+        self.arrays = {name: arena.empty((size, *shape), dtype) for name, (dtype, shape) in layout.items()}
         self.size, self.filled = size, 0
 
 
@@ -95,7 +96,7 @@ class _Filling:
         self, n_rows: int, size: int, finish: Callable[[Arrays], Arrays] | None, resident: frozenset[str]
     ) -> None:
         self.n_rows, self.size, self.finish, self.resident = n_rows, size, finish, resident
-        self._lock = threading.Lock()
+        self._lock, self._arena = threading.Lock(), Arena()
         self._layout: dict[str, tuple[np.dtype, tuple[int, ...]]] | None = None
         self._parts: dict[int, _Part] = {}
         self._finished: dict[int, tuple[Arrays, Arrays, int]] = {}
@@ -144,7 +145,7 @@ class _Filling:
             if part is None:
                 assert self._layout is not None
                 size = self.end_of(number) - number * self.size
-                part = self._parts[number] = _Part(self._layout, size if size > 0 else self.size)
+                part = self._parts[number] = _Part(self._layout, size if size > 0 else self.size, self._arena)
         if rows > part.size:
             raise InvalidData(f"rows were added while they were read: {self.n_rows:,} were there when training began")
         return part

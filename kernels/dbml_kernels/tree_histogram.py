@@ -36,13 +36,12 @@ def histogram_add(bins, n_columns, words, begin, end, histogram):
     Shapes: `bins` (n_rows * n_columns,) uint8, row by row, `words` (n_rows,) int32, `histogram` (256 n_columns,) int64.
     """
     for low in range(0, n_columns, _COLUMNS):
-        width = np.uint64(min(_COLUMNS, n_columns - low))
-        part = histogram[N_BINS * low :]
+        first, last = np.uint64(low), np.uint64(min(low + _COLUMNS, n_columns))
         for row in range(begin, end):
             word = widened(words[row])
-            at = np.uint64(row * n_columns + low)
-            for column in range(width):
-                part[(column << _COLUMN_AT) | np.uint64(bins[at + column])] += word
+            at = np.uint64(row * n_columns)
+            for column in range(first, last):
+                histogram[(column << _COLUMN_AT) | np.uint64(bins[at + column])] += word
 
 
 @kernel
@@ -51,19 +50,18 @@ def histogram_add_rows(bins, n_columns, words, order, begin, end, histogram):
 
     Shape of `order`: (n_rows,) int32.
     """
-    last = end - 1
     for low in range(0, n_columns, _COLUMNS):
-        width = np.uint64(min(_COLUMNS, n_columns - low))
-        part = histogram[N_BINS * low :]
+        first, last = np.uint64(low), np.uint64(min(low + _COLUMNS, n_columns))
         for i in range(begin, end):
-            coming = np.int64(order[min(i + _AHEAD, last)])
+            coming = np.int64(order[min(i + _AHEAD, end - 1)])
             prefetch(bins, coming * n_columns + low)
+            prefetch(bins, coming * n_columns + np.int64(last) - 1)
             prefetch(words, coming)
             row = np.int64(order[i])
             word = widened(words[np.uint64(row)])
-            at = np.uint64(row * n_columns + low)
-            for column in range(width):
-                part[(column << _COLUMN_AT) | np.uint64(bins[at + column])] += word
+            at = np.uint64(row * n_columns)
+            for column in range(first, last):
+                histogram[(column << _COLUMN_AT) | np.uint64(bins[at + column])] += word
 
 
 @kernel
