@@ -142,20 +142,20 @@ def _a9a(con: duckdb.DuckDBPyConnection, rows: int) -> None:
 
 # Real tables for trees: text stays text, what leaks the target or numbers the rows is left out.
 REAL_TABLES = {
-    "adult": "SELECT * EXCLUDE (split, income), (income LIKE '>50K%')::INTEGER AS y",
-    "bank_marketing": "SELECT * REPLACE ((y = 'yes')::INTEGER AS y)",
+    "adult": "SELECT * EXCLUDE (split, income), (income LIKE '>50K%')::INTEGER AS target",
+    "bank_marketing": "SELECT * EXCLUDE (y), (y = 'yes')::INTEGER AS target",
     "nyc_flights_100k": (
-        "SELECT month, carrier, origin, dest, distance, hour, dep_delay, (arr_delay > 15)::INTEGER AS y"
+        "SELECT month, carrier, origin, dest, distance, hour, dep_delay, (arr_delay > 15)::INTEGER AS target"
     ),
-    "givemecredit": "SELECT * EXCLUDE (row_id, SeriousDlqin2yrs), SeriousDlqin2yrs::INTEGER AS y",
-    "diamonds": "SELECT * EXCLUDE (price), price::DOUBLE AS y",
-    "bike_hour": "SELECT * EXCLUDE (instant, dteday, casual, registered, cnt), cnt::DOUBLE AS y",
+    "givemecredit": "SELECT * EXCLUDE (row_id, SeriousDlqin2yrs), SeriousDlqin2yrs::INTEGER AS target",
+    "diamonds": "SELECT * EXCLUDE (price), price::DOUBLE AS target",
+    "bike_hour": "SELECT * EXCLUDE (instant, dteday, casual, registered, cnt), cnt::DOUBLE AS target",
 }
 
 
 def _real_tables(con: duckdb.DuckDBPyConnection, rows: int) -> None:
     for name, select in REAL_TABLES.items():
-        query = f"FROM ({select} FROM read_parquet($1)) WHERE y IS NOT NULL LIMIT {rows}"
+        query = f"FROM ({select} FROM read_parquet($1)) WHERE target IS NOT NULL LIMIT {rows}"
         con.execute(f"CREATE TABLE {name} AS {query}", [_real(name)])
 
 

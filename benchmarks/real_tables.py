@@ -46,7 +46,7 @@ def _over_seeds(job: Job, fit: Fit) -> Outcome:
             started = time.perf_counter()
             predict = fit(job, table, seed)
             seconds += time.perf_counter() - started
-            truth = con.sql(f"SELECT y FROM {table} WHERE {held_out(seed)}").fetchnumpy()["y"]
+            truth = con.sql(f"SELECT target FROM {table} WHERE {held_out(seed)}").fetchnumpy()["target"]
             figures.append(figure(METRICS[table], predict(), truth))
         found[table] = (METRICS[table], figures)
     return Outcome(seconds=seconds, notes={"seeds": found})
@@ -87,12 +87,13 @@ def lightgbm(job: Job) -> Outcome:
 
 def _lightgbm_fit(job: Job, table: str, seed: int) -> Callable[[], Predicted]:
     import lightgbm as lgb
+    from pandas.api.types import is_numeric_dtype
 
     frame = connection(job).sql(f"SELECT *, {held_out(seed)} AS held_out FROM {table}").df()
     held, y = frame.pop("held_out").to_numpy(), frame.pop(job.target).to_numpy()
     for name, kind in frame.dtypes.items():
-        if kind not in ("int32", "int64", "float64"):
-            frame[name] = frame[name].astype("category")
+        # Whole numbers with NULL arrive as Int64: numbers too.
+        frame[name] = frame[name].astype("float64" if is_numeric_dtype(kind) else "category")
     settings = {
         "objective": "binary" if METRICS[table] == "auc" else "regression",
         "num_leaves": LEAVES,

@@ -83,6 +83,20 @@ def test_a_wide_table_is_made_and_its_columns_are_not_alike(tmp_path, monkeypatc
     assert np.abs(np.corrcoef(matrix.T) - np.eye(100)).max() < 0.75
 
 
+def test_real_tables_have_one_target_and_nothing_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "FOLDER", tmp_path)
+    try:
+        path = datasets.ensure(datasets.REAL_MIXED, 200)
+    except datasets.Unavailable as reason:
+        pytest.skip(str(reason))
+    with duckdb.connect(str(path), read_only=True) as con:
+        for table in datasets.REAL_TABLES:
+            *columns, target = [name for name, *_ in con.execute(f"DESCRIBE {table}").fetchall()]
+            assert target == "target"
+            assert not any(name.startswith("target") for name in columns)
+            assert con.execute(f"SELECT count(DISTINCT target) > 1, count(*) FROM {table}").fetchone() == (True, 200)
+
+
 # trees --------------------------------------------------------------------------------------------------------------
 
 
@@ -115,8 +129,8 @@ def test_a_real_table_is_judged_for_each_seed(tmp_path, monkeypatch, contender):
     except datasets.Unavailable as reason:
         pytest.skip(str(reason))
     job = Job(
-        contender=f"real_tables:{contender}", imports=IMPORTS["peer"], database=str(path), table="adult", target="y",
-        features=(), params={"seeds": 2}, quality="of_seeds", memory_limit="128MB", warm="", again=0,
+        contender=f"real_tables:{contender}", imports=IMPORTS["peer"], database=str(path), table="adult",
+        target="target", features=(), params={"seeds": 2}, quality="of_seeds", memory_limit="128MB", warm="", again=0,
     )  # fmt: skip
     found = run_process(job, 120, cold_cache=False)
     metric, figures = found.notes["seeds"]["adult"]

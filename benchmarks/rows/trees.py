@@ -151,6 +151,7 @@ QUALITY = Row(
         ),
     ),
     tuple(_against_lightgbm(table, metric) for table, metric in METRICS.items()),
+    target="target",
     quality="of_seeds",
     memory_limit="1GB",
     rounds=1,
