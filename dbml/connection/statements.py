@@ -128,7 +128,7 @@ def _explain(con: duckdb.DuckDBPyConnection, statement: ExplainModel, relate: Re
             encode=estimator.encoding_style,
         ) as data:
             plan = plan_training(estimator, data)
-    return Rows(_EXPLAINED, [("model", repr(estimator)), ("plan", str(plan))])
+    return Rows(_EXPLAINED, [("model", repr(estimator)), *plan.rows()])
 
 
 def _alter(con: duckdb.DuckDBPyConnection, statement: Statement) -> Rows:

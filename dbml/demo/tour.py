@@ -9,6 +9,7 @@ from dbml.connection import Connection
 from dbml.demo.plain_client import score_with_plain_duckdb
 from dbml.demo.stage import Stage
 from dbml.demo.tables import carrier_odds, load_tumours, make_flights
+from dbml.passes.plan_text import aligned_text
 
 _TRAIN_TUMOURS = """
 CREATE MODEL diagnosis
@@ -79,7 +80,8 @@ def _flights(stage: Stage, con: Connection, n_rows: int) -> None:
     stage.say("What training will read, and how:")
     stage.show("EXPLAIN " + _TRAIN_FLIGHTS.strip())
     with stage.timed("plan the training"):
-        stage.plan("\n".join(row[-1] for row in con.execute("EXPLAIN " + _TRAIN_FLIGHTS.strip()).fetchall()))
+        told = con.execute("EXPLAIN " + _TRAIN_FLIGHTS.strip()).fetchall()
+        stage.plan(aligned_text([(key, [text]) for key, text in told], []))
     stage.run(con, "train on the flights", _TRAIN_FLIGHTS)
     stage.say("What each column became, NULLs and rare values included:")
     stage.run(con, "show the features", _FEATURES, rows=16)

@@ -113,6 +113,15 @@ class Plan:
     def _repr_html_(self) -> str:
         return html_tables(self._sections(), _pass_table(self.passes))
 
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the plan as labels with a line each, for tables; a pass is a row too."""
+        told = [(label, text) for label, texts in self._sections() for text in texts]
+        for purpose, times, order, columns, n_rows, size, seconds, _ in _pass_table(self.passes)[1:]:
+            told.append(
+                ("pass", f"{purpose}: {times} x {order}, {columns} columns, {n_rows} rows, {size}, {seconds} s")
+            )
+        return told
+
     def _sections(self) -> list[tuple[str, list[str]]]:
         """Return what is read and why as labels with lines; empty parts are left out."""
         sections = [("source", [self.source])]
