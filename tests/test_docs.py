@@ -1,5 +1,6 @@
 """The blocks of every page in docs/ run in order, each page in a folder of its own; so do the examples."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ def test_the_page_does_what_it_says(page, tmp_path):
     if database == "flights.duckdb":
         with duckdb.connect(str(tmp_path / database)) as con:
             make_flights(con, 20_000)
+    shutil.copy(ROOT / "tests/data/imports/late.txt", tmp_path)
     Reader(tmp_path, database).follow(ROOT / "docs" / page)
 
 

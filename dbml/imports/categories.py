@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dbml.errors import InvalidData
 from dbml.imports.dump import Dump, DumpFeature, DumpTree, Level
 
-_MOST = 254
+_MOST = 254  # codes of a category, the shared one included
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +70,16 @@ def categories_of(
             f"{source}: {feature.name!r} has {len(levels):,} levels, and nodes test code {max(beyond):,}: the levels "
             "must be all of those of the training, in order"
         )
+    most = _MOST if dump.listed_left else _MOST - 1
     pairs = [(text, code) for code, level in levels.items() for text in _texts(level)]
-    if len(pairs) > _MOST - 1:
+    if len(pairs) > most:
         pairs = [(_texts(level)[0], code) for code, level in levels.items()]
-    if len(pairs) > _MOST - 1 and not compared:
+    if len(pairs) > most and not compared:
         pairs = [(text, code) for text, code in pairs if code in listed]
-    if len(pairs) > _MOST - 1:
+    if len(pairs) > most:
         raise InvalidData(
             f"{source}: the trees tell {len(pairs):,} levels of {feature.name!r} apart; a model here holds "
-            f"{_MOST - 1} a column. Train with rare levels pooled"
+            f"{most} a column. Train with rare levels pooled"
         )
     texts = tuple(text for text, _ in pairs)
     if len(set(texts)) < len(texts):

@@ -169,10 +169,11 @@ class Part:
 
     def integer(self, name: str) -> int:
         """Return a value that must be an integer, or the text of one."""
+        found = self.get(name)
         try:
-            return int(self.get(name))
+            return int(found)
         except (TypeError, ValueError, OverflowError) as error:
-            raise self.damaged(f"must have an integer in {name!r}, and has {self.values[name]!r}") from error
+            raise self.damaged(f"must have an integer in {name!r}, and has {found!r}") from error
 
     def floats(self, name: str, size: int | None = None) -> Floats:
         """Return numbers (a list, or text with blanks between), NaN refused."""

@@ -143,7 +143,7 @@ def _flat(where: str, tree: DumpTree, sets: _Sets) -> Trees:
     category_set = np.full(take.size, -1, np.int32)
     missing_left = np.where(inner, tree.missing_left[take], False)
     threshold = np.where(inner, tree.threshold[take], np.nan)
-    for k in np.flatnonzero(inner & sets.categories[tree.feature[take]]).tolist():
+    for k in np.flatnonzero(inner & sets.categories[np.where(inner, tree.feature[take], 0)]).tolist():
         node = source[k]
         codes = sets.goes_left[tree.feature[node]]
         assert codes is not None

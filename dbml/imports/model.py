@@ -77,7 +77,7 @@ def imported_model(dump: Dump, source: str, wishes: Wishes) -> ImportedTrees:
     }
     plan = Plan(f"{dump.library} {dump.version}, {source}", columns=tuple(columns))
     plan = plan.decide("objective", dump.objective, "")
-    plan = plan.decide("trees", f"{len(used):,} of {kept:,} iterations", why)
+    plan = plan.decide("trees", f"{len(used):,} in {kept:,} of {len(dump.rounds):,} iterations", why)
     if not dump.n_classes:
         if wishes.classes is not None:
             raise InvalidParameter(f"{source} predicts a number ({dump.objective}): leave out classes")
@@ -102,9 +102,9 @@ def _iterations(dump: Dump, source: str, asked: int | None) -> tuple[int, str]:
             raise InvalidParameter(
                 f"iterations must be an integer from 1 to {exist:,}, which {source} has; got {asked!r}"
             )
-        return asked, f"{exist:,} exist"
+        return asked, f"iterations = {asked:,} was asked for"
     if dump.best_round is not None and dump.best_round <= exist:
-        return max(1, dump.best_round), f"the file calls iteration {dump.best_round:,} of {exist:,} the best"
+        return max(1, dump.best_round), f"the file calls iteration {dump.best_round:,} the best"
     return exist, ""
 
 

@@ -268,7 +268,7 @@ def at_most(conditions: Floats) -> Floats:
     """
     with np.errstate(over="ignore"):
         above = conditions.astype(np.float32)
-    below = np.nextafter(above, np.float32(-np.inf))
-    middle = (below.astype(np.float64) + above.astype(np.float64)) / 2.0
-    even = below.view(np.uint32) & 1 == 0
-    return np.where(even, middle, np.nextafter(middle, -np.inf))
+        below = np.nextafter(above, np.float32(-np.inf))
+        middle = (below.astype(np.float64) + above.astype(np.float64)) / 2.0
+        even = below.view(np.uint32) & 1 == 0
+        return np.where(even, middle, np.nextafter(middle, -np.inf))
