@@ -185,7 +185,7 @@ class Walk:
         from dbml_kernels.tree_codes import code_column, rank_column
 
         width = self.terms.size
-        codes = np.empty(max(1, n * width), np.uint16)  # one that trees without splits look at
+        codes = np.empty(max(1, n * width), np.uint16)[: n * width]  # leaves look at the first, if there is none too
         for number, (term, edges) in enumerate(zip(self.terms, self.edges, strict=True)):
             values = _column(block, int(term), first, n)
             if self.categorical[number]:
