@@ -128,6 +128,33 @@ def test_the_most_important_features_come_first_and_five_by_default(con):
         con.execute("FROM ML.EXPLAIN_PREDICT(MODEL reg, (SELECT * EXCLUDE (kind) FROM houses))")
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "ML.EXPLAIN_PREDICT(MODEL lin, TABLE houses)",
+        "ML.GLOBAL_EXPLAIN(MODEL lin)",
+        "ML.PARTIAL_DEPENDENCE(MODEL lin, STRUCT('kind' AS feature))",
+    ],
+)
+def test_a_view_cannot_keep_an_explanation(con, call):
+    with pytest.raises(StatementError, match=r"ML.\w+ calls a Python function. Use CREATE TEMP VIEW"):
+        con.execute(f"CREATE VIEW kept AS FROM {call}")
+    con.execute(f"CREATE TEMP VIEW kept AS FROM {call}")
+    con.execute("DROP VIEW kept")
+
+
+def test_what_was_asked_of_a_column_that_rows_lack_is_said(con):
+    with pytest.raises(UnknownName, match="kind") as raised:
+        con.execute("FROM ML.GLOBAL_EXPLAIN(MODEL reg, (SELECT * EXCLUDE (kind, price) FROM houses))")
+    assert "price" not in str(raised.value)
+    with pytest.raises(UnknownName, match="kind"):
+        con.execute(
+            "FROM ML.PARTIAL_DEPENDENCE(MODEL lin, (SELECT * EXCLUDE (kind) FROM houses), STRUCT('noise' AS feature))"
+        )
+    with pytest.raises(UnknownName, match="price"):
+        con.execute("FROM ML.PERMUTATION_IMPORTANCE(MODEL lin, (SELECT * EXCLUDE (price) FROM houses))")
+
+
 def test_a_threshold_explains_the_class_that_it_leads_to(con):
     query = "FROM ML.EXPLAIN_PREDICT(MODEL two, (FROM houses LIMIT 50), STRUCT({} AS threshold))"
     low, high = rows(con, query.format(0)), rows(con, query.format(1))

@@ -17,7 +17,7 @@ from dbml_sql.call import Call
 from dbml_sql.conditions import conditions_around
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier, string
-from dbml_sql.functions import FUNCTIONS, make_call, predict_function, probe
+from dbml_sql.functions import FUNCTIONS, WITH_LABELS, calls_python, make_call, predict_function, probe
 from dbml_sql.macros import DEFAULT_THRESHOLD, parameters, predict_macro, proba_macro, threshold_parameter
 from dbml_sql.pruned import Pruned, pruned_for, read_columns
 from dbml_sql.score import label_type
@@ -80,6 +80,7 @@ class Rewriter:
     probed: int | None = None
     models: list[ModelSignature] = field(default_factory=list)
     label: str | None = None
+    python: list[str] = field(default_factory=list)
 
     def emit(self, start: int, end: int) -> str:
         """Return tokens ``start`` to ``end`` (exclusive) with their calls replaced, and all text between them as it is.
@@ -307,9 +308,12 @@ class Rewriter:
         probed = self.is_probed
         if cursor.index < last - first - 1:
             cursor.fail("expected , or ) after the name of the model")
-        if probed and name != "PREDICT":
+        if probed and name in WITH_LABELS:
             self.label = model.target
-        return make_call(name, Call(self, model, ranges, index + 2, probed)), after
+        call = Call(self, model, ranges, index + 2, probed)
+        if calls_python(name, call):
+            self.python.append(f"ML.{name} calls a Python function")
+        return make_call(name, call), after
 
     @property
     def defines(self) -> Token | None:
@@ -322,11 +326,12 @@ class Rewriter:
     def check_persistent(self) -> None:
         """Refuse a view or macro that would call a Python function: other clients could not run it."""
         kind = self.defines
-        plain = next((model for model in self.models if model.native is None), None)
-        if kind is not None and plain is not None:
+        plain = [f"{m.name} has no native SQL form, only a Python function" for m in self.models if m.native is None]
+        reasons = [*plain, *self.python]
+        if kind is not None and reasons:
             raise SqlError(
-                f"a {kind.text.lower()} is kept in the database, where other clients use it; {plain.name} has no "
-                f"native SQL form, only a Python function. Use CREATE TEMP {kind.text.upper()}, or CREATE TABLE AS",
+                f"a {kind.text.lower()} is kept in the database, where other clients use it; {reasons[0]}. "
+                f"Use CREATE TEMP {kind.text.upper()}, or CREATE TABLE AS",
                 self.text,
                 kind.start,
             )

@@ -126,8 +126,8 @@ def dependence_of_model(model: ModelSignature, feature: str, grid: int) -> str:
     name = string(model.called(f"{model.name}@{model.version}"))
     field = "category" if feature in model.categories else "number"
     points = f"(SELECT unnest(partial_dependence({name}, {string(feature)}, {grid})) AS p)"
-    if model.classes is None or len(model.classes) == 2:
-        return f"SELECT p.{field} AS feature_value, p.predictions[1] AS prediction FROM {points}"
+    if model.classes is None or len(model.classes) == 2:  # the number, or the second class
+        return f"SELECT p.{field} AS feature_value, p.predictions[-1] AS prediction FROM {points}"
     texts = ", ".join(string(label_text(label)) for label in model.classes)
     return (
         f"SELECT p.{field} AS feature_value, unnest([{texts}]) AS class_label, unnest(p.predictions) AS prediction "

@@ -86,6 +86,7 @@ def _by_smaller_trees(call: Call, threshold: str | None) -> str | None:
         whole.target,
         threshold or DEFAULT_THRESHOLD,
         smaller.predictors,
+        who=f"model {model.name!r}",
     )
     return f"({query})"
 
@@ -144,6 +145,7 @@ def _roc_curve(call: Call) -> str:
 
 
 def _explain_predict(call: Call) -> str:
+    _target(call.model, call)
     options = call.options(2, ("top_k_features", "threshold"))
     top = call.whole_number(options, "top_k_features", 5, 1)
     scored = scored_source(call, call.source(), options.get("threshold"))
@@ -196,6 +198,7 @@ def _permutation_importance(call: Call) -> str:
 
 def _partial_dependence(call: Call) -> str:
     model = call.model
+    _target(model, call)
     options = call.options(2 if call.has_source else 1, ("feature", "grid"))
     feature = call.word(options, "feature", None, model.columns)
     grid = call.whole_number(options, "grid", 20, 2)
@@ -275,7 +278,7 @@ def _key(model: ModelSignature, table: str = "") -> str:
 
 def _target(model: ModelSignature, call: Call) -> str:
     if model.target is None:
-        raise call.error(f"{model.name} has no label to evaluate against")
+        raise call.error(f"{model.name} predicts no label")
     return model.target
 
 
@@ -286,6 +289,16 @@ def make_call(name: str, call: Call) -> str:
         raise call.error(f"ML.{name} takes at most {most} arguments; {call.n_arguments} given")
     return write(call)
 
+
+def calls_python(name: str, call: Call) -> bool:
+    """Whether the query for a call has a Python function in it, whatever form the model has."""
+    return name in _PYTHON or (name == "PARTIAL_DEPENDENCE" and not call.has_source)
+
+
+_PYTHON = ("EXPLAIN_PREDICT", "GLOBAL_EXPLAIN", "FEATURE_IMPORTANCE", "TREES")
+
+# Functions whose rows need the label besides the columns of the model.
+WITH_LABELS = ("EVALUATE", "CONFUSION_MATRIX", "ROC_CURVE", "PERMUTATION_IMPORTANCE")
 
 # function: writer, most arguments
 FUNCTIONS: dict[str, tuple[Callable[[Call], str], int]] = {
