@@ -41,3 +41,25 @@ def code_column(values, step, first, out):
     """``out[first + i * step] = values[i]``, the codes of a category; all bits set where a value is not finite."""
     for i in range(values.shape[0]):
         out[first + i * step] = np.int64(values[i]) if math.isfinite(values[i]) else -1
+
+
+@kernel
+def rank_entries(indptr, indices, values, begin, places, edges, bounds, step, out):
+    """Write the ranks of the entries of sparse rows; those of rows without an entry are the caller's.
+
+    Row `begin` and on, as many as `out` has room for: the entry of row ``begin + i`` and term j goes to
+    ``out[i * step + places[j]]``, unless ``places[j] < 0``, ranked among ``edges[bounds[j] : bounds[j + 1]]``.
+    """
+    for i in range(out.shape[0] // step):
+        for at in range(indptr[begin + i], indptr[begin + i + 1]):
+            term = indices[at]
+            if places[term] < 0:
+                continue
+            low, high = bounds[term], bounds[term + 1]
+            while low < high:
+                middle = (low + high) // 2
+                if edges[middle] < values[at]:
+                    low = middle + 1
+                else:
+                    high = middle
+            out[i * step + places[term]] = low - bounds[term]

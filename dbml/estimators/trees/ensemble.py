@@ -179,20 +179,37 @@ class Walk:
         self.nodes[~inner] &= ~np.uint64(1 << 15)
         self.sets = trees.category_sets
         self.roots, self.outputs, self.values = trees.roots[:-1], trees.outputs, trees.value
+        self._by_term: tuple[NDArray[np.int64], Floats, NDArray[np.int64]] | None = None
 
     def codes(self, block: Block, first: int, n: int) -> NDArray[np.uint16]:
         """Return the codes of rows of a block, row by row."""
-        from dbml_kernels.tree_codes import code_column, rank_column
+        from dbml_kernels.tree_codes import code_column, rank_column, rank_entries
 
-        width = self.terms.size
+        width, n_dense = self.terms.size, block.X.shape[1]
         codes = np.empty(max(1, n * width), np.uint16)[: n * width]  # leaves look at the first, if there is none too
         for number, (term, edges) in enumerate(zip(self.terms, self.edges, strict=True)):
-            values = _column(block, int(term), first, n)
+            if term >= n_dense:
+                codes[number::width] = np.searchsorted(edges, 0.0, side="left")
+                continue
+            values = block.X[first : first + n, term]
             if self.categorical[number]:
                 code_column(values, width, number, codes)
             else:
                 rank_column(values, edges, width, number, codes)
+        if block.sparse is not None and width and self.terms[-1] >= n_dense:
+            rank_entries(*block.sparse, first, *self._entries(block.sparse.indices), width, codes)
         return codes
+
+    def _entries(self, indices: NDArray[np.int32]) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:
+        """Return the place of each term in the codes, -1 of those not tested; the edges of all; where each's begin."""
+        n_terms = max(int(self.terms[-1]), int(indices.max(initial=0))) + 1
+        found = self._by_term
+        if found is None or found[0].size < n_terms:
+            places, sizes = np.full(n_terms, -1), np.zeros(n_terms, np.int64)
+            places[self.terms] = np.arange(self.terms.size)
+            sizes[self.terms] = [edges.size for edges in self.edges]
+            found = self._by_term = places, np.concatenate(self.edges), np.concatenate([[0], np.cumsum(sizes)])
+        return found
 
     def add_to(self, block: Block, out: Floats) -> None:
         from dbml_kernels.tree_predict import trees_add
@@ -212,17 +229,3 @@ class Walk:
             codes = self.codes(block, first, n)
             trees_leaves(codes, self.terms.size, self.nodes, self.sets, self.roots, out[first : first + n])
         return out
-
-
-def _column(block: Block, term: int, first: int, n: int) -> Floats:
-    """Return the values of a term in rows of a block; a sparse term that a row does not have is 0."""
-    n_dense = block.X.shape[1]
-    if term < n_dense:
-        return block.X[first : first + n, term]
-    assert block.sparse is not None
-    indptr, indices, values = block.sparse
-    begin, end = indptr[first], indptr[first + n]
-    at = np.flatnonzero(indices[begin:end] == term) + begin
-    column = np.zeros(n)
-    column[np.searchsorted(indptr[first : first + n + 1], at, side="right") - 1] = values[at]
-    return column
