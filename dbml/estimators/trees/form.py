@@ -56,12 +56,12 @@ def worth_sql(trees: Trees, encoding: Encoding) -> bool:
     n_leaves = np.add.reduceat(~inner, trees.roots[:-1]) if trees.n_trees else np.zeros(0, int)
     n_splits = _different_splits(trees, inner)
     tables = n_splits <= np.fromiter(map(most_splits, n_leaves.tolist()), int, n_leaves.size)
-    entries = int((1 << n_splits[tables]).sum())
+    entries = int((1 << n_splits[tables]).sum()) * trees.value.shape[1]
     if entries > _MOST_ENTRIES:
         return False
     if tables.all():
         return True
-    written = int(n_leaves[~tables].sum())
+    written = int(n_leaves[~tables].sum()) * trees.value.shape[1]
     case = min(_CASE, max(_CASE_CACHED, _CASE_CACHED + (written - 320) * 0.0022))
     native = (case + _PLAN_LEAF) * written + _ADD * int((~tables).sum())
     native += (_TABLE + _TABLE_SPLIT * n_splits[tables]).sum()
