@@ -59,6 +59,7 @@ SCORING = Row(
     memory_limit="4GB",
     prepare=TRAIN,
     rounds=3,
+    timeout=300,
 )
 
 EXPLAINED = {"rows": 20_000}
@@ -88,5 +89,6 @@ TREESHAP = Row(
     memory_limit="4GB",
     prepare=replace(TRAIN, run="explaining:prepare", imports=(*WITH_LIGHTGBM, "shap")),
     rounds=2,
+    timeout=300,
     table=speeds,
 )
