@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from dbml.estimators.trees.bundles import find_bundles, least_entries
 from dbml.passes.block import Block, Floats
 
-SAMPLE_ROWS = 100_000  # that edges are learned from
+_SAMPLE_ROWS, _FEWEST_SAMPLE_ROWS = 100_000, 10_000  # that edges are learned from
+_SAMPLE_CELLS = 1 << 24  # 128 MiB
 MOST_BINS = 255  # and one for missing values
 
 
@@ -126,6 +127,11 @@ class Binning:
         """The edges of all sparse terms in one array, and where those of each begin."""
         own = self.edges[self.n_dense :]
         return np.concatenate(own), np.cumsum([0, *(edges.size for edges in own)])
+
+
+def sample_rows(encoding: Encoding) -> int:
+    """Return how many rows edges are learned from: 100,000, fewer where rows are wide, but 10,000."""
+    return min(_SAMPLE_ROWS, max(_FEWEST_SAMPLE_ROWS, _SAMPLE_CELLS // max(1, encoding.n_dense)))
 
 
 def code_counts(encoding: Encoding) -> dict[int, int]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, class_weights
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
-from dbml.estimators.trees.binning import MOST_BINS, SAMPLE_ROWS
+from dbml.estimators.trees.binning import MOST_BINS, sample_rows
 from dbml.estimators.trees.constraints import monotonic_columns
 from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.forest import Forest, Growth
@@ -122,7 +122,7 @@ class ForestModel(TreeModel):
     def _fit(self, data: Data) -> None:
         n_classes = self._n_classes(data)
         seed = seed_of(self.random_state)
-        sample = data.sample(SAMPLE_ROWS, seed)
+        sample = data.sample(sample_rows(data.schema.encoding), seed)
         if not sample.n_rows:
             raise InvalidData(f"{type(self).__name__}: {data.plan.source} has no rows to learn from")
         weighted = sample.weight is not None

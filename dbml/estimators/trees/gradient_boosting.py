@@ -9,7 +9,7 @@ import numpy as np
 
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
-from dbml.estimators.trees.binning import MOST_BINS, SAMPLE_ROWS, Binning
+from dbml.estimators.trees.binning import MOST_BINS, Binning, sample_rows
 from dbml.estimators.trees.boosting import Boosting, Rounds, bin_rows
 from dbml.estimators.trees.constraints import interaction_groups, monotonic_columns
 from dbml.estimators.trees.derivatives import Precision
@@ -131,7 +131,7 @@ class GradientBoosting(TreeModel):
     def _fit(self, data: Data) -> None:
         loss = self._boosting_loss(data)
         before = self._before(loss)
-        sample = data.sample(SAMPLE_ROWS, seed_of(self.random_state))
+        sample = data.sample(sample_rows(data.schema.encoding), seed_of(self.random_state))
         if not sample.n_rows:
             raise InvalidData(f"{type(self).__name__}: {data.plan.source} has no rows to learn from")
         binning = Binning.learn(sample, data.schema.encoding, self.max_bins, share=True)

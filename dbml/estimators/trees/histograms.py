@@ -66,7 +66,7 @@ class Buffer(HistogramBuffer):
         size = N_BINS * n_columns
         self.most_rows = most_rows
         self.words = np.zeros((n_nodes, size), np.int64)
-        self.sums = np.zeros((n_nodes, 2, size))
+        self.earlier: dict[int, Floats] = {}  # sums of words that would have overflowed
         self.rows = np.zeros(n_nodes, np.int64)
         self.used = np.zeros(n_nodes, bool)
 
@@ -78,7 +78,7 @@ class Buffer(HistogramBuffer):
         for first in range(begin, end, self.most_rows):
             last = min(end, first + self.most_rows)
             if self.rows[node] + last - first > self.most_rows:
-                self._widen(node)
+                self._widen(node, self.earlier.setdefault(node, np.zeros((2, self.words.shape[1]))))
             if rows is None:
                 histogram_add(bins, self.n_columns, words, first, last, self.words[node])
             else:
@@ -86,17 +86,17 @@ class Buffer(HistogramBuffer):
             self.rows[node] += last - first
         self.used[node] = True
 
-    def _widen(self, node: int) -> None:
-        histogram_widen(self.words[node], self.sums[node])
+    def _widen(self, node: int, into: Floats) -> None:
+        histogram_widen(self.words[node], into)
         self.rows[node] = 0
 
     def drain(self, node: int, into: Floats) -> None:
         """Add the sums of a node to `into`, shape (2, 256 n_columns), and clear them."""
         if not self.used[node]:
             return
-        self._widen(node)
-        into += self.sums[node]
-        self.sums[node] = 0.0
+        self._widen(node, into)
+        if node in self.earlier:
+            into += self.earlier.pop(node)
         self.used[node] = False
 
 
