@@ -18,6 +18,7 @@ from dbml_kernels.forest_split import (
     COLUMN,
     MISSING_LEFT,
     column_search,
+    cut_choose,
     node_score,
     node_shift,
 )
@@ -53,7 +54,7 @@ def may_split(rule, n_rows, depth, pure):
 
 @kernel
 def node_search(bins, width, payload, order, begin, end, rule, columns, low, high, key, work, split):
-    """Find the best split of a node; write it to `split` (4,). Return whether there is one, and its gain."""
+    """Find the best split of a node; write it to `split` (8,). Return whether there is one, and its gain."""
     sums, few, present, totals, sides, names, swaps, chosen = work
     slots = rule.slots + rule.counted
     shift = node_shift(rule, totals)
@@ -91,6 +92,7 @@ def node_search(bins, width, payload, order, begin, end, rule, columns, low, hig
     undraw(names, swaps, drawn, rule.n_drawn)
     if top == nothing:
         return False, 0.0
+    cut_choose(rule, columns, totals, key, split)
     gain = max(top - node_score(rule, totals, shift), 0.0)
     return gain >= rule.least_gain, gain
 
@@ -117,6 +119,7 @@ def level_search(sums, drawn, at_first, rule, columns, totals, low, high, key, s
             break
     if top == nothing:
         return varies, False, 0.0
+    cut_choose(rule, columns, totals, key, split)
     gain = max(top - node_score(rule, totals, shift), 0.0)
     return varies, gain >= rule.least_gain, gain
 
@@ -186,7 +189,7 @@ def children_add(table, n_nodes, node, split, gain, middle, rule, columns, total
     return n_nodes + 2
 
 
-@kernel
+@kernel(exact=True)
 def run_value(payload, order, begin, end, by_class):
     """Return the mean target of a run of rows; of classes the share of the second."""
     h = g = np.int64(0)
@@ -206,7 +209,7 @@ def nodes_grow(bins, width, payload, order, base, root, small, rule, columns, wo
     """
     nodes, _, bounds, keys = table
     totals = work[3]
-    split = np.zeros(4, np.int64)
+    split = np.zeros(8, np.int64)
     values = np.zeros(2)
     stack = np.empty(_STACK, np.int32)
     stack[0] = root

@@ -37,14 +37,14 @@ class Units(NamedTuple):
     per_target: float
 
 
-@kernel
+@kernel(exact=True)
 def row_weight(y, weight, units, r):
     """Return the weight of a row."""
     w = weight[r] if weight.shape[0] else 1.0
     return w * units.of_classes[np.int64(y[r])] if units.of_classes.shape[0] > 1 else w
 
 
-@kernel
+@kernel(exact=True)
 def row_units(y, weight, units, r):
     """Return the weight of a row, at least 1, and its target, in units."""
     whole = max(np.int64(np.rint(row_weight(y, weight, units, r) * units.per_weight)), 1)
@@ -166,7 +166,7 @@ def units_sum(y, weight, counts, units):
     return total, n
 
 
-@kernel
+@kernel(exact=True)
 def reached_sum(y, weight, counts, units, by_class, reached, wanted, values, weights):
     """Add the sums of `leaves_sum` for the rows that are in the nodes that are `wanted` (n_nodes,) bool."""
     for r in range(reached.shape[0]):
@@ -180,7 +180,7 @@ def reached_sum(y, weight, counts, units, by_class, reached, wanted, values, wei
             values[reached[r], 0] += own * y[r]
 
 
-@kernel
+@kernel(exact=True)
 def leaves_sum(nodes, n_nodes, base, order, payload, exact, by_class, values, weights):
     """Write the sums of every leaf: of classes the weight of each, else of weighted targets; and its weight.
 
@@ -221,7 +221,7 @@ def nodes_number(left, numbers):
     return n
 
 
-@kernel
+@kernel(exact=True)
 def sums_up(left, values, weights):
     """Add the sums of children to their parents; a parent comes before its children."""
     for k in range(left.shape[0]):
@@ -232,7 +232,7 @@ def sums_up(left, values, weights):
                 values[node, v] = values[left[node], v] + values[left[node] + 1, v]
 
 
-@kernel
+@kernel(exact=True)
 def reached_add(reached, values, sums, counts):
     """Add the values of reached nodes to rows: ``sums[r] += values[reached[r]]``; count them in `counts` (n,)."""
     for r in range(reached.shape[0]):
@@ -242,7 +242,7 @@ def reached_add(reached, values, sums, counts):
                 sums[r, v] += values[reached[r], v]
 
 
-@kernel
+@kernel(exact=True)
 def splits_worth(left, gains, price, kept):
     """Choose the splits of the subtree of least cost, a leaf costing `price` (Breiman et al. 1984): `kept` (n,) bool.
 

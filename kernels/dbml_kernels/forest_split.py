@@ -16,6 +16,7 @@ from dbml_kernels.forest_sums import ENTROPY, GINI, MISSING, POISSON, SQUARED
 from dbml_kernels.jit import kernel
 
 COLUMN, BIN, MISSING_LEFT, LEFT_WEIGHT = range(4)  # of a split
+_LEAST, _MOST, _BELOW, _ABOVE = range(4, 8)  # bins: of the node's rows, and around the cut
 
 _UNIT = 1.0 / 9007199254740992.0  # 2 ** -53
 
@@ -47,7 +48,7 @@ def pair_terms(sums, at, by_class, shift):
     return a, b - shift * a
 
 
-@kernel
+@kernel(exact=True)
 def pair_score(criterion, g, h):
     """Return what a side adds to the score."""
     if criterion == POISSON:
@@ -55,7 +56,7 @@ def pair_score(criterion, g, h):
     return g * g / h
 
 
-@kernel
+@kernel(exact=True)
 def pair_scan(sums, rule, present, first, last, missing, totals, shift, bounded, way, low, high, top):
     """Look for a cut of a score above `top`, of sums with two numbers a bin.
 
@@ -83,14 +84,13 @@ def pair_scan(sums, rule, present, first, last, missing, totals, shift, bounded,
         if (i < first) | (left_h < rule.least_weight) | (right_h < rule.least_weight):
             continue
         hl, gl, hr, gr = float(left_h), float(left_g), float(right_h), float(right_g)
+        score, size = gl * gl * hr + gr * gr * hl, hl * hr
         if criterion == POISSON:
-            score = pair_score(criterion, gl, hl) + pair_score(criterion, gr, hr)
-        else:
-            score = (gl * gl * hr + gr * gr * hl) / (hl * hr)
-        if score > top:
+            score, size = pair_score(criterion, gl, hl) + pair_score(criterion, gr, hr), 1.0
+        if score > top * size:  # without a division for each cut
             if bounded and not order_kept(way, gl / hl + shift, gr / hr + shift, low, high):
                 continue
-            top, found, weight = score, i, left_h
+            top, found, weight = score / size, i, left_h
     return found, top, weight
 
 
@@ -100,7 +100,7 @@ def order_kept(way, left, right, low, high):
     return way * (right - left) >= 0.0 and min(left, right) >= low and max(left, right) <= high
 
 
-@kernel
+@kernel(exact=True)
 def classes_score(criterion, weights, n, total):
     """Return what a side with the given weight of each of n classes adds to the score; `total` is their sum."""
     score = 0.0
@@ -113,10 +113,11 @@ def classes_score(criterion, weights, n, total):
     return score / float(total) if criterion == GINI else score - float(total) * math.log(float(total))
 
 
-@kernel
-def classes_scan(sums, rule, present, first, last, missing, totals, bounded, way, low, high, left, right, top):
-    """As `pair_scan`, for any number of classes; `left` and `right` (slots,) are scratch."""
+@kernel(exact=True)
+def classes_scan(sums, rule, present, first, last, missing, totals, bounded, way, low, high, sides, top):
+    """As `pair_scan`, for any number of classes; `sides` (2, slots) is scratch."""
     slots, n = rule.slots + rule.counted, rule.slots
+    left, right = sides[0], sides[1]
     left_n = np.int64(0)
     for k in range(n):
         left[k] = sums[MISSING * slots + k] if missing else 0
@@ -151,33 +152,27 @@ def classes_scan(sums, rule, present, first, last, missing, totals, bounded, way
 
 
 @kernel
-def cut_nearest(edges, low, high, wanted):
-    """Return the bin among ``low … high - 1`` whose upper edge is nearest to a value."""
-    bin = low
-    while bin + 1 < high and abs(edges[bin + 1] - wanted) < abs(edges[bin] - wanted):
-        bin += 1
-    return bin
+def drawn_value(least, most, key, column):
+    """Return a value between two others, drawn by a node's key and a column's number."""
+    share = float(hash_mix(column, key ^ np.uint64(0x5DEECE66D)) >> np.uint64(11)) * _UNIT
+    return least + (most - least) * share
 
 
 @kernel
 def column_search(sums, column, present, n_present, rule, columns, totals, shift, low, high, key, sides, top, split):
-    """Look for a split of a column that scores above `top`; write it to `split` (4,) int64. Return the best score.
+    """Look for a split of a column that scores above `top`; write it to `split` (8,) int64. Return the best score.
 
-    Shapes: `sums` (256 slots,), `present` lists its bins, `sides` (2, slots) scratch.
+    Shapes: `sums` (256 slots,), `present` lists its bins, `sides` (2, slots) scratch. `cut_choose` completes the split.
     """
     known = n_present
     has_missing = present[n_present - 1] == MISSING
     if has_missing:
         known -= 1
     first, last = 0, known if has_missing else known - 1
-    centres, edges = columns.centres[column], columns.edges[column]
-    wanted = 0.0
     if rule.random_cuts and known > 1:
-        least, most = centres[present[0]], centres[present[known - 1]]
-        wanted = least + (most - least) * (
-            float(hash_mix(column, key ^ np.uint64(0x5DEECE66D)) >> np.uint64(11)) * _UNIT
-        )
-        while first + 2 < known and centres[present[first + 1]] <= wanted:
+        centres = columns.centres
+        wanted = drawn_value(centres[column, present[0]], centres[column, present[known - 1]], key, column)
+        while first + 2 < known and centres[column, present[first + 1]] <= wanted:
             first += 1
         last = first + 1
     way = columns.ways[column]
@@ -191,28 +186,41 @@ def column_search(sums, column, present, n_present, rule, columns, totals, shift
             )
         else:
             found, top, weight = classes_scan(
-                sums, rule, present, first, until, missing, totals, bounded, way, low, high, sides[0], sides[1], top
+                sums, rule, present, first, until, missing, totals, bounded, way, low, high, sides, top
             )
         if found < 0:
             continue
-        if found + 1 < known:
-            below, above = present[found], present[found + 1]
-            middle = wanted if rule.random_cuts else 0.5 * (centres[below] + centres[above])
-            split[BIN] = cut_nearest(edges, below, above, middle)
-        else:  # all known values on one side, missing ones on the other
-            split[BIN] = MISSING - 1
         split[COLUMN], split[MISSING_LEFT], split[LEFT_WEIGHT] = column, side, weight
+        split[_LEAST], split[_MOST], split[_BELOW] = present[0], present[max(known - 1, 0)], present[found]
+        split[_ABOVE] = present[found + 1] if found + 1 < known else MISSING
         if not has_missing:
-            total = totals[0]
-            if rule.criterion <= ENTROPY:
-                total = np.int64(0)
-                for k in range(rule.slots):
-                    total += totals[k]
-            split[MISSING_LEFT] = 2 * weight > total
+            split[MISSING_LEFT] = -1
     return top
 
 
 @kernel
+def cut_choose(rule, columns, totals, key, split):
+    """Complete a split: its bin, between those that part the rows, and where missing values go if there were none."""
+    column, below, above = split[COLUMN], split[_BELOW], split[_ABOVE]
+    centres, edges = columns.centres, columns.edges
+    if above == MISSING:  # all known values on one side, missing ones on the other
+        split[BIN] = MISSING - 1
+    else:
+        wanted = 0.5 * (centres[column, below] + centres[column, above])
+        if rule.random_cuts:
+            wanted = drawn_value(centres[column, split[_LEAST]], centres[column, split[_MOST]], key, column)
+        while below + 1 < above and abs(edges[column, below + 1] - wanted) < abs(edges[column, below] - wanted):
+            below += 1
+        split[BIN] = below
+    if split[MISSING_LEFT] < 0:
+        total = totals[0]
+        if rule.criterion <= ENTROPY:
+            for k in range(1, rule.slots):
+                total += totals[k]
+        split[MISSING_LEFT] = 2 * split[LEFT_WEIGHT] > total
+
+
+@kernel(exact=True)
 def node_score(rule, totals, shift):
     """Return the score of a node that is not split."""
     if rule.slots == 2 and rule.criterion != ENTROPY:

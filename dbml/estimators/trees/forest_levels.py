@@ -210,7 +210,7 @@ class Levels:
         rule = top.rule._replace(counted=1)
         totals = sums[0].reshape(N_BINS, -1).sum(axis=0)
         low, high = top.table.bounds[node]
-        split = np.zeros(4, np.int64)
+        split = np.zeros(8, np.int64)
         key = top.table.keys[node]
         varies, found, gain = level_search(
             sums, drawn, first > 0, rule, self.growth.columns, totals, low, high, key, split
