@@ -122,11 +122,19 @@ def products_go_down(t, share, former, child, way, products):
 
 
 @kernel
-def _leaf_factors(v, z, before, t):
-    """Return `v` times the factor of a leaf's last feature over the former one: met, lost here, lost before."""
-    left_out = 0.0 if before == 0.0 else v * z / before
-    under = before * (1.0 - t) + t
-    return v * (z * (1.0 - t) + t) / under, v * z * (1.0 - t) / under, left_out
+def _side_add(below, went, here, met, lost, never, if_met, if_lost, total, phi):
+    """``total += below f`` and ``phi += below f d`` for one side of a node, where f and d depend on where a row goes.
+
+    f is `met`, `lost` or `never` where a row meets the conditions on the side, fails the last, or failed one before; d
+    is `if_met`, `if_lost` or 0.
+    """
+    for r in range(ROWS):
+        factor = met if went[r] == here else lost
+        total[r] += below[r] * (factor if went[r] != 0.0 else never)
+    add_met, add_lost = met * if_met, lost * if_lost
+    for r in range(ROWS):
+        effect = add_met if went[r] == here else add_lost
+        phi[r] += below[r] * (effect if went[r] != 0.0 else 0.0)
 
 
 @kernel
@@ -137,36 +145,23 @@ def sums_go_up(t, share, former, child, column, value, way, products, sums, phi)
     ``sum_sides sums[side] ((o - z) / f(t) of the side - the same of its former test)``. Shapes: `value` (n_nodes,),
     `column` (m,), `products` and `sums` (m, ROWS), `phi` (n_columns, ROWS).
     """
+    fails = -1.0 / (1.0 - t)
     for m in range(child.shape[0] - 1, -1, -1):
         before = share[m, 0]
-        was = (1.0 - before) / (before * (1.0 - t) + t)
-        lost = -1.0 / (1.0 - t) - was
-        to_left = (1.0 - share[m, 1]) / (share[m, 1] * (1.0 - t) + t) - was
-        to_right = (1.0 - share[m, 2]) / (share[m, 2] * (1.0 - t) + t) - was
-        left, right = child[m, 0], child[m, 1]
-        below_left = products[m] if left < 0 else sums[left]
-        below_right = products[m] if right < 0 else sums[right]
-        l_met = l_lost = l_never = r_met = r_lost = r_never = 1.0
-        if left < 0:
-            l_met, l_lost, l_never = _leaf_factors(value[~left], share[m, 1], before, t)
-        if right < 0:
-            r_met, r_lost, r_never = _leaf_factors(value[~right], share[m, 2], before, t)
-        went, total, to = way[m], sums[m], phi[column[m]]
-        if former[m] < 0:
-            for r in range(ROWS):
-                goes_left = went[r] > 0.0
-                a = below_left[r] * (l_met if goes_left else l_lost)
-                b = below_right[r] * (r_lost if goes_left else r_met)
-                total[r] = a + b
-                to[r] += a * (to_left if goes_left else lost) + b * (lost if goes_left else to_right)
-        else:
-            for r in range(ROWS):
-                goes_left, kept = went[r] > 0.0, went[r] != 0.0
-                a = below_left[r] * ((l_met if goes_left else l_lost) if kept else l_never)
-                b = below_right[r] * ((r_lost if goes_left else r_met) if kept else r_never)
-                total[r] = a + b
-                to[r] += a * (to_left if goes_left else (lost if kept else 0.0))
-                to[r] += b * (lost if goes_left else (to_right if kept else 0.0))
+        over = 1.0 / (before * (1.0 - t) + t)
+        was = (1.0 - before) * over
+        sums[m] = 0.0
+        for side in range(2):
+            z, c, here = share[m, 1 + side], child[m, side], 1.0 - 2.0 * side
+            if_met, if_lost = (1.0 - z) / (z * (1.0 - t) + t) - was, fails - was
+            if c >= 0:
+                _side_add(sums[c], way[m], here, 1.0, 1.0, 1.0, if_met, if_lost, sums[m], phi[column[m]])
+            else:
+                v = value[~c]
+                met, lost, never = v * (z * (1.0 - t) + t) * over, v * z * (1.0 - t) * over, 0.0
+                if former[m] >= 0 and before > 0.0:
+                    never = v * z / before
+                _side_add(products[m], way[m], here, met, lost, never, if_met, if_lost, sums[m], phi[column[m]])
 
 
 @kernel
