@@ -15,11 +15,13 @@ import pyarrow.compute as pc
 from dbml_sql.encode import Layout, ScanColumn, part_codes, part_values, rest_codes, scan_column
 from dbml_sql.expressions import MICROSECONDS_PER_DAY
 from dbml_sql.features import Encoding, Feature
+from dbml_sql.retyped import refused_types
 from numpy.typing import NDArray
 
 from dbml.data import duck
 from dbml.data.category_codes import CategoryCodes
 from dbml.data.gather import ExportedBatch, Gather, Rows
+from dbml.errors import UnsupportedColumn
 from dbml.passes.block import Block
 from dbml.passes.engine import Workspace
 
@@ -43,26 +45,34 @@ class ArrowEncoder:
     ----------
     encoding : Encoding
         Features of the model. Columns come in the order of `encoding.columns`.
+    who : str
+        The model, for errors.
 
     Notes
     -----
     Safe to call from several threads: buffers are kept per thread. A block is valid until the next call on its thread.
     """
 
-    def __init__(self, encoding: Encoding) -> None:
-        self.encoding = encoding
+    def __init__(self, encoding: Encoding, who: str = "the model") -> None:
+        self.encoding, self.who = encoding, who
         self._readers: dict[tuple[pa.DataType, ...], _Reader] = {}
         self._local = threading.local()
         self._lock = threading.Lock()
 
     def encode(self, columns: Sequence[pa.Array | pa.ChunkedArray]) -> Block:
-        """Return the rows as a block: terms as in training, no target."""
+        """Return the rows as a block: terms as in training, no target.
+
+        Raises
+        ------
+        UnsupportedColumn
+            The type of a column holds no value for the model.
+        """
         arrays = [_whole(column) for column in columns]
         types = tuple(array.type for array in arrays)
         reader = self._readers.get(types)
         if reader is None:
             with self._lock:
-                reader = self._readers.setdefault(types, _Reader(self.encoding, types))
+                reader = self._readers.setdefault(types, _Reader(self.encoding, types, self.who))
         space = getattr(self._local, "space", None)
         if space is None:
             space = self._local.space = Workspace()
@@ -78,7 +88,7 @@ def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 class _Reader:
     """Conversions for one combination of column types."""
 
-    def __init__(self, encoding: Encoding, types: Sequence[pa.DataType]) -> None:
+    def __init__(self, encoding: Encoding, types: Sequence[pa.DataType], who: str) -> None:
         place = {name: number for number, name in enumerate(encoding.columns)}
         self._steps: list[tuple[int, Convert]] = []
         scan = []
@@ -95,7 +105,7 @@ class _Reader:
                     scan.append(ScanColumn("", layout, values=""))
                     continue
             if found is None:
-                by_duckdb = by_duckdb or _ByDuckDB(encoding, types)
+                by_duckdb = by_duckdb or _ByDuckDB(encoding, types, who)
                 column = by_duckdb.add(feature)
                 self._steps += [(-1, convert) for convert in by_duckdb.results(column)]
                 scan.append(column)
@@ -120,12 +130,15 @@ class _Reader:
 class _ByDuckDB:
     """Columns of unusual types: converted by the SQL of the training scan in a database of our own."""
 
-    def __init__(self, encoding: Encoding, types: Sequence[pa.DataType]) -> None:
+    def __init__(self, encoding: Encoding, types: Sequence[pa.DataType], who: str) -> None:
         self._names = encoding.columns
         self._connection = duck.private_connection()
         self._local = threading.local()
         empty = pa.table({name: pa.array([], t) for name, t in zip(self._names, types, strict=True)})
         self._types = duck.columns_of(self._connection.from_arrow(empty))
+        reason = refused_types(who, encoding, self._types)
+        if reason is not None:
+            raise UnsupportedColumn(reason)
         self._expressions: list[str] = []
 
     def add(self, feature: Feature) -> ScanColumn:

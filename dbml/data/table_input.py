@@ -9,6 +9,7 @@ from typing import Any
 from dbml_sql.encode import ScanColumn, scan_column
 from dbml_sql.expressions import identifier
 from dbml_sql.features import Feature, Style
+from dbml_sql.retyped import refused_types
 
 from dbml.data.array_input import check_target, check_weight, encode_target
 from dbml.data.chunked import ChunkedData
@@ -17,7 +18,7 @@ from dbml.data.learning import learn_encoding
 from dbml.data.snapshot import take_snapshot
 from dbml.data.source import Source, accepts, open_source
 from dbml.data.steady import hold_query, hold_table
-from dbml.data.table import RowValues, TableData
+from dbml.data.table import RowValues, TableData, matched_types
 from dbml.data.target import TargetColumn, known_target, learn_target
 from dbml.errors import InvalidData, UnsupportedColumn
 from dbml.passes.dispatch import register_reader
@@ -107,6 +108,9 @@ def _weigh(
 
 
 def _read_as_trained(source: Source, y: Any, weight: Any, schema: Schema, held: ExitStack) -> ChunkedData:
+    reason = refused_types("the model", schema.encoding, matched_types(source, schema.encoding)[0])
+    if reason is not None:
+        raise UnsupportedColumn(reason)
     values, n_rows = RowValues(), -1
     if y is not None:  # read more than once: to be scored against the target, or to be trained further
         source = hold_table(source, held)

@@ -1,20 +1,43 @@
-"""Columns that a model needs and rows do not have."""
+"""Columns that a model needs and rows do not have, or only with a type that holds no value for it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dbml_sql.expressions import identifier
 from dbml_sql.features import Encoding
+from dbml_sql.retyped import refused_types
 
-from dbml.errors import UnknownName, listing, nearest_name
+from dbml.errors import UnknownName, UnsupportedColumn, listing, nearest_name
 
 
-def check_columns(name: str, encoding: Encoding, exist: Sequence[str]) -> None:
-    """Raise `UnknownName` for input columns that are missing; upper and lower case are the same."""
-    error = missing_columns(name, encoding.columns, exist)
+def check_columns(name: str, encoding: Encoding, types: Mapping[str, str]) -> None:
+    """Raise for input columns that are missing, or of a type that no value can be read from.
+
+    Parameters
+    ----------
+    name : str
+        Who needs them, for the message.
+    encoding : Encoding
+        Features of the model.
+    types : mapping
+        DuckDB type of each column of the rows; upper and lower case of names are the same.
+
+    Raises
+    ------
+    UnknownName
+        Columns that are missing; all are named.
+    UnsupportedColumn
+        A column became another kind of type since training, such as a list where a number was.
+    """
+    error = missing_columns(name, encoding.columns, list(types))
     if error is not None:
         raise error
+    folded = {column.casefold(): type_ for column, type_ in reversed(types.items())}
+    now = {column: types.get(column, folded[column.casefold()]) for column in encoding.columns}
+    reason = refused_types(name, encoding, now)
+    if reason is not None:
+        raise UnsupportedColumn(reason)
 
 
 def missing_columns(

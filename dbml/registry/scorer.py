@@ -33,7 +33,7 @@ class Scorer:
         self.name, self.model = name, model
         self.columns = model.schema_.encoding.columns
         self.classes = None if model.schema_.target is None else model.schema_.target.classes
-        self._encoder = ArrowEncoder(model.schema_.encoding)
+        self._encoder = ArrowEncoder(model.schema_.encoding, f"model {name!r}")
         self._folded = [column.casefold() for column in self.columns]
 
     def columns_of(self, arguments: Sequence[pa.ChunkedArray]) -> list[pa.Array]:

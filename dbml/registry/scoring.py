@@ -44,12 +44,14 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
     Raises
     ------
     UnknownName
-        X lacks a column that the model needs; it is named.
+        X lacks columns that the model needs; they are named.
+    UnsupportedColumn
+        A column of X has a type that holds no value for the model.
     """
     target = model.schema_.target
     if target is None:
         raise InvalidData(f"{type(model).__name__} has no target: a relation cannot be scored with {method}")
-    check_columns(type(model).__name__, model.schema_.encoding, X.columns)
+    check_columns(type(model).__name__, model.schema_.encoding, dict(zip(X.columns, map(str, X.types), strict=True)))
     if method == "shap_values":
         return _explained(model, X)
     made = {

@@ -8,6 +8,7 @@ from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier
 from dbml_sql.features import Encoding
 from dbml_sql.forms import Form, LinearForm, TreeForm
+from dbml_sql.retyped import guarded
 from dbml_sql.score import Scores, Target, form_scores, predictors_of
 from dbml_sql.statements import RESERVED_PREFIX
 from dbml_sql.trees import Values, sums
@@ -83,13 +84,18 @@ def create_macros(name: str, form: Form, encoding: Encoding, target: Target, sch
     if has_threshold(target, form):
         threshold = identifier(threshold_parameter(columns))
         optional = f", {threshold} := {DEFAULT_THRESHOLD}"
-    statements = [
-        f"CREATE OR REPLACE MACRO {predict_macro(name, schema)}({listed}{optional}) AS {scores.prediction(threshold)}"
-    ]
+    who = f"model {name!r}"
+
+    def checked(value: str) -> str:
+        return guarded(value, who, encoding, lambda column: identifier(by_column[column]))
+
+    prediction = checked(scores.prediction(threshold))
+    statements = [f"CREATE OR REPLACE MACRO {predict_macro(name, schema)}({listed}{optional}) AS {prediction}"]
     probabilities = probability_struct(scores, form)
     if probabilities is not None:
+        probabilities = checked(probabilities)
         statements.append(f"CREATE OR REPLACE MACRO {proba_macro(name, schema)}({listed}) AS {probabilities}")
-    statements.append(_table_macro(predict_macro(name, schema), form, encoding, target))
+    statements.append(_table_macro(predict_macro(name, schema), who, form, encoding, target))
     return tuple(statements)
 
 
@@ -103,20 +109,27 @@ def probability_struct(scores: Scores, form: Form) -> str | None:
     return made and f"list_transform([[{', '.join(scores.predictors)}]], lambda z: {made})[1]"
 
 
-def _table_macro(macro: str, form: Form, encoding: Encoding, target: Target) -> str:
+def _table_macro(macro: str, who: str, form: Form, encoding: Encoding, target: Target) -> str:
     optional = f", threshold := {DEFAULT_THRESHOLD}" if has_threshold(target, form) else ""
     threshold = "threshold" if optional else DEFAULT_THRESHOLD
-    query = scored_query("query_table(tbl)", form, encoding, target, threshold)
+    query = scored_query("query_table(tbl)", form, encoding, target, threshold, who=who)
     return f"CREATE OR REPLACE MACRO {macro}(tbl{optional}) AS TABLE {query}"
 
 
 def scored_query(
-    source: str, form: Form, encoding: Encoding, target: Target, threshold: str, write: WriteTrees | None = None
+    source: str,
+    form: Form,
+    encoding: Encoding,
+    target: Target,
+    threshold: str,
+    write: WriteTrees | None = None,
+    who: str | None = None,
 ) -> str:
     """Return the query of a table's columns and its predictions.
 
     The predictors are columns of an inner query, so that each is computed once a row; so are the values that trees ask
-    about. `write` makes predictors of a tree form in another way, from the values and the columns.
+    about. `write` makes predictors of a tree form in another way, from the values and the columns. With `who`, the
+    model's name, types that hold no value for the model are an error (see `dbml_sql.retyped`).
     """
     made_inside: list[str] = []
     if isinstance(form, TreeForm):
@@ -127,6 +140,8 @@ def scored_query(
         source = f"(SELECT r.*{ready} FROM {source} r)"
     else:
         predictors = predictors_of(form, encoding, lambda column: f"t.{identifier(column)}")
+    if who is not None:
+        predictors[0] = guarded(predictors[0], who, encoding, lambda column: f"t.{identifier(column)}")
     inner = [identifier(f"dbml eta {k}") for k in range(len(predictors))]
     scores = Scores(tuple(f"s.{eta}" for eta in inner), target.classes, target.type, form.link)
     made = [f"{scores.prediction(threshold)} AS {identifier(f'predicted_{target.name}')}"]

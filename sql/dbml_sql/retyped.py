@@ -1,0 +1,85 @@
+"""Columns whose type since training holds no value that the model could read: a LIST, STRUCT or DATE for a number.
+
+A value that cannot be cast is missing, which is right for one value and wrong for all of a column: scores would be
+those of a column of NULL, without a word. So such types are refused, by the type alone: before a row is read in Python,
+and in SQL when the query is bound, by a test that DuckDB folds away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from dbml_sql.expressions import identifier, string
+from dbml_sql.features import Encoding, Feature
+
+_NESTED = r"\]$|^(STRUCT|MAP|UNION)\("
+_OTHER = r"^(BLOB|INTERVAL|TIME|TIME WITH TIME ZONE)$"
+_NUMBERS = r"^(BOOLEAN|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\([0-9,]+\))$"
+_DATES = r"^(DATE|TIMESTAMP.*)$"
+_RECORDS = r"^(STRUCT|MAP|UNION)\(.*\)$"
+
+# Patterns of the types that hold no value for a kind of feature; Python and DuckDB read them alike.
+_REFUSED = {
+    "number": f"{_NESTED}|{_OTHER}|{_DATES}",
+    "calendar": f"{_NESTED}|{_OTHER}|{_NUMBERS}",
+    "category": _NESTED,
+    "vector": f"{_RECORDS}|{_OTHER}|{_DATES}|{_NUMBERS}",
+    "lists": f"{_RECORDS}|{_OTHER}|{_DATES}|{_NUMBERS}",
+    "map": rf"\]$|{_OTHER}|{_DATES}|{_NUMBERS}",
+}
+_BECAME = {
+    "number": "a number",
+    "calendar": "a date",
+    "category": "a category",
+    "vector": "a vector",
+    "lists": "a list of indices",
+    "map": "a map",
+}
+
+
+def refused_types(who: str, encoding: Encoding, types: Mapping[str, str]) -> str | None:
+    """Return what is wrong with the types of columns, by the names in the encoding; None where all can be read."""
+    return next(
+        (
+            _reason(who, feature, kind, types[feature.column])
+            for feature, kind in _by_column(encoding).values()
+            if types[feature.column] != feature.type and re.search(_REFUSED[kind], types[feature.column])
+        ),
+        None,
+    )
+
+
+def guarded(value: str, who: str, encoding: Encoding, column: Callable[[str], str] = identifier) -> str:
+    """Return an expression that is an error where the type of a column holds no value for the model.
+
+    Every column is named, those that the value does not read too: one that is missing is an error of DuckDB's.
+
+    Parameters
+    ----------
+    value : str
+        The expression.
+    who : str
+        The model, for the message.
+    encoding : Encoding
+        Features of the model.
+    column : callable
+        From the name of an input column to its expression.
+    """
+    cases = []
+    for feature, kind in _by_column(encoding).values():
+        now = f"typeof({column(feature.column)})"
+        before, after = (string(text) for text in _reason(who, feature, kind, "\0").split("\0"))
+        refused = f"regexp_matches({now}, {string(_REFUSED[kind])})"
+        cases.append(f"WHEN {refused} THEN error({before} || {now} || {after})")
+    return f"CASE {' '.join(cases)} ELSE {value} END"
+
+
+def _by_column(encoding: Encoding) -> dict[str, tuple[Feature, str]]:
+    """Return a feature of each column, and what its type must hold."""
+    return {f.column: (f, "calendar" if f.part is not None else f.kind) for f in encoding.features}
+
+
+def _reason(who: str, feature: Feature, kind: str, now: str) -> str:
+    trained = f"{_BECAME[kind]} in column {feature.column!r} ({feature.type} in training)"
+    return f"{who} needs {trained}; the rows have {now}, which holds none. Cast it in SQL, or train again"
