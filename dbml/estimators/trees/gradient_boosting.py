@@ -174,7 +174,7 @@ class GradientBoosting(TreeModel):
         if rounds.n_held:
             grown = len(rounds.trees) // loss.n_outputs
             plan = plan.decide(
-                "rows held out", f"{rounds.n_held:,}", f"their loss ended training after round {grown:,}"
+                "rows held out", f"{rounds.n_held:,}", f"their loss says how many of the {grown:,} new rounds to keep"
             )
         data.plan = plan
 
