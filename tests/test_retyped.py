@@ -85,7 +85,7 @@ def test_a_type_that_may_hold_values_is_cast(con, column):
 def test_a_missing_column_that_no_tree_asks_about_is_named(con):
     for name in MODELS:
         for _, score in ways(con, name, "SELECT * EXCLUDE (g, v) FROM t LIMIT 9"):
-            with pytest.raises((UnknownName, duckdb.Error), match="g['\"]"):
+            with pytest.raises((UnknownName, duckdb.Error), match=r"g['\"]"):
                 score()
     with pytest.raises(UnknownName, match="model 'trees' needs columns 'g', 'v', which the rows do not have"):
         con.execute("SELECT predict('trees', s) FROM now s")
