@@ -56,6 +56,9 @@ def _table(name):
 def test_ours_work_inside_pipelines_searches_and_cross_validation(name):
     X, y = _table(name)
     model = make_pipeline(StandardScaler(), FOUND[name]())
+    if FOUND[name].task == "none":
+        assert model.fit(X).predict(X).shape == (200,)
+        return
     scores = cross_val_score(model, X, y, cv=3)
     assert scores.shape == (3,)
     assert np.isfinite(scores).all()
