@@ -1,5 +1,6 @@
 """Bad input: a clear error that names it, and nothing lost."""
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -187,6 +188,25 @@ NAMES = {
 def test_what_does_not_exist_is_named_with_the_nearest(con, text):
     with pytest.raises(UnknownName, match=NAMES[text]):
         con.execute(text)
+
+
+def test_one_value_is_no_row(con):
+    message = (
+        "model 'good' takes a row by its alias, or its 2 columns in the order x, g; got one value, which is no row"
+    )
+    for column in ("x", "t.g"):
+        for run in (con.execute, con.sql):
+            with pytest.raises(StatementError, match=message):
+                run(f"SELECT predict('good', {column}) FROM t")
+
+
+def test_an_error_does_not_show_a_line_that_nobody_wrote(con):
+    for text in ("SELECT predict('good', u) FROM t", "FROM ML.PREDICT(MODEL good, TABLE u)"):
+        with pytest.raises(duckdb.Error, match=r"u.* (not found|does not exist)") as raised:
+            con.execute(text)
+        assert "LINE" not in str(raised.value)
+    with pytest.raises(duckdb.Error, match=r"LINE 1: SELECT z AS model FROM t"):
+        con.execute("SELECT z AS model FROM t")
 
 
 def test_changes_that_cannot_be(con):

@@ -16,11 +16,26 @@ from dbml_sql.errors import SqlError
 from dbml_sql.tokens import significant
 
 from dbml.connection.resolver import RegistryResolver
-from dbml.errors import UnknownName
+from dbml.errors import StatementError, UnknownName, listing
 from dbml.registry.missing import missing_columns
 
 _ROW = re.compile(r"argument types 'sin\((STRUCT\(.*)\)'\. You might", re.DOTALL)
+_NO_ROW = re.compile(r"Cannot extract field '(.*)' from expression .* because it is not a struct")
 _EXPLAIN = re.compile(r"^\s*EXPLAIN\s+(ANALYZE\s+)?", re.IGNORECASE)
+
+
+def no_row(con: Any, text: str, refusal: str) -> StatementError | None:
+    """Return the error for a call that got one value in place of a row; None where DuckDB's refusal is another."""
+    field = _NO_ROW.search(refusal)
+    if field is None:
+        return None
+    for model in rewrite_calls(text, RegistryResolver(con)).models:
+        if len(model.columns) > 1 and field[1] in model.columns:
+            return StatementError(
+                f"model {model.name!r} takes a row by its alias, or its {len(model.columns)} columns in the order "
+                f"{listing(model.columns, 40)}; got one value, which is no row"
+            )
+    return None
 
 
 def missing_input(con: Any, text: str, refusal: Callable[[str], str]) -> UnknownName | None:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import duckdb
 
 from dbml import errors
-from dbml.connection.inputs import missing_input
+from dbml.connection.inputs import missing_input, no_row
 from dbml.connection.script import Prepared, may_be_ours, prepare, rewrite
 from dbml.passes.memory import memory_limited
 from dbml.registry import versions
@@ -311,7 +311,7 @@ class Connection:
         from dbml.connection.statements import execute_statement
 
         def relate(query: str, written: str) -> Any:
-            with self._explaining(written, parameters, frame):
+            with self._explaining(None if query == written else written, parameters, frame):
                 return in_frame(frame, self.duckdb.sql, query, params=parameters)
 
         with nullcontext() if self._memory_limit is None else memory_limited(self._memory_limit):
@@ -331,10 +331,23 @@ class Connection:
                     return str(refused)
                 return ""
 
-            explained = None if written is None else missing_input(self.duckdb, written, refusal)
-            if explained is None:
+            if written is None:
                 raise
+            explained = missing_input(self.duckdb, written, refusal) or no_row(self.duckdb, written, str(error))
+            if explained is None:
+                raise as_written(error) from None
             raise explained from error
+        except duckdb.Error as error:
+            if written is None:
+                raise
+            raise as_written(error) from None
+
+
+def as_written(error: duckdb.Error) -> duckdb.Error:
+    """Return DuckDB's error without the line that it points at: in a statement with calls of ours that is not the line
+    that the person wrote."""
+    said, _, shown = str(error).partition("\n\nLINE ")
+    return type(error)(said) if shown else error
 
 
 def own_error(error: duckdb.Error) -> Exception:
