@@ -33,7 +33,7 @@ def check_columns(name: str, encoding: Encoding, types: Mapping[str, str]) -> No
     error = missing_columns(name, encoding.columns, list(types))
     if error is not None:
         raise error
-    folded = {column.casefold(): type_ for column, type_ in reversed(types.items())}
+    folded = {column.casefold(): type_ for column, type_ in reversed(list(types.items()))}
     now = {column: types.get(column, folded[column.casefold()]) for column in encoding.columns}
     reason = refused_types(name, encoding, now)
     if reason is not None:

@@ -19,9 +19,10 @@ def nodes_function(find: Callable[[str], Scorer]) -> Callable[..., pa.Array]:
 
     def tree_nodes(*arguments: pa.ChunkedArray) -> pa.Array:
         names = arguments[0].to_pylist() if len(arguments) == 1 else [None]
-        if None in names:
+        known = [name for name in names if name is not None]
+        if len(known) < len(names):
             raise InvalidParameter("expected tree_nodes('model')")
-        lists = [node_rows(find(name)) for name in names]
+        lists = [node_rows(find(name)) for name in known]
         offsets = np.cumsum([0, *map(len, lists)]).astype(np.int32)
         return pa.ListArray.from_arrays(pa.array(offsets), pa.concat_arrays(lists))
 
