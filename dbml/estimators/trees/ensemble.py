@@ -138,13 +138,27 @@ class Trees:
         """The trees made ready for rows."""
         return Walk(self)
 
+    @cached_property
+    def _walks(self) -> list[Walk]:
+        """All trees made ready together, or in parts where they test too many thresholds for that."""
+        try:
+            return [self.walk]
+        except InvalidData:
+            if self.n_trees < 2:
+                raise
+        half = self.n_trees // 2
+        return self.take(slice(half))._walks + self.take(slice(half, None))._walks
+
     def add_to(self, block: Block, out: Floats) -> None:
         """Add the values of each row's leaves to `out`, shape (n, n_outputs), C order."""
-        self.walk.add_to(block, out)
+        for walk in self._walks:
+            walk.add_to(block, out)
 
     def leaves(self, block: Block) -> NDArray[np.int32]:
         """Return the node that each row ends in, shape (n, n_trees)."""
-        return self.walk.leaves(block)
+        found = [walk.leaves(block) for walk in self._walks]
+        firsts = np.cumsum([0, *(walk.nodes.size for walk in self._walks)])[:-1].astype(np.int32)
+        return np.concatenate([part + first for part, first in zip(found, firsts, strict=True)], axis=1)
 
 
 class Walk:
