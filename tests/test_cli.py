@@ -223,6 +223,14 @@ def test_export_prints_sql_for_another_database(trained, capsys):
     assert "klingon" in said(capsys)[1]
 
 
+def test_a_file_of_rows_is_no_database(trained, capsys):
+    for command in (["models"], ["show", "price"], ["predict", "price", "houses.csv"], ["export", "price"]):
+        assert run([*command, "--db", "houses.csv"]) == USAGE_ERROR
+        assert "'houses.csv' is no database, but a file of rows" in said(capsys)[1]
+    (trained / "houses.duckdb").rename("houses.csv")
+    assert run(["models", "--db", "houses.csv"]) == OK  # a database may have any name
+
+
 def test_the_database_may_come_from_the_environment(trained, capsys, monkeypatch):
     other = trained / "elsewhere"
     other.mkdir()

@@ -48,12 +48,21 @@ def existing_database(db: Path | None) -> Path:
     if db is not None:
         if not db.exists():
             raise click.BadParameter(f"no database {str(db)!r}", param_hint="--db")
+        if file_reader(str(db)) is not None and _is_no_database(db):
+            raise click.BadParameter(f"{str(db)!r} is no database, but a file of rows", param_hint="--db")
         return db
     found = sorted(Path.cwd().glob("*.duckdb"))
     if len(found) == 1:
         return found[0]
     names = ", ".join(path.name for path in found) or "none here"
     raise click.UsageError(f"say which database with --db FILE or $DBML_DB (.duckdb files: {names})")
+
+
+def _is_no_database(db: Path) -> bool:
+    """Whether a file lacks DuckDB's mark, which stands after 8 bytes of checksum; an empty one becomes a database."""
+    with db.open("rb") as file:
+        head = file.read(12)
+    return bool(head) and head[8:] != b"DUCK"
 
 
 @contextmanager

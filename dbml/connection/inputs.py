@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
+import duckdb
 from dbml_sql.calls import rewrite_calls
 from dbml_sql.errors import SqlError
 from dbml_sql.tokens import significant
@@ -65,6 +66,13 @@ def missing_input(con: Any, text: str, refusal: Callable[[str], str]) -> Unknown
     except SqlError:  # what is wrong with the call was said before
         return None
     return None
+
+
+def as_written(error: duckdb.Error) -> duckdb.Error:
+    """Return DuckDB's error without the line that it points at: in a statement with calls of ours that is not the line
+    that the person wrote."""
+    said, _, shown = str(error).partition("\n\nLINE ")
+    return type(error)(said) if shown else error
 
 
 def _fields(types: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import duckdb
 
 from dbml import errors
-from dbml.connection.inputs import missing_input, no_row
+from dbml.connection.inputs import as_written, missing_input, no_row
 from dbml.connection.script import Prepared, may_be_ours, prepare, rewrite
 from dbml.passes.memory import memory_limited
 from dbml.registry import versions
@@ -341,13 +341,6 @@ class Connection:
             if written is None:
                 raise
             raise as_written(error) from None
-
-
-def as_written(error: duckdb.Error) -> duckdb.Error:
-    """Return DuckDB's error without the line that it points at: in a statement with calls of ours that is not the line
-    that the person wrote."""
-    said, _, shown = str(error).partition("\n\nLINE ")
-    return type(error)(said) if shown else error
 
 
 def own_error(error: duckdb.Error) -> Exception:
