@@ -160,15 +160,18 @@ class IsolationForest(TreeModel):
         """Return how anomalous each row is, between 0 and 1."""
         return np.exp2(-self._raw_block(block)[:, 0])
 
+    def _samples_block(self, block: Block) -> Floats:
+        return -self._anomaly_block(block)
+
     def _decision_block(self, block: Block) -> Floats:
-        return -self._anomaly_block(block) - self.offset_
+        return self._samples_block(block) - self.offset_
 
     def _predict_block(self, block: Block) -> Floats:
         return np.where(self._decision_block(block) < 0.0, -1.0, 1.0)
 
     def score_samples(self, X: Any, *, con: Any = None) -> Any:
         """Return the opposite of how anomalous each row is: from -1, an anomaly, to 0; shape (n_rows,)."""
-        return self._score(X, "score_samples", lambda block: -self._anomaly_block(block), con)
+        return self._score(X, "score_samples", self._samples_block, con)
 
     def decision_function(self, X: Any, *, con: Any = None) -> Any:
         """Return `score_samples` less `offset_`: below 0 for anomalies; shape (n_rows,)."""

@@ -5,7 +5,7 @@ or booleans (1 for true). Text labels come from ``predict_label``, VARCHAR for a
 an error, never a silent cast. ``predict_proba`` is MAP(VARCHAR, DOUBLE), from the text of each label.
 
 ``ML.EXPLAIN_PREDICT`` and others are queries over ``predict_attributions``, ``feature_importance`` and
-``partial_dependence``.
+``partial_dependence``, ``ML.DETECT_ANOMALIES`` over ``detect_anomalies``.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ TYPES = {
         "feature VARCHAR, operator VARCHAR, threshold DOUBLE, categories VARCHAR[], missing VARCHAR, gain DOUBLE, "
         "rows DOUBLE, value DOUBLE, class_values DOUBLE[])[]"
     ),
+    "detect_anomalies": "STRUCT(is_anomaly BOOLEAN, anomaly_score DOUBLE)",
     "train_model": "STRUCT(model VARCHAR, version INTEGER, rows BIGINT, seconds DOUBLE, metrics MAP(VARCHAR, DOUBLE))",
 }
 

@@ -90,6 +90,8 @@ _BLOCK_METHODS = {
     "class": "_class_block",
     "predict_proba": "_proba_block",
     "decision_function": "_decision_block",
+    "anomaly_score": "_anomaly_block",
+    "score_samples": "_samples_block",
 }
 
 

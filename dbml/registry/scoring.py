@@ -26,6 +26,7 @@ from dbml.registry.scorer import Scorer
 from dbml.registry.sql_functions import predict_label, predict_number, probabilities_of
 
 _ROWS = "dbml_rows"
+_WITHOUT_TARGET = {"predict": "prediction", "decision_function": "decision_function", "score_samples": "score_samples"}
 
 
 def score_relation(model: Estimator, X: Any, method: str) -> Any:
@@ -37,9 +38,10 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
         Fitted.
     X : duckdb.DuckDBPyRelation
         Columns are matched by name (upper and lower case are the same), extra ones are kept and ignored.
-    method : {"predict", "predict_proba", "decision_function", "shap_values"}
-        ``predicted_<target>``; ``predicted_<target>_probs``, a list of ``{label, prob}`` in the order of the classes;
-        ``decision_function``, DOUBLE or DOUBLE[]; ``shap_<term>``, the same, for each term.
+    method : {"predict", "predict_proba", "decision_function", "score_samples", "shap_values"}
+        ``predicted_<target>``, or ``prediction`` where there is none; ``predicted_<target>_probs``, a list of ``{label,
+        prob}`` in the order of the classes; ``decision_function``, DOUBLE or DOUBLE[]; ``score_samples``, DOUBLE;
+        ``shap_<term>``, as the decision, for each term.
 
     Raises
     ------
@@ -49,11 +51,14 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
         A column of X has a type that holds no value for the model.
     """
     target = model.schema_.target
-    if target is None:
-        raise InvalidData(f"{type(model).__name__} has no target: a relation cannot be scored with {method}")
     check_columns(type(model).__name__, model.schema_.encoding, dict(zip(X.columns, map(str, X.types), strict=True)))
     if method == "shap_values":
         return _explained(model, X)
+    if target is None:
+        if method not in _WITHOUT_TARGET:
+            raise InvalidData(f"{type(model).__name__} has no target: a relation cannot be scored with {method}")
+        name = _WITHOUT_TARGET[method]
+        return _by_function(model, _without(X, [name]), method, name)
     made = {
         "predict": f"predicted_{target.name}",
         "predict_proba": f"predicted_{target.name}_probs",
@@ -97,9 +102,8 @@ def _called(model: Estimator, con: Any, method: str) -> str:
 
 def _by_function(model: Estimator, rows: Any, method: str, name: str) -> Any:
     target = model.schema_.target
-    assert target is not None
     value = _called(model, rows._con, method)
-    if method == "predict" and target.classes is not None:
+    if method == "predict" and target is not None and target.classes is not None:
         value = f"CAST({value} AS {label_type(target.classes, target.type)})"
     return rows.query(_ROWS, f"SELECT t.*, {value} AS {identifier(name)} FROM {_ROWS} t")
 
@@ -142,6 +146,13 @@ def _probabilities(scorer: Scorer) -> _Made:
     )
 
 
+def _samples(scorer: Scorer) -> _Made:
+    def function(*arguments: pa.ChunkedArray) -> pa.Array:
+        return pa.array(scorer.method("score_samples")(scorer.block(scorer.columns_of(arguments))))
+
+    return function, "DOUBLE"
+
+
 def _decisions(scorer: Scorer) -> _Made:
     def function(*arguments: pa.ChunkedArray) -> pa.Array:
         values = scorer.method("decision_function")(scorer.block(scorer.columns_of(arguments)))
@@ -174,5 +185,6 @@ _WRITERS: dict[str, Callable[[Scorer], _Made]] = {
     "predict": _predictions,
     "predict_proba": _probabilities,
     "decision_function": _decisions,
+    "score_samples": _samples,
     "shap_values": _shap_values,
 }

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from dbml_sql.score import label_text
 
 from dbml.errors import InvalidData, InvalidParameter, listing
+from dbml.registry.anomalies import anomalies_function
 from dbml.registry.explaining import attributions_of, dependence_function, importance_function
 from dbml.registry.functions import Functions
 from dbml.registry.model_cache import ModelCache
@@ -42,6 +43,7 @@ def make_functions(functions: Functions) -> dict[str, Callable[..., Any]]:
         "predict_label": scoring(predict_label),
         "predict_proba": scoring(predict_proba),
         "tree_nodes": nodes_function(find),
+        "detect_anomalies": anomalies_function(find, lambda arguments, score: _by_model(arguments, find, score)),
         "train_model": train_function(functions),
     }
 

@@ -38,11 +38,11 @@ class Call:
         """Return an argument as it is, with calls in it replaced; None where it is not given."""
         return self.rewriter.emit(*self.ranges[number]) if number < self.n_arguments else None
 
-    def source(self) -> str:
-        """Return the query of the second argument: ``TABLE t`` or ``(query)``."""
-        if self.n_arguments < 2:
+    def source(self, number: int = 1) -> str:
+        """Return the query of an argument, the second: ``TABLE t`` or ``(query)``."""
+        if self.n_arguments <= number:
             raise self.error("expected rows after the model: TABLE name or (query)")
-        start, end = self.ranges[1]
+        start, end = self.ranges[number]
         found = self.rewriter.found
         if found[start].is_word("TABLE") and end > start + 1:
             return f"FROM {self.rewriter.emit(start + 1, end)}"

@@ -65,6 +65,8 @@ def predict_function(model: ModelSignature) -> str:
 
 
 def _predict(call: Call) -> str:
+    if call.model.target is None:
+        raise call.error(f"{call.model.name} predicts no label. Hint: FROM ML.DETECT_ANOMALIES(MODEL …, TABLE …)")
     threshold = call.options(2, ("threshold",)).get("threshold")
     return _by_smaller_trees(call, threshold) or scored_source(call, call.source(), threshold)
 
@@ -89,6 +91,23 @@ def _by_smaller_trees(call: Call, threshold: str | None) -> str | None:
         who=f"model {model.name!r}",
     )
     return f"({query})"
+
+
+def _detect_anomalies(call: Call) -> str:
+    """Return the rows with ``is_anomaly`` and ``anomaly_score``, 0 to 1; options come before or after the rows."""
+    model = call.model
+    if model.target is not None:
+        raise call.error(f"{model.name} predicts {model.target} and finds no anomalies")
+    rows = 1 if call.has_source or call.n_arguments < 2 else 2
+    share = call.options(3 - rows, ("contamination",)).get("contamination", "NULL")
+    source = call.source(rows)
+    if call.probed:
+        return f"(SELECT {probe('dbml_row', share)} FROM ({source}) dbml_row)"
+    arguments = ", ".join(f"t.{identifier(column)}" for column in model.columns)
+    name = string(model.called(f"{model.name}@{model.version}"))
+    found = f"detect_anomalies({name}, {arguments}, CAST({share} AS DOUBLE))"
+    scored = f"SELECT t.*, {found} AS dbml_found FROM ({source}) t"
+    return f"(SELECT t.* EXCLUDE (dbml_found), unnest(dbml_found) FROM ({scored}) t)"
 
 
 def _evaluate(call: Call) -> str:
@@ -295,7 +314,7 @@ def calls_python(name: str, call: Call) -> bool:
     return name in _PYTHON or (name == "PARTIAL_DEPENDENCE" and not call.has_source)
 
 
-_PYTHON = ("EXPLAIN_PREDICT", "GLOBAL_EXPLAIN", "FEATURE_IMPORTANCE", "TREES")
+_PYTHON = ("DETECT_ANOMALIES", "EXPLAIN_PREDICT", "GLOBAL_EXPLAIN", "FEATURE_IMPORTANCE", "TREES")
 
 # Functions whose rows need the label besides the columns of the model.
 WITH_LABELS = ("EVALUATE", "CONFUSION_MATRIX", "ROC_CURVE", "PERMUTATION_IMPORTANCE")
@@ -312,6 +331,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Call], str], int]] = {
     "PARTIAL_DEPENDENCE": (_partial_dependence, 3),
     "FEATURE_IMPORTANCE": (_feature_importance, 1),
     "WEIGHTS": (_weights, 1),
+    "DETECT_ANOMALIES": (_detect_anomalies, 3),
     "TREES": (_trees, 1),
     "FEATURE_INFO": (_feature_info, 1),
     "TRAINING_INFO": (_training_info, 1),
