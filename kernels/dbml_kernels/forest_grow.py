@@ -38,12 +38,14 @@ from dbml_kernels.forest_sums import (
     undraw,
 )
 from dbml_kernels.jit import kernel
+from dbml_kernels.prefetch import prefetch
 
 # Of a node: its split, then its left child (that of the right one is 1 more; -1 in a leaf), its rows, splits above it.
 LEFT, BEGIN, END, DEPTH = 3, 4, 5, 6
 LOCAL_ROWS = 8192
 
 _STACK = 192
+_AHEAD = 16
 
 
 @kernel
@@ -53,9 +55,15 @@ def may_split(rule, n_rows, depth, pure):
 
 
 @kernel
-def node_search(bins, width, payload, order, begin, end, rule, columns, low, high, key, work, split):
-    """Find the best split of a node; write it to `split` (8,). Return whether there is one, and its gain."""
-    sums, few, present, totals, sides, names, swaps, chosen = work
+def node_search(
+    bins, width, payload, order, begin, end, rule, centres, edges, ways, low, high, key,
+    sums, few, seen, present, totals, sides, names, swaps, chosen, split,
+):  # fmt: skip
+    """Find the best split of a node; write it to `split` (8,). Return whether there is one, and its gain.
+
+    From `sums` on: scratch, see `work_arrays`; `totals` are those of the node. All arrays are arguments of their own,
+    since to take one from a tuple costs as much as a row does.
+    """
     slots = rule.slots + rule.counted
     shift = node_shift(rule, totals)
     top, nothing = -np.inf, -np.inf
@@ -77,22 +85,23 @@ def node_search(bins, width, payload, order, begin, end, rule, columns, low, hig
             if n_present > 1:
                 varies = True
                 top = column_search(
-                    sums[i], column, present, n_present, rule, columns, totals, shift, low, high, key, sides, top, split
-                )
+                    sums[i], column, present, n_present, rule, centres, ways, totals, shift, low, high, key, sides, top,
+                    split,
+                )  # fmt: skip
             continue
         column = drawn_column(names, swaps, i, key, rule.n_drawn)
         drawn = i + 1
-        n_present = column_add_few(bins, width, column, payload, order, begin, end, rule, few, present)
+        n_present = column_add_few(bins, width, column, payload, order, begin, end, rule, few, seen, present)
         if n_present > 1:
             varies = True
             top = column_search(
-                few, column, present, n_present, rule, columns, totals, shift, low, high, key, sides, top, split
+                few, column, present, n_present, rule, centres, ways, totals, shift, low, high, key, sides, top, split
             )
         sums_clear(few, present, n_present, slots)
     undraw(names, swaps, drawn, rule.n_drawn)
     if top == nothing:
         return False, 0.0
-    cut_choose(rule, columns, totals, key, split)
+    cut_choose(rule, centres, edges, totals, key, split)
     gain = max(top - node_score(rule, totals, shift), 0.0)
     return gain >= rule.least_gain, gain
 
@@ -113,13 +122,14 @@ def level_search(sums, drawn, at_first, rule, columns, totals, low, high, key, s
             continue
         varies = True
         top = column_search(
-            sums[i], drawn[i], present, n_present, rule, columns, totals, shift, low, high, key, sides, top, split
-        )
+            sums[i], drawn[i], present, n_present, rule, columns.centres, columns.ways, totals, shift, low, high, key,
+            sides, top, split,
+        )  # fmt: skip
         if at_first:
             break
     if top == nothing:
         return varies, False, 0.0
-    cut_choose(rule, columns, totals, key, split)
+    cut_choose(rule, columns.centres, columns.edges, totals, key, split)
     gain = max(top - node_score(rule, totals, shift), 0.0)
     return varies, gain >= rule.least_gain, gain
 
@@ -144,11 +154,12 @@ def columns_of(key, first, n_drawn, drawn):
 @kernel
 def rows_divide(bins, width, order, begin, end, split, scratch):
     """Put the rows ``order[begin:end]`` that go left before the others, in their order; return where those begin."""
-    column, bound, missing_left = split[COLUMN], split[BIN], split[MISSING_LEFT]
+    wide, first = np.uint64(width), np.uint64(split[COLUMN])
+    bound, missing_left = split[BIN], split[MISSING_LEFT]
     left, right = np.uint64(begin), np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
         row = order[i]
-        bin = np.int64(bins[np.int64(row) * width + column])
+        bin = np.int64(bins[np.uint64(row) * wide + first])
         goes = np.uint64((bin <= bound) | ((bin == MISSING) & (missing_left != 0)))
         order[left] = row
         scratch[right] = row
@@ -160,27 +171,26 @@ def rows_divide(bins, width, order, begin, end, split, scratch):
 
 
 @kernel
-def children_add(table, n_nodes, node, split, gain, middle, rule, columns, totals_value):
+def children_add(nodes, gains, bounds, keys, n_nodes, node, split, gain, middle, ways, totals_value):
     """Write the split of a node and its two children to a table; return the number of nodes then.
 
     `totals_value` are the values of left and right, for the bounds that a monotonic constraint passes on.
     """
-    nodes, gains, bounds, keys = table
-    own = nodes[node]
-    own[COLUMN], own[BIN], own[MISSING_LEFT] = split[COLUMN], split[BIN], split[MISSING_LEFT]
-    own[LEFT] = n_nodes
+    for name in range(MISSING_LEFT + 1):
+        nodes[node, name] = split[name]
+    nodes[node, LEFT] = n_nodes
     gains[node] = gain
     for side in range(2):
         child = n_nodes + side
         nodes[child, LEFT] = -1
         nodes[child, COLUMN] = -1
-        nodes[child, BEGIN] = own[BEGIN] if side == 0 else middle
-        nodes[child, END] = middle if side == 0 else own[END]
-        nodes[child, DEPTH] = own[DEPTH] + 1
+        nodes[child, BEGIN] = nodes[node, BEGIN] if side == 0 else middle
+        nodes[child, END] = middle if side == 0 else nodes[node, END]
+        nodes[child, DEPTH] = nodes[node, DEPTH] + 1
         gains[child] = 0.0
-        bounds[child] = bounds[node]
+        bounds[child, 0], bounds[child, 1] = bounds[node, 0], bounds[node, 1]
         keys[child] = hash_mix(side + 1, keys[node])
-    way = columns.ways[split[COLUMN]]
+    way = ways[split[COLUMN]]
     if way != 0:
         between = 0.5 * (totals_value[0] + totals_value[1])
         upper = n_nodes if way > 0 else n_nodes + 1
@@ -207,8 +217,9 @@ def nodes_grow(bins, width, payload, order, base, root, small, rule, columns, wo
 
     Nodes of at most `small` rows are listed in `later` instead. Return the number of nodes, and how many are listed.
     """
-    nodes, _, bounds, keys = table
-    totals = work[3]
+    nodes, gains, bounds, keys = table
+    centres, edges, ways = columns
+    sums, few, seen, present, totals, sides, names, swaps, chosen = work
     split = np.zeros(8, np.int64)
     values = np.zeros(2)
     stack = np.empty(_STACK, np.int32)
@@ -228,15 +239,18 @@ def nodes_grow(bins, width, payload, order, base, root, small, rule, columns, wo
         if not may_split(rule, end - begin, nodes[node, DEPTH], pure):
             continue
         low, high, key = bounds[node, 0], bounds[node, 1], keys[node]
-        found, gain = node_search(bins, width, payload, order, begin, end, rule, columns, low, high, key, work, split)
+        found, gain = node_search(
+            bins, width, payload, order, begin, end, rule, centres, edges, ways, low, high, key,
+            sums, few, seen, present, totals, sides, names, swaps, chosen, split,
+        )  # fmt: skip
         if not found:
             continue
         middle = rows_divide(bins, width, order, begin, end, split, scratch)
-        if columns.ways[split[COLUMN]] != 0:
+        if ways[split[COLUMN]] != 0:
             by_class = rule.criterion <= ENTROPY
             values[0] = run_value(payload, order, begin, middle, by_class)
             values[1] = run_value(payload, order, middle, end, by_class)
-        n_nodes = children_add(table, n_nodes, node, split, gain, middle + base, rule, columns, values)
+        n_nodes = children_add(nodes, gains, bounds, keys, n_nodes, node, split, gain, middle + base, ways, values)
         # The smaller side is grown first: then few nodes wait.
         larger = 0 if middle - begin > end - middle else 1
         stack[waiting] = n_nodes - 2 + larger
@@ -246,12 +260,30 @@ def nodes_grow(bins, width, payload, order, base, root, small, rule, columns, wo
 
 
 @kernel
+def rows_copy(bins, width, payload, order, begin, size, to_bins, to_payload, rows):
+    """Copy the rows ``order[begin:begin + size]`` next to each other, and their numbers to `rows`."""
+    last = begin + size - 1
+    wide = np.uint64(width)
+    for r in range(np.uint64(size)):
+        coming = np.int64(order[min(begin + np.int64(r) + _AHEAD, last)])
+        prefetch(bins, coming * width)
+        prefetch(bins, coming * width + width - 1)
+        prefetch(payload, 2 * coming)
+        row = np.uint64(order[np.uint64(begin) + r])
+        rows[r] = row
+        to_payload[r + r], to_payload[r + r + np.uint64(1)] = payload[row + row], payload[row + row + np.uint64(1)]
+        for c in range(wide):
+            to_bins[r * wide + c] = bins[row * wide + c]
+
+
+@kernel
 def work_arrays(rule, n_columns):
     """Return the scratch of `node_search`."""
     slots = rule.slots + rule.counted
     return (
         np.zeros((rule.n_drawn, N_BINS * slots), np.int64),
         np.zeros(N_BINS * slots, np.int64),
+        np.zeros(4, np.uint64),
         np.zeros(N_BINS + 1, np.int64),
         np.zeros(rule.slots + 1, np.int64),
         np.zeros((2, rule.slots), np.int64),
@@ -284,14 +316,9 @@ def tree_grow(bins, width, payload, order, root, rule, columns, table, n_nodes):
         node = later[i]
         begin = np.int64(nodes[node, BEGIN]) - base
         size = np.int64(nodes[node, END]) - base - begin
+        rows_copy(bins, width, payload, order, begin, size, own_bins, own_payload, rows)
         for r in range(size):
-            row = np.int64(order[begin + r])
-            rows[r] = row
             own_order[r] = r
-            own_payload[2 * r] = payload[2 * row]
-            own_payload[2 * r + 1] = payload[2 * row + 1]
-            for c in range(width):
-                own_bins[r * width + c] = bins[row * width + c]
         n_nodes, _ = nodes_grow(
             own_bins, width, own_payload, own_order, base + begin, node, 0, rule, columns, work, scratch, table,
             n_nodes, nothing,

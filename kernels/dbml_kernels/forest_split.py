@@ -42,7 +42,7 @@ class Columns(NamedTuple):
 @kernel
 def pair_terms(sums, at, by_class, shift):
     """Return weight and target of a bin: of the second of two classes, or the sum, less `shift` for each weight."""
-    a, b = sums[at], sums[at + 1]
+    a, b = sums[np.uint64(at)], sums[np.uint64(at) + np.uint64(1)]
     if by_class:
         return a + b, b
     return a, b - shift * a
@@ -72,12 +72,12 @@ def pair_scan(sums, rule, present, first, last, missing, totals, shift, bounded,
         left_n = sums[MISSING * slots + rule.slots] if rule.counted else np.int64(0)
     found, weight = -1, np.int64(0)
     for i in range(last):
-        at = present[i] * slots
+        at = np.uint64(present[np.uint64(i)] * slots)
         h, g = pair_terms(sums, at, by_class, shift)
         left_h += h
         left_g += g
         if rule.counted:
-            left_n += sums[at + rule.slots]
+            left_n += sums[at + np.uint64(rule.slots)]
             if left_n < rule.min_leaf or totals[rule.slots] - left_n < rule.min_leaf:
                 continue
         right_h, right_g = all_h - left_h, all_g - left_g
@@ -130,15 +130,15 @@ def classes_scan(sums, rule, present, first, last, missing, totals, bounded, way
         right_h += right[k]
     found, weight = -1, np.int64(0)
     for i in range(last):
-        at = present[i] * slots
-        for k in range(n):
+        at = np.uint64(present[np.uint64(i)] * slots)
+        for k in range(np.uint64(n)):
             moved = sums[at + k]
             left[k] += moved
             right[k] -= moved
             left_h += moved
             right_h -= moved
         if rule.counted:
-            left_n += sums[at + n]
+            left_n += sums[at + np.uint64(n)]
             if left_n < rule.min_leaf or totals[n] - left_n < rule.min_leaf:
                 continue
         if (i < first) | (left_h < rule.least_weight) | (right_h < rule.least_weight):
@@ -159,7 +159,9 @@ def drawn_value(least, most, key, column):
 
 
 @kernel
-def column_search(sums, column, present, n_present, rule, columns, totals, shift, low, high, key, sides, top, split):
+def column_search(
+    sums, column, present, n_present, rule, centres, ways, totals, shift, low, high, key, sides, top, split
+):
     """Look for a split of a column that scores above `top`; write it to `split` (8,) int64. Return the best score.
 
     Shapes: `sums` (256 slots,), `present` lists its bins, `sides` (2, slots) scratch. `cut_choose` completes the split.
@@ -170,12 +172,11 @@ def column_search(sums, column, present, n_present, rule, columns, totals, shift
         known -= 1
     first, last = 0, known if has_missing else known - 1
     if rule.random_cuts and known > 1:
-        centres = columns.centres
         wanted = drawn_value(centres[column, present[0]], centres[column, present[known - 1]], key, column)
         while first + 2 < known and centres[column, present[first + 1]] <= wanted:
             first += 1
         last = first + 1
-    way = columns.ways[column]
+    way = ways[column]
     bounded = way != 0 or low > -np.inf or high < np.inf
     for side in range(2 if has_missing and known > 1 else 1):
         missing = side == 1
@@ -199,10 +200,9 @@ def column_search(sums, column, present, n_present, rule, columns, totals, shift
 
 
 @kernel
-def cut_choose(rule, columns, totals, key, split):
+def cut_choose(rule, centres, edges, totals, key, split):
     """Complete a split: its bin, between those that part the rows, and where missing values go if there were none."""
     column, below, above = split[COLUMN], split[_BELOW], split[_ABOVE]
-    centres, edges = columns.centres, columns.edges
     if above == MISSING:  # all known values on one side, missing ones on the other
         split[BIN] = MISSING - 1
     else:

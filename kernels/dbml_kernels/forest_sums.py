@@ -19,7 +19,7 @@ from dbml_kernels.prefetch import prefetch
 GINI, ENTROPY, SQUARED, POISSON = range(4)
 N_BINS, MISSING = 256, 255
 FEW_ROWS = 128  # of a node whose bins are looked up one by one, rather than all 256 of them
-WEIGHT, TARGET = 0, 1  # of a row's payload; the target of a class is its number
+WEIGHT, TARGET = 0, 1  # of a row's payload, two numbers a row; the target of a class is its number
 
 _AHEAD = 16
 
@@ -89,12 +89,12 @@ def node_totals(payload, order, begin, end, rule, totals):
     first = payload[2 * np.int64(order[begin]) + TARGET]
     pure = True
     by_class = rule.criterion <= ENTROPY
-    for i in range(begin, end):
-        at = 2 * np.int64(order[i])
-        weight, target = payload[at + WEIGHT], payload[at + TARGET]
+    for i in range(np.uint64(begin), np.uint64(end)):
+        at = np.uint64(2) * np.uint64(order[i])
+        weight, target = payload[at], payload[at + np.uint64(TARGET)]
         pure &= target == first
         if by_class:
-            totals[target] += weight
+            totals[np.uint64(target)] += weight
         else:
             totals[0] += weight
             totals[1] += weight * target
@@ -104,65 +104,63 @@ def node_totals(payload, order, begin, end, rule, totals):
 @kernel
 def columns_add(bins, width, payload, order, begin, end, rule, drawn, sums):
     """Add rows of a node to the sums of some columns; `sums` (n_drawn, 256 slots); shapes as in `forest_grow`."""
-    slots = rule.slots + rule.counted
+    slots = np.uint64(rule.slots + rule.counted)
     last = end - 1
-    n = drawn.shape[0]
+    n = np.uint64(drawn.shape[0])
     by_class = rule.criterion <= ENTROPY
     for i in range(begin, end):
         coming = np.int64(order[min(i + _AHEAD, last)])
         prefetch(bins, coming * width)
         prefetch(payload, 2 * coming)
-        row = np.int64(order[i])
-        weight, target = payload[2 * row + WEIGHT], payload[2 * row + TARGET]
-        at = row * width
+        row = np.uint64(order[i])
+        weight, target = payload[row + row], payload[row + row + np.uint64(1)]
+        at = row * np.uint64(width)
         if by_class:
+            place = np.uint64(target)
             for j in range(n):
-                sums[j, np.int64(bins[at + drawn[j]]) * slots + target] += weight
+                sums[j, np.uint64(bins[at + np.uint64(drawn[j])]) * slots + place] += weight
         else:
             product = weight * target
             for j in range(n):
-                place = np.int64(bins[at + drawn[j]]) * slots
+                place = np.uint64(bins[at + np.uint64(drawn[j])]) * slots
                 sums[j, place] += weight
-                sums[j, place + 1] += product
+                sums[j, place + np.uint64(1)] += product
         if rule.counted:
             for j in range(n):
-                sums[j, np.int64(bins[at + drawn[j]]) * slots + rule.slots] += 1
+                sums[j, np.uint64(bins[at + np.uint64(drawn[j])]) * slots + np.uint64(rule.slots)] += 1
 
 
 @kernel
-def column_add_few(bins, width, column, payload, order, begin, end, rule, sums, present):
+def column_add_few(bins, width, column, payload, order, begin, end, rule, sums, seen, present):
     """Add the rows of a small node to the sums of a column (256 slots,), all 0 before; list the bins they are in.
 
-    Return how many there are in `present` (257,), in ascending order, that of missing values last.
+    Return how many there are in `present` (257,), in ascending order, that of missing values last. `seen` (4,) uint64
+    is scratch: a bit for each bin.
     """
-    slots = rule.slots + rule.counted
+    slots = np.uint64(rule.slots + rule.counted)
     by_class = rule.criterion <= ENTROPY
-    one = np.uint64(1)
-    seen0 = seen1 = seen2 = seen3 = np.uint64(0)
-    for i in range(begin, end):
-        row = np.int64(order[i])
-        bin = np.int64(bins[row * width + column])
-        bit = one << np.uint64(bin & 63)
-        word = bin >> 6
-        seen0 |= bit if word == 0 else np.uint64(0)
-        seen1 |= bit if word == 1 else np.uint64(0)
-        seen2 |= bit if word == 2 else np.uint64(0)
-        seen3 |= bit if word == 3 else np.uint64(0)
+    one, wide, first = np.uint64(1), np.uint64(width), np.uint64(column)
+    for word in range(4):
+        seen[word] = 0
+    for i in range(np.uint64(begin), np.uint64(end)):
+        row = np.uint64(order[i])
+        bin = np.uint64(bins[row * wide + first])
+        seen[bin >> np.uint64(6)] |= one << (bin & np.uint64(63))
         at = bin * slots
-        weight, target = payload[2 * row + WEIGHT], payload[2 * row + TARGET]
+        weight, target = payload[row + row], payload[row + row + one]
         if by_class:
-            sums[at + target] += weight
+            sums[at + np.uint64(target)] += weight
         else:
             sums[at] += weight
-            sums[at + 1] += weight * target
+            sums[at + one] += weight * target
         if rule.counted:
-            sums[at + rule.slots] += 1
+            sums[at + np.uint64(rule.slots)] += 1
     n = 0
     for word in range(4):
-        seen = seen0 if word == 0 else seen1 if word == 1 else seen2 if word == 2 else seen3
-        while seen:
-            present[n] = 64 * word + np.int64(trailing_zeros(seen))
-            seen &= seen - one
+        left = seen[word]
+        while left:
+            present[n] = 64 * word + np.int64(trailing_zeros(left))
+            left &= left - one
             n += 1
     return n
 
@@ -170,9 +168,9 @@ def column_add_few(bins, width, column, payload, order, begin, end, rule, sums, 
 @kernel
 def sums_clear(sums, present, n, slots):
     """Set the sums of the listed bins to 0."""
-    for i in range(n):
-        at = present[i] * slots
-        for k in range(slots):
+    for i in range(np.uint64(n)):
+        at = np.uint64(present[i] * slots)
+        for k in range(np.uint64(slots)):
             sums[at + k] = 0
 
 

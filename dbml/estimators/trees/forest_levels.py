@@ -229,8 +229,8 @@ class Levels:
         values = np.array([self._value(left), self._value(totals - left)])
         del top.waiting[node]
         top.reserve()
-        columns = self.growth.columns
-        top.n_nodes = children_add(tuple(top.table), top.n_nodes, node, split, gain, left_rows, rule, columns, values)
+        ways = self.growth.columns.ways
+        top.n_nodes = children_add(*top.table, top.n_nodes, node, split, gain, left_rows, ways, values)
         for child, rows in ((top.n_nodes - 2, left_rows), (top.n_nodes - 1, int(totals[-1]) - left_rows)):
             top.table.nodes[child, [BEGIN, END]] = 0, rows
             top.place(child, self.most)

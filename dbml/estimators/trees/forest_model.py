@@ -190,9 +190,13 @@ class ForestModel(TreeModel):
         data.plan = data.plan.decide("trees", f"{self.trees_.n_trees:,}", f"{leaves:,} leaves")
 
     def _fitted(self, parts: list[Trees], n_trees: int, forest: Forest) -> dict[str, Any]:
-        trees = _scaled(Trees.joined(parts), 1.0 / n_trees)
+        trees = Trees.joined(parts)
+        value = trees.value
+        value *= 1.0 / n_trees
         if self.task == "classification":
-            np.multiply(np.floor(trees.value * _STEPS), 1.0 / _STEPS, out=trees.value)
+            value *= _STEPS
+            np.floor(value, out=value)
+            value /= _STEPS
         return {
             "trees_": trees,
             "baseline_": np.zeros(trees.value.shape[1]),
