@@ -271,7 +271,8 @@ class Estimator(SklearnProtocol, SqlOptions):
         from dbml.estimators.attributions import LinearAttributions
 
         form = self.query_form()
-        return LinearAttributions(form, self.schema_.encoding) if isinstance(form, LinearForm) else None
+        linear = isinstance(form, LinearForm) and form.link != "values"
+        return LinearAttributions(form, self.schema_.encoding) if linear else None
 
     def get_state(self) -> ModelState:
         """Return the fitted model as plain data: every attribute whose name ends with ``_``."""

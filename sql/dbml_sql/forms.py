@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-Link = Literal["identity", "log", "logistic", "softmax", "one_vs_rest", "margin"]
+Link = Literal["identity", "log", "logistic", "softmax", "one_vs_rest", "margin", "values"]
+QuadraticLink = Literal["softmax", "nearest"]
 TreeLink = Literal["identity", "log", "logistic", "softmax", "probability"]
 
 
@@ -25,15 +26,49 @@ class LinearForm:
         One row for regression and binary classification, one per class otherwise.
     intercept : tuple of float, shape (n_outputs,)
         Intercepts of the centred predictor.
-    link : {"identity", "log", "logistic", "softmax", "one_vs_rest", "margin"}
+    link : {"identity", "log", "logistic", "softmax", "one_vs_rest", "margin", "values"}
         ``identity`` and ``log`` predict ``eta`` and ``exp(eta)``. ``logistic`` (one row, two classes) and ``softmax``
         give probabilities. ``margin`` and ``one_vs_rest`` pick the class by sign or largest ``eta``: no probabilities
-        for ``margin``; ``one_vs_rest`` normalises logistic values.
+        for ``margin``; ``one_vs_rest`` normalises logistic values. ``values``: the outputs themselves are what
+        `transform` gives (a projection).
     """
 
     coef: tuple[tuple[float, ...], ...]
     intercept: tuple[float, ...]
     link: Link
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of predictors."""
+        return len(self.intercept)
+
+
+@dataclass(frozen=True, slots=True)
+class QuadraticForm:
+    """A linear predictor and weighted squared distances per output, and a link.
+
+    ``eta_k = intercept_k + sum_j coef_kj * t_j + sum_d square_kd * (t_d - origin_kd)^2`` over the centred terms t of an
+    encoding without lists and maps; d runs over its dense terms only, as the square of a 0/1 level is the level itself.
+
+    Attributes
+    ----------
+    coef : tuple of tuples, shape (n_outputs, n_terms)
+        Linear part.
+    intercept : tuple of float, shape (n_outputs,)
+        Constants.
+    square, origin : tuple of tuples, shape (n_outputs, n_dense)
+        Weight of each squared difference, and what it is measured from.
+    link : {"softmax", "nearest"}
+        ``softmax``: probabilities, the largest ``eta`` is predicted (naive Bayes, mixtures). ``nearest``: ``eta`` is a
+        squared distance, the number of the smallest one is predicted (the first of equals), and `transform` gives
+        ``sqrt(eta)``, 0 where rounding made it negative (k-means).
+    """
+
+    coef: tuple[tuple[float, ...], ...]
+    intercept: tuple[float, ...]
+    square: tuple[tuple[float, ...], ...]
+    origin: tuple[tuple[float, ...], ...]
+    link: QuadraticLink
 
     @property
     def n_outputs(self) -> int:
@@ -117,4 +152,4 @@ class TreeForm:
                     waiting += ((node.left, depth + 1), (node.right, depth + 1))
 
 
-Form = LinearForm | TreeForm
+Form = LinearForm | QuadraticForm | TreeForm
