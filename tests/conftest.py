@@ -1,7 +1,12 @@
 """The database as a fixture."""
 
+import signal
+
 import duckdb
 import pytest
+
+# A shell starts background jobs with Ctrl-C ignored, and tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

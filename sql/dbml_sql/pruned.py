@@ -16,6 +16,10 @@ from dbml_sql.tokens import Token
 from dbml_sql.trees import Values, sums
 from dbml_sql.values import Column
 
+# What texts compare to where they are compared by their bytes: no case, accents, normal forms or languages. An expression
+# that never takes the column's value has its collation all the same; DuckDB folds the comparison when it plans.
+_BY_BYTES = (("a", ">", "B"), ("\u00e9", "<>", "e"), ("e\u0301", "<>", "\u00e9"))
+
 # Types that compare with a constant as their value as DOUBLE does; FLOAT rounds the constant, text is cast.
 _NUMBERS = "DOUBLE BIGINT INTEGER SMALLINT TINYINT UBIGINT UINTEGER USMALLINT UTINYINT".split()
 
@@ -67,7 +71,8 @@ class Pruned:
 
 def _type_test(column: str, how: str) -> str:
     if how == "text":
-        return f"typeof({column}) = 'VARCHAR'"
+        collated = [f"CASE WHEN false THEN {column} ELSE '{a}' END {sign} '{b}'" for a, sign, b in _BY_BYTES]
+        return total([f"typeof({column}) = 'VARCHAR'", *collated], "AND")
     return f"typeof({column}) IN ({', '.join(map(repr, _NUMBERS))})"
 
 
