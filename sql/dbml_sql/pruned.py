@@ -16,7 +16,7 @@ from dbml_sql.tokens import Token
 from dbml_sql.trees import Values, sums
 from dbml_sql.values import Column
 
-# What texts compare to where they are compared by their bytes: no case, accents, normal forms or languages. An expression
+# How texts compare where they are compared by their bytes: no case, accents, normal forms or languages. An expression
 # that never takes the column's value has its collation all the same; DuckDB folds the comparison when it plans.
 _BY_BYTES = (("a", ">", "B"), ("\u00e9", "<>", "e"), ("e\u0301", "<>", "\u00e9"))
 
