@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import linalg
 
@@ -9,6 +11,9 @@ from dbml.passes.block import Floats
 
 # A direction whose variance is below this share of the largest one (after scaling terms to unit variance) is rounding.
 RANK_TOLERANCE = 4e-14
+
+# Moments whose reciprocal condition number is above this have full rank, and solve to eight digits by Cholesky.
+_SAFE = 1e-7
 
 
 def _unit_scale(gram: Floats) -> tuple[Floats, Floats]:
@@ -19,47 +24,71 @@ def _unit_scale(gram: Floats) -> tuple[Floats, Floats]:
     return inverse, gram * inverse[:, None] * inverse
 
 
-def condition(gram: Floats) -> float:
-    """Return the ratio of the largest to the smallest variance that counts, after scaling terms to unit variance."""
-    values = linalg.eigvalsh(_unit_scale(gram)[1]) if len(gram) else np.ones(1)
-    kept = values[values > RANK_TOLERANCE * max(values[-1], 0.0)]
-    return float(kept[-1] / kept[0]) if len(kept) else 1.0
+class LeastSquares:
+    """Least squares coefficients from second moments, factored once for any right side.
 
+    Terms are scaled to unit variance. A factor of Cholesky's serves where the moments are far from singular; otherwise
+    eigenvalues decide the rank, and the solution is projected so that its norm in the terms' own units is the
+    smallest, as a singular value decomposition of the centred design gives.
 
-def minimum_norm(gram: Floats, xy: Floats) -> tuple[Floats, int]:
-    """Return the least squares coefficients of smallest norm, and the rank of the design.
-
-    Terms are scaled to unit variance to decide the rank; where it is not full, the solution is projected so that its
-    norm in the terms' own units is the smallest, as a singular value decomposition of the centred design gives.
+    Attributes
+    ----------
+    rank : int
+        Rank of the design.
+    condition : float
+        Ratio of the largest to the smallest variance that counts, of the scaled terms; an estimate from above where a
+        factor of Cholesky's serves.
     """
-    p = len(gram)
-    if p == 0:
-        return np.zeros(0), 0
-    inverse, scaled = _unit_scale(gram)
-    values, vectors = linalg.eigh(scaled)
-    kept = values > RANK_TOLERANCE * max(values[-1], 1.0) * max(p, 8) / 8
-    rank = int(kept.sum())
-    basis = vectors[:, kept]
-    coef = inverse * (basis @ ((basis.T @ (inverse * xy)) / values[kept]))
-    used = inverse > 0.0
-    loose = (inverse[:, None] * vectors)[used][:, ~kept]
-    if rank < int(used.sum()) and loose.size:
-        span, triangle, _ = linalg.qr(loose, mode="economic", pivoting=True)
-        size = np.abs(triangle.diagonal())
-        span = span[:, : int((size > 1e-12 * size.max(initial=0.0)).sum())]
-        coef[used] -= span @ (span.T @ coef[used])
-    return coef, rank
+
+    def __init__(self, gram: Floats) -> None:
+        self._inverse, scaled = _unit_scale(gram)
+        self._solve: Callable[[Floats], Floats]
+        p = len(gram)
+        norm = float(np.abs(scaled).sum(axis=0).max(initial=0.0))
+        factor, broken = linalg.lapack.dpotrf(scaled, lower=1) if p else (scaled, 0)
+        share = float(linalg.lapack.dpocon(factor, norm, uplo="L")[0]) if p and not broken else 0.0
+        if share > _SAFE:
+            self.rank, self.condition = p, 1.0 / share
+            self._solve = lambda v: self._inverse * linalg.cho_solve((factor, True), self._inverse * v)
+        else:
+            self._decompose(scaled)
+
+    def _decompose(self, scaled: Floats) -> None:
+        p, inverse = len(scaled), self._inverse
+        values, vectors = linalg.eigh(scaled, driver="evd") if p else (np.ones(1), np.zeros((0, 1)))
+        counted = values[values > RANK_TOLERANCE * max(values[-1], 0.0)]
+        self.condition = float(counted[-1] / counted[0]) if len(counted) else 1.0
+        kept = values > RANK_TOLERANCE * max(values[-1], 1.0) * max(p, 8) / 8
+        self.rank = int(kept.sum()) if p else 0
+        used = inverse > 0.0
+        basis, span = vectors[:, kept], np.zeros((int(used.sum()), 0))
+        loose = (inverse[:, None] * vectors)[used][:, ~kept]
+        if self.rank < len(span) and loose.size:
+            span, triangle, _ = linalg.qr(loose, mode="economic", pivoting=True)
+            size = np.abs(triangle.diagonal())
+            span = span[:, : int((size > 1e-12 * size.max(initial=0.0)).sum())]
+
+        def solve(v: Floats) -> Floats:
+            coef = inverse * (basis @ ((basis.T @ (inverse * v)) / values[kept]))
+            coef[used] -= span @ (span.T @ coef[used])
+            return coef
+
+        self._solve = solve
+
+    def solve(self, xy: Floats) -> Floats:
+        """Return the coefficients of smallest norm for products of terms and target, shape (n_terms,)."""
+        return self._solve(xy)
 
 
 def ridge(gram: Floats, xy: Floats, alpha: float) -> Floats:
     """Return the minimiser of ``w' G w / 2 - xy . w + alpha |w|^2 / 2``: Cholesky, minimum norm where that fails."""
     if alpha == 0.0:
-        return minimum_norm(gram, xy)[0]
+        return LeastSquares(gram).solve(xy)
     shifted = gram + alpha * np.eye(len(gram))
     try:
         factor = linalg.cho_factor(shifted, lower=True)
     except linalg.LinAlgError:  # alpha is below the rounding of the largest variance
-        return minimum_norm(shifted, xy)[0]
+        return LeastSquares(shifted).solve(xy)
     coef = linalg.cho_solve(factor, xy)
     return coef + linalg.cho_solve(factor, xy - shifted @ coef)
 

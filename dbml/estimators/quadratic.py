@@ -10,7 +10,7 @@ from scipy import linalg
 from dbml.errors import ExhaustedMemory
 from dbml.estimators.design import times, transposed
 from dbml.estimators.gram_step import GramStep, Moments
-from dbml.estimators.least_squares import condition, minimum_norm, not_negative, ridge
+from dbml.estimators.least_squares import LeastSquares, not_negative, ridge
 from dbml.estimators.moment_steps import ResidualStep
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
@@ -107,8 +107,9 @@ def solve_gram(data: Data, alpha: float, fit_intercept: bool, positive: bool) ->
     elif alpha > 0.0:
         coef = ridge(used.gram, used.xy, alpha)
     else:
-        coef, rank = minimum_norm(used.gram, used.xy)
-        if condition(used.gram) > ILL_CONDITIONED:
+        solver = LeastSquares(used.gram)
+        coef, rank = solver.solve(used.xy), solver.rank
+        if solver.condition > ILL_CONDITIONED:
             data.plan = data.plan.decide(
                 "refinement", "one more pass", "terms are nearly collinear: residuals restore the digits a square loses"
             )
@@ -116,7 +117,7 @@ def solve_gram(data: Data, alpha: float, fit_intercept: bool, positive: bool) ->
             (state,) = data.fold(ResidualStep(coef, intercept), purpose="refinement")
             residual = state["sums"][1]
             gradient = state["gradient"] + (-residual * moments.x_mean if fit_intercept else residual * centre)
-            coef = coef + minimum_norm(used.gram, gradient)[0]
+            coef = coef + solver.solve(gradient)
     return Solved(coef, moments.centred_intercept(coef, centre, fit_intercept), rank)
 
 
