@@ -12,6 +12,7 @@ from dbml.cli.database import db_option, existing_database, json_option, opened,
 
 _LISTED = ("name", "version", "aliases", "type", "target", "n_rows", "created_at")
 _SHOWN_WEIGHTS = 20
+_SHOWN_ROWS = 60
 _SHOWN_QUERY = 500
 
 
@@ -102,7 +103,9 @@ def show(model: str, tree: int | None, svg: Path | None, png: Path | None, db: P
         known = find(con, model)
         loaded = con.load_model(model)
         features = records(con.sql(f"FROM ML.FEATURE_INFO(MODEL {reference(model)})"))
-        weights = _weights(con, model) if isinstance(loaded.form(), LinearForm) else []
+        has_weights = loaded.schema_.target is not None and isinstance(loaded.form(), LinearForm)
+        weights = _weights(con, model) if has_weights else []
+        learned = _without_label(con, model, loaded) if loaded.schema_.target is None else {}
     # scikit-learn marks a hyperparameter that it will take away with this value: nothing was chosen there.
     params = {key: value for key, value in loaded.get_params().items() if value != "deprecated"}
     found = {"name": known["name"], "type": type(loaded).__name__, "params": params}
@@ -111,7 +114,7 @@ def show(model: str, tree: int | None, svg: Path | None, png: Path | None, db: P
             key: known[key] for key in ("version", "target", "n_rows", "metrics", "aliases", "created_at", "query")
         }
     if as_json:
-        echo_json({**found, "plan": loaded.explain().to_json(), "features": features, "weights": weights})
+        echo_json({**found, "plan": loaded.explain().to_json(), "features": features, "weights": weights, **learned})
         return
     echo_table(["", ""], [(key, _said(key, value)) for key, value in found.items() if value not in (None, [], {})])
     click.echo(f"{loaded.explain()}\n")
@@ -121,6 +124,10 @@ def show(model: str, tree: int | None, svg: Path | None, png: Path | None, db: P
         rows = _by_term(weights)
         title = f"weights, the largest {_SHOWN_WEIGHTS} of {len(rows)}" if len(rows) > _SHOWN_WEIGHTS else "weights"
         echo_table(list(rows[0]), [list(row.values()) for row in rows[:_SHOWN_WEIGHTS]], title=title)
+    for title, about in learned.items():
+        shown = about[:_SHOWN_ROWS]
+        cut = f", the first {_SHOWN_ROWS} of {len(about)} rows" if len(about) > _SHOWN_ROWS else ""
+        echo_table(list(shown[0]), [list(map(_listed_pairs, row.values())) for row in shown], title=f"{title}{cut}")
 
 
 def _show_tree(name: str, tree: int, svg: Path | None, png: Path | None, db: Path | None, as_json: bool) -> None:
@@ -163,6 +170,32 @@ def _weights(con: Any, model: str) -> list[dict[str, Any]]:
     from dbml.cli.output import records
 
     return records(con.sql(f"FROM ML.WEIGHTS(MODEL {reference(model)})"))
+
+
+def _without_label(con: Any, model: str, loaded: Any) -> dict[str, list[dict[str, Any]]]:
+    """Return what a model without a label learned, by title."""
+    from dbml.cli.output import records
+
+    functions = {}
+    if hasattr(loaded, "cluster_centers_") or (hasattr(loaded, "means_") and hasattr(loaded, "predict")):
+        functions["centroids"] = "CENTROIDS"
+    if hasattr(loaded, "components_") and hasattr(loaded, "explained_variance_ratio_"):
+        functions["principal components"] = "PRINCIPAL_COMPONENT_INFO"
+    found = {
+        title: records(con.sql(f"FROM ML.{function}(MODEL {reference(model)})"))
+        for title, function in functions.items()
+    }
+    return {title: rows for title, rows in found.items() if rows}
+
+
+def _listed_pairs(value: Any) -> Any:
+    """Return the list of a category's values as text."""
+    from dbml.cli.output import shown
+
+    if not isinstance(value, list):
+        return value
+    names = ("NULL" if pair["category"] is None else pair["category"] for pair in value)
+    return ", ".join(f"{name}: {shown(pair['value'])}" for name, pair in zip(names, value, strict=True))
 
 
 def _by_term(weights: list[dict[str, Any]]) -> list[dict[str, Any]]:

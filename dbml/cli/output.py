@@ -16,6 +16,7 @@ import click
 
 _PIPED_WIDTH = 120
 _PROBABILITIES = re.compile(r"STRUCT\(\"?label\"? .*, \"?prob\"? DOUBLE\)\[\]$", re.DOTALL)
+_DISTANCES = re.compile(r"STRUCT\(\"?CENTROID_ID\"? INTEGER, \"?DISTANCE\"? DOUBLE\)\[\]", re.IGNORECASE)
 
 
 def plain(value: Any) -> Any:
@@ -46,7 +47,8 @@ def echo_csv(relation: Any) -> None:
 
 
 def for_csv(relation: Any) -> Any:
-    """Return rows as other programs read them in CSV: of a list of probabilities, a column for each class."""
+    """Return rows as other programs read them in CSV: of a list of probabilities, a column for each class; of a list of
+    distances, the smallest one."""
     from dbml_sql.expressions import identifier
 
     columns: list[str] = []
@@ -56,6 +58,9 @@ def for_csv(relation: Any) -> Any:
         if _PROBABILITIES.match(str(type)):
             texts = f"list_transform({column}, lambda e: CAST(e.label AS VARCHAR))"
             labels = relation.filter(f"{column} IS NOT NULL").limit(1).project(texts).fetchall()
+        if _DISTANCES.match(str(type)):
+            columns.append(f"{column}[1].DISTANCE AS centroid_distance")
+            continue
         if not labels:
             columns.append(column)
             continue

@@ -26,7 +26,7 @@ _SHOWN_ROWS = 20
     json_option,
 )
 def predict(model: str, data: str, output: Path | None, db: Path | None, as_json: bool) -> None:
-    """Score DATA with MODEL[@version]: all columns of DATA, then the predicted ones.
+    """Score DATA with MODEL[@version]: all columns of DATA, then the predicted ones (of a transformer, its outputs).
 
     DATA is a CSV, Parquet or JSON file, or a table or SELECT of the database. Columns are matched by name.
     In CSV the probabilities of a classifier are a column for each class.
@@ -45,7 +45,10 @@ def predict(model: str, data: str, output: Path | None, db: Path | None, as_json
     rows = source(data)
     with opened(existing_database(db), read_only=True) as con:
         find(con, model)
-        scored = con.sql(f"FROM ML.PREDICT(MODEL {reference(model)}, (SELECT * FROM {rows}))")
+        loaded = con.load_model(model)
+        transforms = hasattr(loaded, "transform") and not hasattr(loaded, "predict")
+        function = "TRANSFORM" if transforms else "PREDICT"
+        scored = con.sql(f"FROM ML.{function}(MODEL {reference(model)}, (SELECT * FROM {rows}))")
         if output is not None and output.suffix == ".parquet":
             scored.write_parquet(str(output), overwrite=True)
         elif output is not None:

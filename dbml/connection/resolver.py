@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import duckdb
 from dbml_sql.forms import TreeForm
+from dbml_sql.groups import GROUP_LINKS
 from dbml_sql.pruned import TreeModelForm
 from dbml_sql.signature import ModelSignature
 from dbml_sql.statements import ModelReference
+from dbml_sql.transform import TRANSFORM_LINKS
 
 from dbml.errors import RegistryError
 from dbml.registry.database import current_place
@@ -51,7 +55,7 @@ class RegistryResolver:
         labels = labels_of(str(found), classes)
         bare = reference.version is None and reference.alias is None
         native = None if link is None else macro_name(found, bare)
-        probable = link in _PROBABLE if native else _has_probabilities(kind)
+        probable = link in _PROBABLE if native else _has(kind, "predict_proba")
         return ModelSignature(
             name=found.name,
             model_id=found.model_id,
@@ -62,14 +66,33 @@ class RegistryResolver:
             task=task,
             classes=labels,
             native=native,
-            probabilities=labels is not None and probable,
+            probabilities=(labels is not None or target is None) and probable,
             threshold=labels is not None and len(labels) == 2 and probable,
             run_id=run_id,
+            type=kind,
+            predicts=target is not None or (link in GROUP_LINKS if native else _has(kind, "predict")),
+            groups=target is None and (link in GROUP_LINKS if native else _is_clusterer(kind)),
+            transforms=target is None and (link in TRANSFORM_LINKS if native else _has(kind, "transform")),
             categories=category_columns(self._con, found),
             query=query,
             schema="ml" if found.place == current_place(self._con) else found.place.schema,
             database=found.place.database,
         )
+
+    def outputs(self, model: ModelSignature) -> tuple[str, ...]:
+        """Return the names of the columns that `transform` of a model makes."""
+        from dbml.registry.macros import outputs_of
+
+        return tuple(outputs_of(self._load(model)))
+
+    def n_components(self, model: ModelSignature) -> int | None:
+        """Return the number of principal components of a model, None where it has none."""
+        query = (
+            f"SELECT max(shape[1]) FILTER (name = 'components_'), bool_or(name = 'explained_variance_ratio_') "
+            f"FROM {model.schema}.arrays WHERE model_id = ? AND version = ?"
+        )
+        row = first_row(self._con.execute(query, [model.model_id, model.version]))
+        return row[0] if row is not None and row[1] else None
 
     def trees(self, model: ModelSignature) -> TreeModelForm | None:
         """Return the trees of a model that native SQL scores, None where it has none."""
@@ -77,18 +100,27 @@ class RegistryResolver:
         row = first_row(self._con.execute(query, [model.model_id, model.version]))
         if row is None or not row[0]:  # terms of a linear model: its estimator is not loaded in vain
             return None
-        from dbml.registry.store import load_version
-
-        reference = ModelReference(model.name, version=model.version, database=model.database)
-        loaded = load_version(self._con, find_version(self._con, reference))
+        loaded = self._load(model)
         form, schema = loaded.form(), loaded.schema_
         if not isinstance(form, TreeForm) or schema.target is None:
             return None
         return TreeModelForm(form, schema.encoding, schema.target)
 
+    def _load(self, model: ModelSignature) -> Any:
+        from dbml.registry.store import load_version
 
-def _has_probabilities(kind: str) -> bool:
+        reference = ModelReference(model.name, version=model.version, database=model.database)
+        return load_version(self._con, find_version(self._con, reference))
+
+
+def _has(kind: str, method: str) -> bool:
     # Estimators bring the kernels with them, which a model in SQL does not need.
     from dbml.estimators.discovery import stored_kinds
 
-    return hasattr(stored_kinds().get(kind), "predict_proba")
+    return hasattr(stored_kinds().get(kind), method)
+
+
+def _is_clusterer(kind: str) -> bool:
+    from dbml.estimators.discovery import stored_kinds
+
+    return getattr(stored_kinds().get(kind), "_estimator_type", None) == "clusterer"

@@ -43,7 +43,7 @@ def _check(scorer: Scorer) -> None:
     if not hasattr(scorer.model, "score_quantiles_"):
         raise InvalidData(
             f"model {scorer.name!r} is a {type(scorer.model).__name__}, which finds no anomalies. "
-            "Hint: CREATE MODEL … OPTIONS (model_type = 'isolation_forest')"
+            "Hint: CREATE MODEL … OPTIONS (model_type = 'isolation_forest'), 'kmeans' or 'pca'"
         )
 
 
@@ -59,6 +59,10 @@ def threshold(scorer: Scorer, share: float | None) -> float:
     """
     _check(scorer)
     model: Any = scorer.model
+    if share is None and not hasattr(model, "offset_"):
+        raise InvalidParameter(
+            f"model {scorer.name!r}: which share of the rows are anomalies must be given: STRUCT(0.01 AS contamination)"
+        )
     if share is None:
         return -float(model.offset_)
     if not 0.0 < share <= 0.5:

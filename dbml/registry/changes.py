@@ -152,4 +152,4 @@ def prune_versions(con: duckdb.DuckDBPyConnection, name: str | ModelReference, k
 
 def _write_macros(con: duckdb.DuckDBPyConnection, of: Version) -> None:
     model = load_version(con, of)
-    replace_macros(con, of, model.schema_, model.form())
+    replace_macros(con, of, model, model.form())

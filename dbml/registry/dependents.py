@@ -18,10 +18,10 @@ from dbml.registry.versions import Version, input_columns
 
 _DEFINITIONS = """
 SELECT database_name, schema_name, view_name, sql FROM duckdb_views()
-WHERE NOT internal AND contains(lower(sql), 'predict_')
+WHERE NOT internal AND regexp_matches(lower(sql), 'predict_|transform_')
 UNION ALL
 SELECT database_name, schema_name, function_name, macro_definition FROM duckdb_functions()
-WHERE NOT internal AND schema_name <> 'ml' AND contains(lower(macro_definition), 'predict_')
+WHERE NOT internal AND schema_name <> 'ml' AND regexp_matches(lower(macro_definition), 'predict_|transform_')
 ORDER BY ALL"""
 
 
@@ -30,8 +30,9 @@ class OutdatedViews(DbmlWarning):
 
 
 def dependents(con: duckdb.DuckDBPyConnection, place: Place, names: Iterable[str]) -> list[str]:
-    """Return the views and macros that call ``ml.predict_<name>`` or ``ml.predict_proba_<name>`` of a registry."""
-    wanted = {f"{start}{name}".casefold() for name in names for start in ("predict_", "predict_proba_")}
+    """Return the views and macros that call ``ml.predict_<name>`` or another macro of a model of a registry."""
+    starts = ("predict_", "predict_proba_", "transform_")
+    wanted = {f"{start}{name}".casefold() for name in names for start in starts}
     found = []
     for database, schema, name, text in con.execute(_DEFINITIONS).fetchall():
         home = place.database if database == "temp" else database

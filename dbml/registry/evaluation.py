@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from dbml_sql.evaluate import evaluate_binary, evaluate_classes, evaluate_regression
-from dbml_sql.expressions import identifier
+from dbml_sql.expressions import double, identifier
+from dbml_sql.groups import group_evaluation
 
 from dbml.estimators.base import Estimator
+from dbml.registry.centroids import centres_of, distances_between
+from dbml.registry.macros import outputs_of
 from dbml.registry.scoring import score_relation
 
 _SCORED = "dbml_scored"
@@ -17,7 +20,7 @@ def evaluate(model: Estimator, rows: Any) -> dict[str, float]:
     """Return the metrics of a fitted model on the rows of a relation, in one query; those not defined are left out."""
     target = model.schema_.target
     if target is None:
-        return {}
+        return _evaluate_groups(model, rows)
     probable = target.classes is not None and hasattr(model, "predict_proba")
     scored = score_relation(model, rows, "predict")
     if probable:
@@ -30,6 +33,20 @@ def evaluate(model: Estimator, rows: Any) -> dict[str, float]:
     else:
         write = evaluate_binary if len(target.classes) == 2 else evaluate_classes
         query = write(source, target.name, target.type, target.classes, probable)
-    metrics = scored.query(_SCORED, query)
+    return _named(scored.query(_SCORED, query))
+
+
+def _evaluate_groups(model: Any, rows: Any) -> dict[str, float]:
+    """Return the metrics of a model that has centroids; none of other models without a label."""
+    centres = centres_of(model)
+    if centres is None or not hasattr(model, "transform"):
+        return {}
+    scored = score_relation(model, rows, "transform")
+    listed = f"[{', '.join(f't.{identifier(name)}' for name in outputs_of(model))}]"
+    apart = [f"[{', '.join(map(double, row))}]" for row in distances_between(centres).tolist()]
+    return _named(scored.query(_SCORED, group_evaluation(_SCORED, listed, f"[{', '.join(apart)}]")))
+
+
+def _named(metrics: Any) -> dict[str, float]:
     values = metrics.fetchall()[0]
     return {name: value for name, value in zip(metrics.columns, values, strict=True) if value is not None}

@@ -2,10 +2,12 @@
 
 A function of DuckDB's has one return type. ``predict`` is DOUBLE: numbers of regressors, and labels that are numbers
 or booleans (1 for true). Text labels come from ``predict_label``, VARCHAR for any model: asking ``predict`` for them is
-an error, never a silent cast. ``predict_proba`` is MAP(VARCHAR, DOUBLE), from the text of each label.
+an error, never a silent cast. ``predict_proba`` is MAP(VARCHAR, DOUBLE), from the text of each label. ``transform`` is
+DOUBLE[].
 
 ``ML.EXPLAIN_PREDICT`` and others are queries over ``predict_attributions``, ``feature_importance`` and
-``partial_dependence``, ``ML.DETECT_ANOMALIES`` over ``detect_anomalies``.
+``partial_dependence``, ``ML.DETECT_ANOMALIES`` over ``detect_anomalies``, ``ML.CENTROIDS`` over ``centroids``,
+``ML.PRINCIPAL_COMPONENTS`` over ``principal_components``.
 """
 
 from __future__ import annotations
@@ -32,10 +34,13 @@ _lock = threading.RLock()
 # for the life of the process.
 _kept: list[Callable[..., Any]] = []
 
+_BY_FEATURE = 'feature VARCHAR, numerical_value DOUBLE, categorical_value STRUCT(category VARCHAR, "value" DOUBLE)[]'
+
 TYPES = {
     "predict": "DOUBLE",
     "predict_label": "VARCHAR",
     "predict_proba": "MAP(VARCHAR, DOUBLE)",
+    "transform": "DOUBLE[]",
     "predict_attributions": "STRUCT(baseline DOUBLE, prediction DOUBLE, attributions DOUBLE[])[]",
     "feature_importance": (
         "STRUCT(feature VARCHAR, importance_weight BIGINT, importance_gain DOUBLE, importance_cover DOUBLE)[]"
@@ -47,6 +52,13 @@ TYPES = {
         "rows DOUBLE, value DOUBLE, class_values DOUBLE[])[]"
     ),
     "detect_anomalies": "STRUCT(is_anomaly BOOLEAN, anomaly_score DOUBLE)",
+    "centroids": f"STRUCT(centroid_id INTEGER, {_BY_FEATURE})[]",
+    "centroid_distances": "DOUBLE[][]",
+    "principal_components": f"STRUCT(principal_component_id INTEGER, {_BY_FEATURE})[]",
+    "principal_component_info": (
+        "STRUCT(principal_component_id INTEGER, eigenvalue DOUBLE, explained_variance_ratio DOUBLE, "
+        "cumulative_explained_variance_ratio DOUBLE)[]"
+    ),
     "train_model": "STRUCT(model VARCHAR, version INTEGER, rows BIGINT, seconds DOUBLE, metrics MAP(VARCHAR, DOUBLE))",
 }
 

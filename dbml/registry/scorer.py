@@ -92,6 +92,7 @@ _BLOCK_METHODS = {
     "decision_function": "_decision_block",
     "anomaly_score": "_anomaly_block",
     "score_samples": "_samples_block",
+    "transform": "_transform_block",
 }
 
 

@@ -13,17 +13,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from dbml_sql.expressions import identifier
+from dbml_sql.forms import Form
+from dbml_sql.groups import GROUP, GROUP_LINKS, GROUP_PROBABILITIES, group_query
 from dbml_sql.macros import DEFAULT_THRESHOLD, parameters, scored_query
 from dbml_sql.score import label_type, predictors_of
+from dbml_sql.transform import TRANSFORM_LINKS, listed_query, transform_query
 
 from dbml.errors import InvalidData
 from dbml.estimators.base import Estimator
 from dbml.estimators.trees.model import TreeModel
 from dbml.registry.functions import typed_function
-from dbml.registry.macros import native_reason
+from dbml.registry.macros import native_reason, outputs_of
 from dbml.registry.missing import check_columns
 from dbml.registry.scorer import Scorer
-from dbml.registry.sql_functions import predict_label, predict_number, probabilities_of
+from dbml.registry.sql_functions import predict_label, predict_number, probabilities_of, transform
 
 _ROWS = "dbml_rows"
 _WITHOUT_TARGET = {"predict": "prediction", "decision_function": "decision_function", "score_samples": "score_samples"}
@@ -38,10 +41,11 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
         Fitted.
     X : duckdb.DuckDBPyRelation
         Columns are matched by name (upper and lower case are the same), extra ones are kept and ignored.
-    method : {"predict", "predict_proba", "decision_function", "score_samples", "shap_values"}
-        ``predicted_<target>``, or ``prediction`` where there is none; ``predicted_<target>_probs``, a list of ``{label,
-        prob}`` in the order of the classes; ``decision_function``, DOUBLE or DOUBLE[]; ``score_samples``, DOUBLE;
-        ``shap_<term>``, as the decision, for each term.
+    method : {"predict", "predict_proba", "decision_function", "score_samples", "shap_values", "transform"}
+        ``predicted_<target>``; where there is none ``centroid_id`` of clusterers, else ``prediction``;
+        ``predicted_<target>_probs``, a list of ``{label, prob}`` in the order of the classes; ``decision_function``,
+        DOUBLE or DOUBLE[]; ``score_samples``, DOUBLE; ``shap_<term>``, as the decision, for each term; for
+        ``transform`` a column for each output.
 
     Raises
     ------
@@ -55,10 +59,7 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
     if method == "shap_values":
         return _explained(model, X)
     if target is None:
-        if method not in _WITHOUT_TARGET:
-            raise InvalidData(f"{type(model).__name__} has no target: a relation cannot be scored with {method}")
-        name = _WITHOUT_TARGET[method]
-        return _by_function(model, _without(X, [name]), method, name)
+        return _without_target(model, X, method)
     made = {
         "predict": f"predicted_{target.name}",
         "predict_proba": f"predicted_{target.name}_probs",
@@ -76,6 +77,34 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
     scored = rows.query(_ROWS, query)
     columns = [*rows.columns, made[method]]
     return scored.project(", ".join(identifier(column) for column in columns))
+
+
+def _without_target(model: Estimator, X: Any, method: str) -> Any:
+    form = model.form()
+    native = form if native_reason(form, model.schema_) is None else None
+    if method == "transform":
+        return _transformed(model, X, native)
+    groups = getattr(model, "_estimator_type", None) == "clusterer"
+    if method == "predict" and groups and native is not None and native.link in GROUP_LINKS:
+        query = group_query(_ROWS, native, model.schema_.encoding)
+        found = _without(X, [GROUP]).query(_ROWS, query)
+        return found.project(f"* EXCLUDE ({GROUP_PROBABILITIES})") if native.link == "softmax" else found
+    if method == "predict" and groups:
+        rows = _without(X, [GROUP])
+        value = f"CAST({_called(model, rows._con, method)} AS INTEGER)"
+        return rows.query(_ROWS, f"SELECT t.*, {value} AS {GROUP} FROM {_ROWS} t")
+    names = {**_WITHOUT_TARGET, **({"predict_proba": GROUP_PROBABILITIES} if groups else {})}
+    if method not in names or not hasattr(model, method):
+        raise InvalidData(f"{type(model).__name__} has no target: a relation cannot be scored with {method}")
+    return _by_function(model, _without(X, [names[method]]), method, names[method])
+
+
+def _transformed(model: Estimator, X: Any, native: Form | None) -> Any:
+    """Return the rows with a column for each output of `transform`."""
+    encoding, names = model.schema_.encoding, outputs_of(model)
+    if native is not None and native.link in TRANSFORM_LINKS:
+        return X.query(_ROWS, transform_query(_ROWS, native, encoding, names))
+    return X.query(_ROWS, listed_query(_ROWS, encoding.columns, names, _called(model, X._con, "transform")))
 
 
 def _without(X: Any, names: Any) -> Any:
@@ -138,12 +167,16 @@ def _probabilities(scorer: Scorer) -> _Made:
     def function(*arguments: pa.ChunkedArray) -> pa.Array:
         return probabilities_of(scorer, scorer.columns_of(arguments))
 
-    assert scorer.classes is not None
-    assert scorer.model.schema_.target is not None
-    return (
-        function,
-        f"STRUCT(label {label_type(scorer.classes, scorer.model.schema_.target.type)}, prob DOUBLE)[]",
-    )
+    target = scorer.model.schema_.target
+    type_ = "BIGINT" if target is None else label_type(scorer.classes, target.type)
+    return function, f"STRUCT(label {type_}, prob DOUBLE)[]"
+
+
+def _transforms(scorer: Scorer) -> _Made:
+    def function(*arguments: pa.ChunkedArray) -> pa.Array:
+        return transform(scorer, scorer.columns_of(arguments))
+
+    return function, "DOUBLE[]"
 
 
 def _samples(scorer: Scorer) -> _Made:
@@ -187,4 +220,5 @@ _WRITERS: dict[str, Callable[[Scorer], _Made]] = {
     "decision_function": _decisions,
     "score_samples": _samples,
     "shap_values": _shap_values,
+    "transform": _transforms,
 }

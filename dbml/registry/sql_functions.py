@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from dbml_sql.score import label_text
 
 from dbml.errors import InvalidData, InvalidParameter, listing
 from dbml.registry.anomalies import anomalies_function
+from dbml.registry.centroids import centroid_functions
+from dbml.registry.components import component_functions
 from dbml.registry.explaining import attributions_of, dependence_function, importance_function
 from dbml.registry.functions import Functions
 from dbml.registry.model_cache import ModelCache
@@ -42,8 +44,11 @@ def make_functions(functions: Functions) -> dict[str, Callable[..., Any]]:
         "predict": scoring(predict_number),
         "predict_label": scoring(predict_label),
         "predict_proba": scoring(predict_proba),
+        "transform": scoring(transform),
         "tree_nodes": nodes_function(find),
         "detect_anomalies": anomalies_function(find, lambda arguments, score: _by_model(arguments, find, score)),
+        **centroid_functions(find),
+        **component_functions(find),
         "train_model": train_function(functions),
     }
 
@@ -104,6 +109,11 @@ def predict_number(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarra
     if scorer.classes is None:
         if threshold is not None:
             raise _no_threshold(scorer)
+        if not scorer.has("predict"):
+            raise InvalidData(
+                f"model {scorer.name!r} is a {type(scorer.model).__name__}, which predicts nothing: "
+                f"use transform('{scorer.name}', …)"
+            )
         return pa.array(scorer.method("predict")(scorer.block(columns)))
     if not all(isinstance(label, (bool, int, float)) for label in scorer.classes):
         shown = listing([repr(label) for label in scorer.classes], 4)
@@ -127,30 +137,48 @@ def predict_proba(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray
     """Return the probability of each label as a MAP from its text."""
     if threshold is not None:
         raise _no_threshold(scorer)
-    offsets, places, probabilities = _flat_probabilities(scorer, columns)
-    assert scorer.classes is not None
-    texts = pa.array([label_text(label) for label in scorer.classes])
+    labels, offsets, places, probabilities = _flat_probabilities(scorer, columns)
+    texts = pa.array([label_text(label) for label in labels])
     return pa.MapArray.from_arrays(offsets, texts.take(places), probabilities)
 
 
 def probabilities_of(scorer: Scorer, columns: list[pa.Array]) -> pa.Array:
     """Return the probability of each label as a list of ``{label, prob}`` in the order of the classes."""
-    offsets, places, probabilities = _flat_probabilities(scorer, columns)
-    assert scorer.classes is not None
-    labels = pa.array(list(scorer.classes)).take(places)
-    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays([labels, probabilities], ["label", "prob"]))
+    labels, offsets, places, probabilities = _flat_probabilities(scorer, columns)
+    named = pa.array(list(labels)).take(places)
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays([named, probabilities], ["label", "prob"]))
 
 
-def _flat_probabilities(scorer: Scorer, columns: list[pa.Array]) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """Return the probabilities of all rows and classes, row by row: offsets of the rows, class numbers, values."""
-    if scorer.classes is None or not scorer.has("predict_proba"):
+def _flat_probabilities(scorer: Scorer, columns: list[pa.Array]) -> tuple[Sequence[Any], pa.Array, pa.Array, pa.Array]:
+    """Return the labels, and the probabilities of all rows row by row: offsets of the rows, numbers of labels, values.
+
+    Where there is no label, the numbers of the groups stand for it.
+    """
+    if not scorer.has("predict_proba"):
         kind = type(scorer.model).__name__
         raise InvalidData(f"model {scorer.name!r} is a {kind}, which has no probabilities: use predict")
     values = scorer.method("predict_proba")(scorer.block(columns))
     n_rows, n_classes = values.shape
     offsets = pa.array(np.arange(0, n_rows * n_classes + 1, n_classes, dtype=np.int32))
     places = pa.array(np.tile(np.arange(n_classes), n_rows))
-    return offsets, places, pa.array(np.ascontiguousarray(values).ravel())
+    labels = range(n_classes) if scorer.classes is None else scorer.classes
+    return labels, offsets, places, pa.array(np.ascontiguousarray(values).ravel())
+
+
+def transform(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
+    """Return what a model makes of each row as a list; what is missing there is NULL."""
+    if threshold is not None:
+        raise _no_threshold(scorer)
+    if not scorer.has("transform"):
+        raise InvalidData(
+            f"model {scorer.name!r} is a {type(scorer.model).__name__}, which transforms nothing: "
+            f"use predict('{scorer.name}', …)"
+        )
+    values = scorer.method("transform")(scorer.block(columns))
+    n_rows, width = values.shape
+    flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
+    offsets = np.arange(0, n_rows * width + 1, max(width, 1), dtype=np.int32)[: n_rows + 1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, mask=np.isnan(flat)))
 
 
 def train_function(functions: Functions) -> Callable[..., Any]:

@@ -106,9 +106,9 @@ def save_model(
         before[:] = [existing_version(con, target)]
         saved = _next_version(con, place, target.name, replace)
         _insert_version(con, saved, content, provenance, model)
-        if isinstance(form, LinearForm):
+        if isinstance(form, LinearForm) and form.link != "values":
             write_weights(con, saved, state.schema.encoding, form)
-        replace_macros(con, saved, state.schema, form)
+        replace_macros(con, saved, model, form)
         return saved
 
     before: list[Version | None] = []

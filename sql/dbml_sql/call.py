@@ -108,3 +108,16 @@ class Call:
         if not found[start].is_operator("{") and not found[start].is_word("STRUCT"):
             self.rewriter.fail("expected STRUCT(value AS name)", start)
         return self.rewriter.options(self.ranges[number], self.model, known)
+
+
+def probe(row: str, *more: str | None) -> str:
+    """Return an expression that cannot be bound, for an error that says which columns a row has.
+
+    DuckDB names the type of each argument where no function takes it, a row's with all its columns.
+    """
+    return f"sin({', '.join([row, *(argument for argument in more if argument)])})"
+
+
+def probed(source: str, *more: str | None) -> str:
+    """Return the rows of a source with `probe` in place of what a function makes of them."""
+    return f"(SELECT {probe('dbml_row', *more)} FROM ({source}) dbml_row)"

@@ -3,6 +3,7 @@
 predict('late', f)                   a row by its alias (or a STRUCT)
 predict('late', a, b, {'threshold': 0.3})   columns in feature order
 predict_proba('late', f)['true']
+transform('pca', f)                  a list of numbers
 ML.PREDICT(MODEL late, TABLE t | (query) [, STRUCT(0.3 AS threshold)]) and the other functions of `dbml_sql.functions`
 """
 
@@ -13,19 +14,34 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dbml_sql.aliases import names_rows
-from dbml_sql.call import Call
+from dbml_sql.call import Call, probe
 from dbml_sql.conditions import conditions_around
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier, string
-from dbml_sql.functions import FUNCTIONS, WITH_LABELS, calls_python, make_call, predict_function, probe
-from dbml_sql.macros import DEFAULT_THRESHOLD, parameters, predict_macro, proba_macro, threshold_parameter
+from dbml_sql.functions import (
+    FUNCTIONS,
+    WITH_LABELS,
+    calls_python,
+    make_call,
+    predict_function,
+    predicted_type,
+)
+from dbml_sql.macros import (
+    DEFAULT_THRESHOLD,
+    parameters,
+    predict_macro,
+    proba_macro,
+    threshold_parameter,
+    transform_macro,
+)
 from dbml_sql.pruned import Pruned, pruned_for, read_columns
-from dbml_sql.score import label_type
 from dbml_sql.signature import ModelSignature, Resolver
 from dbml_sql.statements import ModelReference, parse_reference, read_reference
 from dbml_sql.tokens import Cursor, Token, significant
 
-_OURS = re.compile(r"\bpredict(?:_proba)?\s*\(|\bml\s*\.", re.IGNORECASE)
+_OURS = re.compile(r"\b(?:predict(?:_proba)?|transform)\s*\(|\bml\s*\.", re.IGNORECASE)
+_SCORING = ("PREDICT", "PREDICT_PROBA", "TRANSFORM")
+_MACROS = {"PREDICT": predict_macro, "PREDICT_PROBA": proba_macro, "TRANSFORM": transform_macro}
 _DEFINES = ("MACRO", "FUNCTION", "VIEW")
 
 
@@ -106,7 +122,7 @@ class Rewriter:
         if token.kind not in ("word", "quoted"):
             return None
         word = token.name.upper()
-        if word in ("PREDICT", "PREDICT_PROBA") and self._is(index + 1, "("):
+        if word in _SCORING and self._is(index + 1, "("):
             return self._predict(index, end)
         if word == "ML" and self._is(index + 1, ".") and self._is(index + 3, "(") and index + 4 < end:
             return self._function(index, end)
@@ -149,7 +165,7 @@ class Rewriter:
         """Whether the call whose model was just resolved is the one to look into."""
         return self.probed == len(self.models) - 1
 
-    # predict and predict_proba ---------------------------------------------------------------------------------
+    # predict, predict_proba and transform ----------------------------------------------------------------------
 
     def _predict(self, index: int, end: int) -> tuple[str, int] | None:
         qualified = index > 0 and self.found[index - 1].is_operator(".")
@@ -160,12 +176,12 @@ class Rewriter:
         reference = parse_reference(self.found[ranges[0][0]].string)
         model = self.resolve(reference)
         probed = self.is_probed
-        proba = self.found[index].name.upper() == "PREDICT_PROBA"
-        if proba and not model.probabilities:
-            self.fail(f"{model.name} is a model without probabilities: use predict", index)
+        word = self.found[index].name.upper()
+        self._check_method(model, word, index)
         arguments, options = ranges[1:], ""
         if len(arguments) > 1 and self._is(arguments[-1][0], "{"):
-            threshold = self.options(arguments.pop(), model, ("threshold",) if not proba else ()).get("threshold")
+            known = ("threshold",) if word == "PREDICT" and model.target is not None else ()
+            threshold = self.options(arguments.pop(), model, known).get("threshold")
             options = "" if threshold is None else threshold
         columns, row = self._columns(arguments, model, index)
         if probed and row:
@@ -174,14 +190,15 @@ class Rewriter:
             given = f", {{'threshold': {options}}}" if options else ""
             exact = ModelReference(model.name, reference.version, reference.alias)
             values = f"{string(model.called(str(exact)))}, {', '.join(columns)}{given}"
-            if proba:
-                return f"predict_proba({values})", after
-            return f"CAST({predict_function(model)}({values}) AS {label_type(model.classes, model.target_type)})", after
-        smaller = self._pruned(model, arguments, row, index)
+            if word != "PREDICT":
+                return f"{word.lower()}({values})", after
+            return f"CAST({predict_function(model)}({values}) AS {predicted_type(model)})", after
+        smaller = self._pruned(model, arguments, row, index) if word != "TRANSFORM" else None
         if smaller is not None:
             by_name = dict(zip(model.columns, columns, strict=True))
-            return smaller.expression(by_name, None if proba else options or DEFAULT_THRESHOLD), after
-        macro = (proba_macro if proba else predict_macro)(model.native, model.schema)
+            expression = smaller.expression(by_name, None if word != "PREDICT" else options or DEFAULT_THRESHOLD)
+            return expression, after
+        macro = _MACROS[word](model.native, model.schema)
         if self.defines is not None:
             # A view outlives the model: replaced by one with other columns, it must fail, not take one for another.
             columns = [
@@ -189,6 +206,17 @@ class Rewriter:
             ]
         named = f", {identifier(threshold_parameter(model.columns))} := {options}" if options else ""
         return f"{macro}({', '.join(columns)}{named})", after
+
+    def _check_method(self, model: ModelSignature, word: str, index: int) -> None:
+        """Fail where a model has not what a call asks for; say what it has."""
+        name = model.name
+        if word == "PREDICT" and not model.predicts:
+            self.fail(f"{name} is a {model.type}, which predicts nothing: use transform", index)
+        if word == "PREDICT_PROBA" and not model.probabilities:
+            use = "predict" if model.predicts else "transform"
+            self.fail(f"{name} is a model without probabilities: use {use}", index)
+        if word == "TRANSFORM" and not model.transforms:
+            self.fail(f"{name} is a model that transforms nothing: use predict", index)
 
     def _pruned(
         self, model: ModelSignature, arguments: list[tuple[int, int]], row: str | None, index: int

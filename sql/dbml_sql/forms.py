@@ -11,6 +11,7 @@ from typing import Literal
 
 Link = Literal["identity", "log", "logistic", "softmax", "one_vs_rest", "margin", "values"]
 QuadraticLink = Literal["softmax", "nearest"]
+TermwiseLink = Literal["termwise"]
 TreeLink = Literal["identity", "log", "logistic", "softmax", "probability"]
 
 
@@ -74,6 +75,79 @@ class QuadraticForm:
     def n_outputs(self) -> int:
         """Number of predictors."""
         return len(self.intercept)
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """``(x - shift) / divisor + offset``, not below `low` nor above `high`; missing stays missing."""
+
+    term: int
+    shift: float
+    divisor: float
+    offset: float = 0.0
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """``x``, and `value` where it is missing; where `value` is None, missing stays missing."""
+
+    term: int
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """1 where the term is one of `values`, or is missing where `missing` says so; else 0.
+
+    With `others`, 1 where it is none of `values` and not missing.
+    """
+
+    term: int
+    values: tuple[float, ...]
+    missing: bool = False
+    others: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Binned:
+    """The number of `edges` (ascending) that are at or below ``x``; missing stays missing.
+
+    With `only`, 1 where that number is `only` and 0 elsewhere.
+    """
+
+    term: int
+    edges: tuple[float, ...]
+    only: int | None = None
+
+
+TermFunction = Scaled | Filled | Marked | Binned
+
+
+@dataclass(frozen=True, slots=True)
+class TermwiseForm:
+    """What `transform` gives: each output is a function of one dense term of an encoding of plain values.
+
+    Attributes
+    ----------
+    functions : tuple of TermFunction
+        One an output.
+    known : tuple of (int, tuple of float, bool)
+        Terms whose values must be some that training saw: term, values, whether it may be missing. Another value is
+        an error.
+    link : "termwise"
+        What it is called in the registry.
+    """
+
+    functions: tuple[TermFunction, ...]
+    known: tuple[tuple[int, tuple[float, ...], bool], ...] = ()
+    link: TermwiseLink = "termwise"
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs."""
+        return len(self.functions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,4 +226,4 @@ class TreeForm:
                     waiting += ((node.left, depth + 1), (node.right, depth + 1))
 
 
-Form = LinearForm | QuadraticForm | TreeForm
+Form = LinearForm | QuadraticForm | TermwiseForm | TreeForm

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dbml_sql.anomalies import detect_anomalies
+from dbml_sql.call import probed
 from dbml_sql.evaluate import confusion_matrix, evaluate_binary, evaluate_classes, evaluate_regression, roc_curve
 from dbml_sql.explain import (
     CLASS_METRICS,
@@ -19,6 +21,16 @@ from dbml_sql.expressions import identifier, string
 from dbml_sql.macros import DEFAULT_THRESHOLD, predict_macro, scored_query
 from dbml_sql.pruned import pruned_for
 from dbml_sql.score import label_text, label_type
+from dbml_sql.stored import model_key, stored_metrics
+from dbml_sql.without_label import (
+    centroids,
+    evaluate_without_label,
+    instead_of_weights,
+    predict_without_label,
+    principal_component_info,
+    principal_components,
+    transform_rows,
+)
 
 if TYPE_CHECKING:
     from dbml_sql.call import Call
@@ -29,32 +41,24 @@ def scored_source(call: Call, source: str, threshold: str | None) -> str:
     """Return the rows of a source with their predictions, in parentheses."""
     model = call.model
     if call.probed:
-        return f"(SELECT {probe('dbml_row', threshold)} FROM ({source}) dbml_row)"
+        return probed(source, threshold)
     if model.native is not None:
         option = "" if threshold is None else f", threshold := {threshold}"
         macro = predict_macro(model.native, model.schema)
         return f"(WITH dbml_input AS ({source}) SELECT * FROM {macro}(dbml_input{option}))"
-    arguments = ", ".join(f"t.{identifier(column)}" for column in model.columns)
+    arguments = ", ".join(model.of_row())
     name = string(model.called(f"{model.name}@{model.version}"))
     option = "" if threshold is None else f", {{'threshold': {threshold}}}"
     type_ = label_type(model.classes, model.target_type)
     predict = predict_function(model)
     made = [f"CAST({predict}({name}, {arguments}{option}) AS {type_}) AS {identifier(f'predicted_{model.target}')}"]
     if model.probabilities:
-        pairs = f"map_entries(predict_proba({name}, {arguments}))"
+        pairs = f"map_entries({model.python_call('predict_proba')})"
         made.append(
             f"list_transform({pairs}, lambda e: {{'label': CAST(e.key AS {type_}), 'prob': e.value}}) "
             f"AS {identifier(f'predicted_{model.target}_probs')}"
         )
     return f"(SELECT t.*, {', '.join(made)} FROM ({source}) t)"
-
-
-def probe(row: str, *more: str | None) -> str:
-    """Return an expression that cannot be bound, for an error that says which columns a row has.
-
-    DuckDB names the type of each argument where no function takes it, a row's with all its columns.
-    """
-    return f"sin({', '.join([row, *(argument for argument in more if argument)])})"
 
 
 def predict_function(model: ModelSignature) -> str:
@@ -64,9 +68,14 @@ def predict_function(model: ModelSignature) -> str:
     return "predict_label" if text else "predict"
 
 
+def predicted_type(model: ModelSignature) -> str:
+    """Return the DuckDB type of what a model predicts."""
+    return "INTEGER" if model.groups else label_type(model.classes, model.target_type)
+
+
 def _predict(call: Call) -> str:
     if call.model.target is None:
-        raise call.error(f"{call.model.name} predicts no label. Hint: FROM ML.DETECT_ANOMALIES(MODEL …, TABLE …)")
+        return predict_without_label(call)
     threshold = call.options(2, ("threshold",)).get("threshold")
     return _by_smaller_trees(call, threshold) or scored_source(call, call.source(), threshold)
 
@@ -93,25 +102,10 @@ def _by_smaller_trees(call: Call, threshold: str | None) -> str | None:
     return f"({query})"
 
 
-def _detect_anomalies(call: Call) -> str:
-    """Return the rows with ``is_anomaly`` and ``anomaly_score``, 0 to 1; options come before or after the rows."""
-    model = call.model
-    if model.target is not None:
-        raise call.error(f"{model.name} predicts {model.target} and finds no anomalies")
-    rows = 1 if call.has_source or call.n_arguments < 2 else 2
-    share = call.options(3 - rows, ("contamination",)).get("contamination", "NULL")
-    source = call.source(rows)
-    if call.probed:
-        return f"(SELECT {probe('dbml_row', share)} FROM ({source}) dbml_row)"
-    arguments = ", ".join(f"t.{identifier(column)}" for column in model.columns)
-    name = string(model.called(f"{model.name}@{model.version}"))
-    found = f"detect_anomalies({name}, {arguments}, CAST({share} AS DOUBLE))"
-    scored = f"SELECT t.*, {found} AS dbml_found FROM ({source}) t"
-    return f"(SELECT t.* EXCLUDE (dbml_found), unnest(dbml_found) FROM ({scored}) t)"
-
-
 def _evaluate(call: Call) -> str:
     model = call.model
+    if model.target is None:
+        return evaluate_without_label(call)
     if call.n_arguments == 1:
         return _stored_metrics(call)
     scored = scored_source(call, call.source(), call.options(2, ("threshold",)).get("threshold"))
@@ -124,15 +118,7 @@ def _evaluate(call: Call) -> str:
 
 def _stored_metrics(call: Call) -> str:
     """Return the metrics that were stored with the model, in BigQuery's columns; an error where none were."""
-    model = call.model
-    names = _CLASSIFICATION if model.classes is not None else _REGRESSION
-    columns = ", ".join(f"metrics['{name}'] AS {name}" for name in names)
-    none = string(
-        f"{model.name}: no rows were held out in training, so there are no metrics. "
-        f"Hint: name rows, FROM ML.EVALUATE(MODEL {identifier(model.name)}, TABLE …)"
-    )
-    stored = f"CASE WHEN coalesce(cardinality(metrics), 0) = 0 THEN error({none}) ELSE metrics END AS metrics"
-    return f"(SELECT {columns} FROM (SELECT {stored} FROM {model.schema}.model_versions WHERE {_key(model)}))"
+    return stored_metrics(call.model, _CLASSIFICATION if call.model.classes is not None else _REGRESSION)
 
 
 _CLASSIFICATION = ("precision", "recall", "accuracy", "f1_score", "log_loss", "roc_auc")
@@ -233,6 +219,8 @@ def _partial_dependence(call: Call) -> str:
 def _weights(call: Call) -> str:
     """Return BigQuery's columns: numbers with a weight, categories with a list, the intercept of uncentred numbers."""
     model = call.model
+    if model.target is None:
+        raise call.error(f"{model.name} is a {model.type}, which has no weights{instead_of_weights(call)}")
     label = ""
     if model.classes is not None and len(model.classes) > 2:
         texts = ", ".join(string(label_text(c)) for c in model.classes)
@@ -242,7 +230,7 @@ def _weights(call: Call) -> str:
     f.column_name || CASE WHEN f.part IS NULL THEN '' ELSE '.' || f.part END AS input
   FROM {model.schema}.weights w LEFT JOIN {model.schema}.features f
     ON f.model_id = w.model_id AND f.version = w.version AND f.position = w.feature
-  WHERE {_key(model, "w.")}
+  WHERE {model_key(model, "w.")}
 )
 SELECT processed_input, {label}weight, category_weights FROM (
   SELECT output, term AS place, weight, NULL AS category_weights,
@@ -280,7 +268,7 @@ def _feature_info(call: Call) -> str:
   CASE WHEN kind = 'category' AND fill = [] THEN 1
     WHEN kind = 'category' THEN len(levels) + CAST(null_level AS INTEGER) + CAST(other_level AS INTEGER)
     WHEN kind = 'map' THEN len(levels) ELSE width + CAST(flag AS INTEGER) END AS dimension
-FROM {call.model.schema}.features WHERE {_key(call.model)} ORDER BY position)"""
+FROM {call.model.schema}.features WHERE {model_key(call.model)} ORDER BY position)"""
 
 
 def _training_info(call: Call) -> str:
@@ -289,10 +277,6 @@ def _training_info(call: Call) -> str:
         "(SELECT run_id AS training_run, iteration, loss, eval_loss, learning_rate, duration_ms "
         f"FROM {call.model.schema}.training_iterations WHERE run_id = {run} ORDER BY iteration)"
     )
-
-
-def _key(model: ModelSignature, table: str = "") -> str:
-    return f"{table}model_id = {model.model_id} AND {table}version = {model.version}"
 
 
 def _target(model: ModelSignature, call: Call) -> str:
@@ -311,10 +295,21 @@ def make_call(name: str, call: Call) -> str:
 
 def calls_python(name: str, call: Call) -> bool:
     """Whether the query for a call has a Python function in it, whatever form the model has."""
-    return name in _PYTHON or (name == "PARTIAL_DEPENDENCE" and not call.has_source)
+    without_rows = name == "PARTIAL_DEPENDENCE" and not call.has_source
+    without_label = name == "EVALUATE" and call.model.target is None
+    return name in _PYTHON or without_rows or without_label
 
 
-_PYTHON = ("DETECT_ANOMALIES", "EXPLAIN_PREDICT", "GLOBAL_EXPLAIN", "FEATURE_IMPORTANCE", "TREES")
+_PYTHON = (
+    "DETECT_ANOMALIES",
+    "EXPLAIN_PREDICT",
+    "GLOBAL_EXPLAIN",
+    "FEATURE_IMPORTANCE",
+    "TREES",
+    "CENTROIDS",
+    "PRINCIPAL_COMPONENTS",
+    "PRINCIPAL_COMPONENT_INFO",
+)
 
 # Functions whose rows need the label besides the columns of the model.
 WITH_LABELS = ("EVALUATE", "CONFUSION_MATRIX", "ROC_CURVE", "PERMUTATION_IMPORTANCE")
@@ -331,8 +326,12 @@ FUNCTIONS: dict[str, tuple[Callable[[Call], str], int]] = {
     "PARTIAL_DEPENDENCE": (_partial_dependence, 3),
     "FEATURE_IMPORTANCE": (_feature_importance, 1),
     "WEIGHTS": (_weights, 1),
-    "DETECT_ANOMALIES": (_detect_anomalies, 3),
+    "DETECT_ANOMALIES": (detect_anomalies, 3),
     "TREES": (_trees, 1),
     "FEATURE_INFO": (_feature_info, 1),
     "TRAINING_INFO": (_training_info, 1),
+    "TRANSFORM": (transform_rows, 2),
+    "CENTROIDS": (centroids, 1),
+    "PRINCIPAL_COMPONENTS": (principal_components, 1),
+    "PRINCIPAL_COMPONENT_INFO": (principal_component_info, 1),
 }

@@ -96,7 +96,7 @@ def _predictor(output: Output, column: Column, fold: bool) -> str:
     others = [f for f in output.features if f.feature.kind != "number"]
     fold = fold and _products(numbers) <= _FOLD_LIMIT
     parts = [_numbers(numbers, output.intercept, column, fold)]
-    writers = {"category": _category, "vector": _vector, "lists": _lists, "map": _map}
+    writers = {"category": category_weight, "vector": _vector, "lists": _lists, "map": _map}
     parts += [writers[weights.feature.kind](weights, column) for weights in others]
     return total(parts)
 
@@ -147,7 +147,8 @@ def _vector(weights: FeatureWeights, column: Column) -> str:
     return f"CASE WHEN isfinite({plain}) THEN {plain} ELSE {total(careful)} END"
 
 
-def _category(weights: FeatureWeights, column: Column) -> str:
+def category_weight(weights: FeatureWeights, column: Column) -> str:
+    """Return what a category adds to one output, never NULL."""
     text = feature_value(weights.feature, column(weights.feature.column))
     pairs = list(zip(weights.feature.levels, weights.values, strict=True))
     if not weights.other:  # then a level without a weight is as good as unseen

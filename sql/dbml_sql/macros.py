@@ -39,6 +39,11 @@ def proba_macro(name: str, schema: str = "ml") -> str:
     return f"{schema}.{identifier(f'predict_proba_{name}')}"
 
 
+def transform_macro(name: str, schema: str = "ml") -> str:
+    """Return the quoted name of a transformer's scalar and table macro: ``ml."transform_pca"``."""
+    return f"{schema}.{identifier(f'transform_{name}')}"
+
+
 def parameters(columns: Sequence[str]) -> tuple[str, ...]:
     """Return the parameter of each input column: its name, with a number where another differs in case only."""
     taken: set[str] = set()
@@ -64,7 +69,8 @@ def threshold_parameter(columns: Sequence[str]) -> str:
 
 def has_threshold(target: Target, form: Form) -> bool:
     """Whether predictions take a threshold: two classes with probabilities."""
-    return target.classes is not None and form.n_outputs == 1 and form.link != "margin"
+    one_predictor = form.n_outputs == 1 or form.link == "softmax"
+    return target.classes is not None and len(target.classes) == 2 and one_predictor and form.link != "margin"
 
 
 def create_macros(name: str, form: Form, encoding: Encoding, target: Target, schema: str = "ml") -> tuple[str, ...]:
@@ -163,4 +169,6 @@ def drop_macros(name: str, schema: str = "ml") -> tuple[str, ...]:
         f"DROP MACRO IF EXISTS {predict_macro(name, schema)}",
         f"DROP MACRO TABLE IF EXISTS {predict_macro(name, schema)}",
         f"DROP MACRO IF EXISTS {proba_macro(name, schema)}",
+        f"DROP MACRO IF EXISTS {transform_macro(name, schema)}",
+        f"DROP MACRO TABLE IF EXISTS {transform_macro(name, schema)}",
     )

@@ -8,14 +8,17 @@ from typing import Any, Protocol
 
 from dbml_sql.expressions import double, identifier, string, total
 from dbml_sql.features import Encoding
-from dbml_sql.forms import Form, TreeForm
+from dbml_sql.forms import Binned, Form, LinearForm, Marked, QuadraticForm, TermwiseForm, TreeForm
 from dbml_sql.linear import Column, linear_predictors, number_sums, predictor_list
+from dbml_sql.quadratic import quadratic_predictors
 from dbml_sql.terms import outputs
+from dbml_sql.termwise import termwise_outputs
 from dbml_sql.trees import tree_leaves, tree_predictors
 
 # A scalar expression has no place to keep a value, so probabilities of K classes name each predictor K times.
 _MOST_WEIGHTS = 50_000
 _MOST_LIST_WIDTH = 20_000
+_MOST_OUTPUTS = 5_000
 _MOST_LEAVES = 100_000
 _MOST_DEPTH = 200  # DuckDB allows expressions of depth 1,000
 
@@ -71,6 +74,9 @@ class Scores:
             eta = self.predictors[0]
             return f"exp({eta})" if self.link == "log" else eta
         labels = [label_literal(label, self.type) for label in self.classes]
+        if len(self.predictors) == 2 and self.link == "softmax" and threshold not in ("5e-1", "0.5"):
+            above = f"({self.predictors[1]}) - ({self.predictors[0]}) > ln({threshold} / (1e0 - {threshold}))"
+            return f"CASE WHEN {above} THEN {labels[1]} ELSE {labels[0]} END"
         if len(self.predictors) == 1:
             logit = f"ln({threshold} / (1e0 - {threshold}))"
             limit = "0e0" if self.link == "margin" or threshold in ("5e-1", "0.5") else logit
@@ -139,15 +145,23 @@ class Scores:
 
 
 def predictors_of(form: Form, encoding: Encoding, column: Column = identifier) -> list[str]:
-    """Return one DOUBLE expression an output of a form, never NULL; `column` makes one of an input column's name."""
-    write = tree_predictors if isinstance(form, TreeForm) else linear_predictors
-    return write(form, encoding, column)  # type: ignore[arg-type]
+    """Return one DOUBLE expression an output of a form; `column` makes one of an input column's name.
+
+    Never NULL, but where a `TermwiseForm` lets a missing value be missing.
+    """
+    if isinstance(form, TreeForm):
+        return tree_predictors(form, encoding, column)
+    if isinstance(form, TermwiseForm):
+        return termwise_outputs(form, encoding, column)
+    if isinstance(form, QuadraticForm):
+        return quadratic_predictors(form, encoding, column)
+    return linear_predictors(form, encoding, column)
 
 
 def form_scores(form: Form, encoding: Encoding, target: Target, column: Column = identifier) -> Scores:
     """Return the expressions of a model."""
     predictors = tuple(predictors_of(form, encoding, column))
-    if isinstance(form, TreeForm):
+    if not isinstance(form, LinearForm):
         return Scores(predictors, target.classes, target.type, form.link)
     listed = predictor_list(form, encoding, column) if len(predictors) > 1 else None
     sums = number_sums(form, encoding, column)
@@ -158,6 +172,10 @@ def too_large(form: Form, encoding: Encoding) -> str | None:
     """Return why a form is too large to be an expression, or None: the UDF and streaming score such a model."""
     if isinstance(form, TreeForm):
         return _trees_too_large(form, encoding)
+    if isinstance(form, TermwiseForm):
+        return _termwise_too_large(form)
+    if isinstance(form, QuadraticForm):
+        return _quadratic_too_large(form, encoding)
     found = outputs(form, encoding)
     widest = max((f.width for f in encoding.features if f.kind == "lists"), default=0)
     if widest > _MOST_LIST_WIDTH:
@@ -167,6 +185,21 @@ def too_large(form: Form, encoding: Encoding) -> str | None:
     if weights > _MOST_WEIGHTS:
         return f"{weights:,} weights; native SQL holds {_MOST_WEIGHTS:,}"
     return None
+
+
+def _quadratic_too_large(form: QuadraticForm, encoding: Encoding) -> str | None:
+    if any(feature.kind in ("lists", "map") for feature in encoding.features):
+        return "squared distances of sparse rows"
+    weights = form.n_outputs * encoding.n_terms + sum(map(bool, (s for row in form.square for s in row)))
+    return f"{weights:,} weights; native SQL holds {_MOST_WEIGHTS:,}" if weights > _MOST_WEIGHTS else None
+
+
+def _termwise_too_large(form: TermwiseForm) -> str | None:
+    if form.n_outputs > _MOST_OUTPUTS:
+        return f"{form.n_outputs:,} outputs; native SQL holds {_MOST_OUTPUTS:,}"
+    numbers = sum(len(function.edges) for function in form.functions if isinstance(function, Binned))
+    numbers += sum(len(function.values) for function in form.functions if isinstance(function, Marked))
+    return f"{numbers:,} constants; native SQL holds {_MOST_WEIGHTS:,}" if numbers > _MOST_WEIGHTS else None
 
 
 def _trees_too_large(form: TreeForm, encoding: Encoding) -> str | None:

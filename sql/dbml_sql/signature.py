@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dbml_sql.expressions import identifier, string
 from dbml_sql.pruned import TreeModelForm
 from dbml_sql.statements import ModelReference
 
@@ -37,6 +38,14 @@ class ModelSignature:
         Whether it gives probabilities.
     threshold : bool
         Whether predictions take a threshold (two classes, with probabilities).
+    type : str
+        Class of the estimator.
+    predicts : bool
+        Whether it predicts: transformers do not.
+    groups : bool
+        Whether, without a label, it predicts the number of a group.
+    transforms : bool
+        Whether it turns a row into numbers.
     schema : str
         Schema of its rows and macros, quoted: with its database, where that is not the current one.
     categories : frozenset of str
@@ -59,6 +68,10 @@ class ModelSignature:
     probabilities: bool = False
     threshold: bool = False
     run_id: int | None = None
+    type: str = ""
+    predicts: bool = True
+    groups: bool = False
+    transforms: bool = False
     schema: str = "ml"
     categories: frozenset[str] = frozenset()
     query: str | None = None
@@ -68,12 +81,31 @@ class ModelSignature:
         """Return what the Python functions find it by: they may look from another database than the statement."""
         return name if self.database is None else f"{self.database}.{name}"
 
+    def python_call(self, function: str, row: str = "t") -> str:
+        """Return the call of a Python function with this version of the model and its columns of a row."""
+        name = string(self.called(f"{self.name}@{self.version}"))
+        return f"{function}({', '.join([name, *self.of_row(row)])})"
+
+    def of_row(self, row: str = "t") -> list[str]:
+        """Return the input columns of a row by its alias."""
+        return [f"{row}.{identifier(column)}" for column in self.columns]
+
+    def about(self, function: str) -> str:
+        """Return the call of a Python function that needs the model alone."""
+        return f"{function}({string(self.called(f'{self.name}@{self.version}'))})"
+
 
 class Resolver(Protocol):
     """Finds models; the connection implements it over the registry."""
 
     def resolve(self, reference: ModelReference) -> ModelSignature:
         """Return the signature of a model; raise an error that says which models exist for an unknown one."""
+
+    def outputs(self, model: ModelSignature) -> tuple[str, ...]:
+        """Return the names of the columns that `transform` of a model makes."""
+
+    def n_components(self, model: ModelSignature) -> int | None:
+        """Return the number of principal components of a model, None where it has none."""
 
     def trees(self, model: ModelSignature) -> TreeModelForm | None:
         """Return the trees of a model that native SQL scores, None where it has none."""

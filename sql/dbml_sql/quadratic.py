@@ -1,0 +1,120 @@
+"""Weighted squared distances as DuckDB expressions: one expression an output, missing values and categories included.
+
+A missing value is 0 among centred terms, so its square is that of the origin: a constant. As in `dbml_sql.linear`, the
+dense terms are summed plainly first, and carefully only where that sum shows that a value is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dbml_sql.expressions import double, feature_value, identifier, total, vector
+from dbml_sql.features import Encoding, Feature
+from dbml_sql.forms import LinearForm, QuadraticForm
+from dbml_sql.linear import category_weight
+from dbml_sql.terms import outputs
+
+Column = Callable[[str], str]
+
+
+def quadratic_predictors(form: QuadraticForm, encoding: Encoding, column: Column = identifier) -> list[str]:
+    """Return one DOUBLE expression an output of the form, never NULL; `column` makes one of an input column's name."""
+    linear = outputs(LinearForm(form.coef, form.intercept, "values"), encoding)
+    found = []
+    for k in range(form.n_outputs):
+        sums = _Sums(form.intercept[k])
+        for feature, (dense, _) in zip(encoding.features, encoding.offsets(), strict=True):
+            if feature.dense_terms:
+                sums.add(feature, _Dense(form, k, dense), column)
+        parts = [sums.sql()]
+        parts += [category_weight(w, column) for w in linear[k].features if w.feature.kind == "category"]
+        found.append(total(parts))
+    return found
+
+
+def as_linear(form: QuadraticForm) -> LinearForm | None:
+    """Return a linear form whose largest output stands where the smallest one of a form does, None where there is none.
+
+    ``s (t - o)^2 = s t^2 - 2 s o t + s o^2``: where all outputs weigh the squares alike, the first part is common to
+    them. Two operations a term instead of three, and no squares.
+    """
+    if any(row != form.square[0] for row in form.square):
+        return None
+    coef, intercept = [], []
+    for k in range(form.n_outputs):
+        pairs = list(zip(form.square[k], form.origin[k], strict=True))
+        row = list(form.coef[k])
+        for d, (square, origin) in enumerate(pairs):
+            row[d] -= 2.0 * square * origin
+        coef.append(tuple(-weight for weight in row))
+        intercept.append(-(form.intercept[k] + sum(square * origin * origin for square, origin in pairs)))
+    return LinearForm(tuple(coef), tuple(intercept), "values")
+
+
+class _Dense:
+    """The weights of the dense terms of one feature in one output, from its first term on."""
+
+    def __init__(self, form: QuadraticForm, k: int, first: int) -> None:
+        self._form, self._k, self._first = form, k, first
+
+    def weights(self, i: int) -> tuple[float, float, float]:
+        """Return linear weight, weight of the square, and origin of a term."""
+        at = self._first + i
+        return self._form.coef[self._k][at], self._form.square[self._k][at], self._form.origin[self._k][at]
+
+
+class _Sums:
+    """The dense part of one output: a plain sum, and one in which missing values count as they should."""
+
+    def __init__(self, intercept: float) -> None:
+        self._constant = intercept
+        self._plain: list[str] = []
+        self._careful: list[str] = []
+
+    def add(self, feature: Feature, weights: _Dense, column: Column) -> None:
+        """Add the terms of a number or a vector: its values, then its flag."""
+        value = column(feature.column)
+        if feature.kind == "number":
+            elements = [feature_value(feature, value)]
+        else:
+            elements = [f"{vector(value)}[{i + 1}]" for i in range(feature.width)]
+        flag = 0.0
+        if feature.flag:
+            linear, square, origin = weights.weights(len(elements))
+            self._constant += square * origin * origin
+            flag = linear + square * (1.0 - 2.0 * origin)
+        seen = True
+        for i, (element, fill) in enumerate(zip(elements, feature.fill, strict=True)):
+            linear, square, origin = weights.weights(i)
+            present = _term(element, fill, linear, square, origin)
+            if present is None:
+                seen = False
+                continue
+            missing = double(square * origin * origin)
+            self._plain.append(present)
+            self._careful.append(f"CASE WHEN isfinite({element}) THEN {present} ELSE {missing} END")
+        if flag:
+            finite = total([f"isfinite({element})" for element in elements], "AND")
+            marked = f"CASE WHEN coalesce({finite}, false) THEN 0e0 ELSE {double(flag)} END"
+            self._careful.append(marked)
+            if not seen:  # the plain sum does not show that a value is missing
+                self._plain.append(marked)
+
+    def sql(self) -> str:
+        """Return the sum."""
+        constant = double(self._constant)
+        if not self._careful:
+            return constant
+        plain = total([constant, *self._plain])
+        return f"CASE WHEN isfinite({plain}) THEN {plain} ELSE {total([constant, *self._careful])} END"
+
+
+def _term(value: str, fill: float, linear: float, square: float, origin: float) -> str | None:
+    """Return what a value that is not missing adds; None for nothing."""
+    centred = value if fill == 0.0 else f"({value} - {double(fill)})"
+    parts = [] if linear == 0.0 else [f"{double(linear)} * {centred}"]
+    if square != 0.0:
+        distance = centred if origin == 0.0 else f"({centred} - {double(origin)})"
+        squared = f"{distance} * {distance}"
+        parts.append(squared if square == 1.0 else f"{double(square)} * ({squared})")
+    return total([f"({part})" for part in parts]) if parts else None
