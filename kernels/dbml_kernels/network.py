@@ -1,0 +1,186 @@
+"""A feed-forward network over blocks: rows into tiles, forward, backward.
+
+``a_0`` = standardised dense terms and embeddings, ``a_{l+1} = f(b_l + a_l W_l)``; sparse terms without an embedding add
+rows of a table to ``b_0 + a_0 W_0``, which is a row of ``W_0`` for each, never a one-hot vector. Backward:
+``dW_l = a_l' d_l``, ``d_{l-1} = (d_l W_l') f'``.
+
+All numbers of one kind lie in one flat array, rows of matrices padded to `STEP` columns with zeros.
+
+Source: Rumelhart, Hinton & Williams 1986, learning representations by back-propagating errors.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dbml_kernels.jit import kernel
+from dbml_kernels.matrix_tile import product_add
+from dbml_kernels.network_activation import activation_rows, activation_slopes
+
+TILE = 192  # rows of a tile: its activations stay in the cache
+STEP = 4  # widths are padded to it: the narrowest tile of a product
+
+# Columns of `Layout.layers`.
+N_IN, N_OUT, IN, OUT, WEIGHTS, BIASES, TURNED, INPUT, DELTA = 0, 1, 2, 3, 4, 5, 6, 7, 8
+
+
+class Layout(NamedTuple):
+    """Where everything lies.
+
+    Attributes
+    ----------
+    layers : ndarray of shape (n_layers + 1, 9), int64
+        Of each layer: width of input and output, the same padded, the first of its weights and biases among the
+        parameters, and in the workspace of its transposed weights, its input tile and the derivatives of its outputs.
+        The last row has only the outputs (as the input tile of a layer after the last) and, as derivatives, room for
+        those of embeddings.
+    offset, inverse : ndarray of shape (n_dense,), float64
+        A dense term enters as ``(x + offset) inverse``.
+    table, width, into : ndarray of shape (n_sparse,), int64
+        Of each sparse term: where its row of the table begins among the parameters, the numbers in it, and the column
+        of the input tile that they are added to, -1 for the outputs of the first layer.
+    factor : ndarray of shape (n_sparse,), float64
+        What a value is multiplied by.
+    activation : int
+        Of the hidden layers.
+    """
+
+    layers: np.ndarray
+    offset: np.ndarray
+    inverse: np.ndarray
+    table: np.ndarray
+    width: np.ndarray
+    into: np.ndarray
+    factor: np.ndarray
+    activation: int
+
+
+@kernel
+def input_fill(layout, x, n, chosen, first, rows, sparse, params, work):
+    """Write the standardised dense terms and the embeddings of rows to the input tile; x (n * d,) column-major.
+
+    Row i of the tile is row ``chosen[first + i]`` of the block; `sparse` is (indptr, indices, values).
+    """
+    layers, d = layout.layers, layout.offset.shape[0]
+    at, width = layers[0, INPUT], layers[0, IN]
+    for j in range(d):
+        column, offset, inverse = x[j * n : j * n + n], layout.offset[j], layout.inverse[j]
+        for i in range(rows):
+            work[at + i * width + j] = (column[chosen[first + i]] + offset) * inverse
+    begin = (d + STEP - 1) // STEP * STEP
+    if begin == width:
+        return
+    indptr, indices, values = sparse
+    for i in range(rows):
+        row = work[at + i * width : at + i * width + width]
+        row[begin:] = 0
+        r = chosen[first + i]
+        for e in range(indptr[r], indptr[r + 1]):
+            t = indices[e] - d
+            if layout.into[t] >= 0:
+                value = values[e] * layout.factor[t]
+                for c in range(layout.width[t]):
+                    row[layout.into[t] + c] += value * params[layout.table[t] + c]
+
+
+@kernel
+def network_forward(layout, chosen, first, rows, sparse, params, work):
+    """Fill the input tile of every layer from that of the first; the outputs are left without an activation."""
+    layers, d = layout.layers, layout.offset.shape[0]
+    n_layers = layers.shape[0] - 1
+    whole = (rows + STEP - 1) // STEP * STEP
+    for k in range(n_layers):
+        width, out, at = layers[k, IN], layers[k, OUT], layers[k + 1, INPUT]
+        bias = params[layers[k, BIASES] : layers[k, BIASES] + out]
+        for i in range(whole):
+            work[at + i * out : at + i * out + out] = bias
+        product_add(
+            work, layers[k, INPUT], width, 1, params, layers[k, WEIGHTS], out, work, at, out,
+            whole, layers[k, N_IN], out,
+        )  # fmt: skip
+        if k == 0 and layout.table.shape[0] > 0:
+            indptr, indices, values = sparse
+            for i in range(rows):
+                r, row = chosen[first + i], work[at + i * out : at + i * out + out]
+                for e in range(indptr[r], indptr[r + 1]):
+                    t = indices[e] - d
+                    if layout.into[t] < 0:
+                        value, start = values[e] * layout.factor[t], layout.table[t]
+                        for c in range(out):
+                            row[c] += value * params[start + c]
+        if k < n_layers - 1:
+            activation_rows(layout.activation, work, at, rows, layers[k, N_OUT], out)
+
+
+@kernel
+def weights_turn(layout, params, work):
+    """Copy the weights that derivatives go back through, transposed: all but those of the dense inputs."""
+    layers = layout.layers
+    for k in range(layers.shape[0] - 1):
+        begin = 0 if k > 0 else (layout.offset.shape[0] + STEP - 1) // STEP * STEP
+        width, out = layers[k, IN] - begin, layers[k, OUT]
+        for i in range(width):
+            start = layers[k, WEIGHTS] + (begin + i) * out
+            for j in range(out):
+                work[layers[k, TURNED] + j * width + i] = params[start + j]
+
+
+@kernel
+def network_backward(layout, chosen, first, rows, sparse, params, work, gradient, marked, touched, n_touched):
+    """Add the derivatives of rows, from those of the outputs; return how many sparse terms the batch has touched.
+
+    `marked` (n_sparse,) uint8 says which, `touched` (n_sparse,) int32 lists them.
+    """
+    layers = layout.layers
+    whole = (rows + STEP - 1) // STEP * STEP
+    for k in range(layers.shape[0] - 2, -1, -1):
+        width, out, at, delta = layers[k, IN], layers[k, OUT], layers[k, INPUT], layers[k, DELTA]
+        product_add(
+            work, at, 1, width, work, delta, out, gradient, layers[k, WEIGHTS], out, width, rows, out
+        )  # fmt: skip
+        bias = gradient[layers[k, BIASES] : layers[k, BIASES] + out]
+        for i in range(rows):
+            row = work[delta + i * out : delta + i * out + out]
+            for j in range(out):
+                bias[j] += row[j]
+        if k > 0:
+            back = layers[k - 1, DELTA]
+            work[back : back + whole * width] = 0
+            product_add(
+                work, delta, out, 1, work, layers[k, TURNED], width, work, back, width, whole, layers[k, N_OUT], width
+            )
+            activation_slopes(layout.activation, work, at, work, back, rows, layers[k, N_IN], width)
+    if layout.table.shape[0] == 0:
+        return n_touched
+    return sparse_backward(layout, chosen, first, rows, sparse, params, work, gradient, marked, touched, n_touched)
+
+
+@kernel
+def sparse_backward(layout, chosen, first, rows, sparse, params, work, gradient, marked, touched, n_touched):
+    """Add the derivatives of the rows of tables: embeddings, and rows of the first layer; see `network_backward`."""
+    layers, d = layout.layers, layout.offset.shape[0]
+    begin = (d + STEP - 1) // STEP * STEP
+    width, out, delta = layers[0, IN] - begin, layers[0, OUT], layers[0, DELTA]
+    back = layers[layers.shape[0] - 1, DELTA]
+    whole = (rows + STEP - 1) // STEP * STEP
+    if width > 0:
+        work[back : back + whole * width] = 0
+        product_add(
+            work, delta, out, 1, work, layers[0, TURNED], width, work, back, width, whole, layers[0, N_OUT], width
+        )
+    indptr, indices, values = sparse
+    for i in range(rows):
+        r = chosen[first + i]
+        for e in range(indptr[r], indptr[r + 1]):
+            t = indices[e] - d
+            if marked[t] == 0:
+                marked[t] = 1
+                touched[n_touched] = t
+                n_touched += 1
+            slope = delta + i * out if layout.into[t] < 0 else back + i * width + layout.into[t] - begin
+            value, start = values[e] * layout.factor[t], layout.table[t]
+            for c in range(layout.width[t]):
+                gradient[start + c] += value * work[slope + c]
+    return n_touched

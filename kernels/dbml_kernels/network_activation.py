@@ -1,0 +1,91 @@
+"""Activations of a layer, their derivatives, and losses with the slopes of the outputs.
+
+Matrices are row-major inside flat arrays: `rows` rows of `width` numbers from `at` on, of which the first `n` columns
+are those of the layer; the rest are padding and stay 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+from dbml_kernels.exponential import exponential, log1p_unit
+from dbml_kernels.jit import kernel
+
+IDENTITY, LOGISTIC, TANH, RELU = 0, 1, 2, 3
+SQUARED, LOG_LOSS, SOFTMAX = 0, 1, 2
+
+
+@kernel
+def activation_rows(code, z, at, rows, n, width):
+    """``z = f(z)`` in place."""
+    if code == IDENTITY:
+        return
+    zero = z.dtype.type(0)
+    for i in range(rows):
+        row = z[at + i * width : at + i * width + n]
+        if code == RELU:
+            for j in range(n):
+                row[j] = max(row[j], zero)
+        elif code == TANH:
+            for j in range(n):
+                u = exponential(-2.0 * abs(row[j]))
+                row[j] = math.copysign((1.0 - u) / (1.0 + u), row[j])
+        else:
+            for j in range(n):
+                u = exponential(-abs(row[j]))
+                row[j] = (1.0 if row[j] >= 0 else u) / (1.0 + u)
+
+
+@kernel
+def activation_slopes(code, a, a_at, delta, at, rows, n, width):
+    """``delta *= f'(z)``, of ``a = f(z)``."""
+    if code == IDENTITY:
+        return
+    zero = a.dtype.type(0)
+    for i in range(rows):
+        value = a[a_at + i * width : a_at + i * width + n]
+        slope = delta[at + i * width : at + i * width + n]
+        if code == RELU:
+            for j in range(n):
+                slope[j] = slope[j] if value[j] > zero else zero
+        elif code == TANH:
+            for j in range(n):
+                slope[j] -= slope[j] * value[j] * value[j]
+        else:
+            for j in range(n):
+                slope[j] = slope[j] * value[j] - slope[j] * value[j] * value[j]
+
+
+@kernel
+def loss_slopes_rows(code, z, at, y, w, first, chosen, rows, n, width, delta, delta_at):
+    """Write the derivatives of the loss of rows by their outputs z, times their weights; return the sum of the losses.
+
+    Row i is number ``chosen[first + i]`` of y and w. ``SQUARED`` is half the square, ``LOG_LOSS`` that of classes 0 and
+    1 by one logit, ``SOFTMAX`` that of class numbers by one logit each.
+    """
+    total = 0.0
+    for i in range(rows):
+        r = chosen[first + i]
+        target, weight = y[r], w[r]
+        row, out = z[at + i * width : at + i * width + n], delta[delta_at + i * width : delta_at + i * width + n]
+        if code == SQUARED:
+            off = row[0] - target
+            total += weight * 0.5 * off * off
+            out[0] = weight * off
+        elif code == LOG_LOSS:
+            eta = float(row[0])
+            u = exponential(-abs(eta))
+            total += weight * (log1p_unit(u) + max(eta, 0.0) - target * eta)
+            out[0] = weight * ((1.0 if eta >= 0.0 else u) / (1.0 + u) - target)
+        else:
+            high = float(row[0])
+            for j in range(1, n):
+                high = max(high, float(row[j]))
+            norm = 0.0
+            for j in range(n):
+                norm += exponential(row[j] - high)
+            own = int(target)
+            total += weight * (math.log(norm) + high - row[own])
+            for j in range(n):
+                out[j] = weight * (exponential(row[j] - high) / norm - (1.0 if j == own else 0.0))
+    return total
