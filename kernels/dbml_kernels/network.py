@@ -34,6 +34,7 @@ class Layout(NamedTuple):
     layers : ndarray of shape (n_layers + 1, 9), int64
         Of each layer: width of input and output, the same padded, the first of its weights and biases among the
         parameters, and in the workspace of its transposed weights, its input tile and the derivatives of its outputs.
+        A last layer of one output is not padded.
         The last row has only the outputs (as the input tile of a layer after the last) and, as derivatives, room for
         those of embeddings.
     offset, inverse : ndarray of shape (n_dense,), float64
@@ -65,10 +66,16 @@ def input_fill(layout, x, n, chosen, first, rows, sparse, params, work):
     """
     layers, d = layout.layers, layout.offset.shape[0]
     at, width = layers[0, INPUT], layers[0, IN]
+    begin, together = chosen[first], chosen[first + rows - 1] - chosen[first] == rows - 1
     for j in range(d):
-        column, offset, inverse = x[j * n : j * n + n], layout.offset[j], layout.inverse[j]
-        for i in range(rows):
-            work[at + i * width + j] = (column[chosen[first + i]] + offset) * inverse
+        offset, inverse = layout.offset[j], layout.inverse[j]
+        if together:
+            column = x[j * n + begin : j * n + begin + rows]
+            for i in range(rows):
+                work[at + i * width + j] = (column[i] + offset) * inverse
+        else:
+            for i in range(rows):
+                work[at + i * width + j] = (x[j * n + chosen[first + i]] + offset) * inverse
     begin = (d + STEP - 1) // STEP * STEP
     if begin == width:
         return
@@ -93,13 +100,22 @@ def network_forward(layout, chosen, first, rows, sparse, params, work):
     whole = (rows + STEP - 1) // STEP * STEP
     for k in range(n_layers):
         width, out, at = layers[k, IN], layers[k, OUT], layers[k + 1, INPUT]
-        bias = params[layers[k, BIASES] : layers[k, BIASES] + out]
-        for i in range(whole):
-            work[at + i * out : at + i * out + out] = bias
-        product_add(
-            work, layers[k, INPUT], width, 1, params, layers[k, WEIGHTS], out, work, at, out,
-            whole, layers[k, N_IN], out,
-        )  # fmt: skip
+        begin, bias = layers[k, INPUT], params[layers[k, BIASES] : layers[k, BIASES] + out]
+        if out == 1:
+            weights = params[layers[k, WEIGHTS] : layers[k, WEIGHTS] + width]
+            for i in range(rows):
+                row, total = work[begin + i * width : begin + i * width + width], bias[0]
+                for j in range(width):
+                    total += row[j] * weights[j]
+                work[at + i] = total
+        else:
+            for i in range(whole):
+                for j in range(out):
+                    work[at + i * out + j] = bias[j]
+            product_add(
+                work, begin, width, np.int64(1), params, layers[k, WEIGHTS], out, work, at, out,
+                whole, layers[k, N_IN], out,
+            )  # fmt: skip
         if k == 0 and layout.table.shape[0] > 0:
             indptr, indices, values = sparse
             for i in range(rows):
@@ -120,6 +136,8 @@ def weights_turn(layout, params, work):
     layers = layout.layers
     for k in range(layers.shape[0] - 1):
         begin = 0 if k > 0 else (layout.offset.shape[0] + STEP - 1) // STEP * STEP
+        if k > 0 and layers[k, OUT] == 1:
+            continue
         width, out = layers[k, IN] - begin, layers[k, OUT]
         for i in range(width):
             start = layers[k, WEIGHTS] + (begin + i) * out
@@ -137,24 +155,54 @@ def network_backward(layout, chosen, first, rows, sparse, params, work, gradient
     whole = (rows + STEP - 1) // STEP * STEP
     for k in range(layers.shape[0] - 2, -1, -1):
         width, out, at, delta = layers[k, IN], layers[k, OUT], layers[k, INPUT], layers[k, DELTA]
-        product_add(
-            work, at, 1, width, work, delta, out, gradient, layers[k, WEIGHTS], out, width, rows, out
-        )  # fmt: skip
-        bias = gradient[layers[k, BIASES] : layers[k, BIASES] + out]
-        for i in range(rows):
-            row = work[delta + i * out : delta + i * out + out]
-            for j in range(out):
-                bias[j] += row[j]
+        if out == 1:
+            single_backward(layers, k, rows, params, work, gradient)
+        else:
+            product_add(
+                work, at, np.int64(1), width, work, delta, out, gradient, layers[k, WEIGHTS], out, width, rows, out,
+            )  # fmt: skip
+            bias = gradient[layers[k, BIASES] : layers[k, BIASES] + out]
+            for i in range(rows):
+                for j in range(out):
+                    bias[j] += work[delta + i * out + j]
         if k > 0:
             back = layers[k - 1, DELTA]
-            work[back : back + whole * width] = 0
-            product_add(
-                work, delta, out, 1, work, layers[k, TURNED], width, work, back, width, whole, layers[k, N_OUT], width
-            )
+            if out > 1:
+                work[back : back + whole * width] = 0
+                product_add(
+                    work, delta, out, np.int64(1), work, layers[k, TURNED], width, work, back, width,
+                    whole, layers[k, N_OUT], width,
+                )  # fmt: skip
             activation_slopes(layout.activation, work, at, work, back, rows, layers[k, N_IN], width)
     if layout.table.shape[0] == 0:
         return n_touched
     return sparse_backward(layout, chosen, first, rows, sparse, params, work, gradient, marked, touched, n_touched)
+
+
+@kernel
+def single_backward(layers, k, rows, params, work, gradient):
+    """Add the derivatives of a layer of one output, and write those of its inputs if they are a layer's outputs."""
+    width, at, start = layers[k, IN], layers[k, INPUT], layers[k, WEIGHTS]
+    slopes = work[layers[k, DELTA] : layers[k, DELTA] + rows]
+    sums, weights = gradient[start : start + width], params[start : start + width]
+    total, four = slopes[0] - slopes[0], rows // 4 * 4
+    for i in range(0, four, 4):
+        s, t, u, v = slopes[i], slopes[i + 1], slopes[i + 2], slopes[i + 3]
+        total += (s + t) + (u + v)
+        tile = work[at + i * width : at + (i + 4) * width]
+        for j in range(width):
+            sums[j] += s * tile[j] + t * tile[j + width] + u * tile[j + 2 * width] + v * tile[j + 3 * width]
+    for i in range(four, rows):
+        total += slopes[i]
+        for j in range(width):
+            sums[j] += slopes[i] * work[at + i * width + j]
+    gradient[layers[k, BIASES]] += total
+    if k > 0:
+        back = layers[k - 1, DELTA]
+        for i in range(rows):
+            slope, row = slopes[i], work[back + i * width : back + i * width + width]
+            for j in range(width):
+                row[j] = slope * weights[j]
 
 
 @kernel
@@ -168,8 +216,9 @@ def sparse_backward(layout, chosen, first, rows, sparse, params, work, gradient,
     if width > 0:
         work[back : back + whole * width] = 0
         product_add(
-            work, delta, out, 1, work, layers[0, TURNED], width, work, back, width, whole, layers[0, N_OUT], width
-        )
+            work, delta, out, np.int64(1), work, layers[0, TURNED], width, work, back, width,
+            whole, layers[0, N_OUT], width,
+        )  # fmt: skip
     indptr, indices, values = sparse
     for i in range(rows):
         r = chosen[first + i]

@@ -64,28 +64,28 @@ def loss_slopes_rows(code, z, at, y, w, first, chosen, rows, n, width, delta, de
     1 by one logit, ``SOFTMAX`` that of class numbers by one logit each.
     """
     total = 0.0
-    for i in range(rows):
-        r = chosen[first + i]
-        target, weight = y[r], w[r]
-        row, out = z[at + i * width : at + i * width + n], delta[delta_at + i * width : delta_at + i * width + n]
-        if code == SQUARED:
-            off = row[0] - target
-            total += weight * 0.5 * off * off
-            out[0] = weight * off
-        elif code == LOG_LOSS:
-            eta = float(row[0])
+    if code == SQUARED:
+        for i in range(rows):
+            r = chosen[first + i]
+            off = z[at + i * width] - y[r]
+            total += w[r] * 0.5 * off * off
+            delta[delta_at + i * width] = w[r] * off
+    elif code == LOG_LOSS:
+        for i in range(rows):
+            r, eta = chosen[first + i], float(z[at + i * width])
             u = exponential(-abs(eta))
-            total += weight * (log1p_unit(u) + max(eta, 0.0) - target * eta)
-            out[0] = weight * ((1.0 if eta >= 0.0 else u) / (1.0 + u) - target)
-        else:
-            high = float(row[0])
+            total += w[r] * (log1p_unit(u) + max(eta, 0.0) - y[r] * eta)
+            delta[delta_at + i * width] = w[r] * ((1.0 if eta >= 0.0 else u) / (1.0 + u) - y[r])
+    else:
+        for i in range(rows):
+            r, row = chosen[first + i], z[at + i * width : at + i * width + n]
+            high, norm, own = float(row[0]), 0.0, int(y[r])
             for j in range(1, n):
                 high = max(high, float(row[j]))
-            norm = 0.0
             for j in range(n):
                 norm += exponential(row[j] - high)
-            own = int(target)
-            total += weight * (math.log(norm) + high - row[own])
+            total += w[r] * (math.log(norm) + high - row[own])
             for j in range(n):
-                out[j] = weight * (exponential(row[j] - high) / norm - (1.0 if j == own else 0.0))
+                share = exponential(row[j] - high) / norm
+                delta[delta_at + i * width + j] = w[r] * (share - (1.0 if j == own else 0.0))
     return total

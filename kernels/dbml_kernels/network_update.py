@@ -144,7 +144,7 @@ def network_update(layout, rule, training, numbers):
     numbers[6], numbers[7] = rule.rate, rule.epsilon
     if rule.kind == ADAM:
         numbers[6] = rule.rate * np.sqrt(1.0 - rule.beta_2**step) / (1.0 - rule.beta_1**step)
-    step_run(rule, training, 0, rule.n_weights, numbers)
+    step_run(rule, training, np.int64(0), rule.n_weights, numbers)
     numbers[0] = 0
     step_run(rule, training, rule.n_weights, rule.n_dense, numbers)
     for k in range(counts[TOUCHED]):
@@ -174,7 +174,7 @@ def network_block(layout, rule, x, n, sparse, y, w, chosen, training, work, numb
     """
     layers, counts, sums = layout.layers, training.counts, training.sums
     last = layers.shape[0] - 2
-    first = 0
+    first = np.int64(0)
     weights_turn(layout, training.params, work)
     while first < chosen.shape[0]:
         rows = min(TILE, rule.batch - counts[FILLED], chosen.shape[0] - first)

@@ -129,6 +129,7 @@ class Network:
         layers = np.zeros((n_layers + 1, 9), np.int64)
         layers[:-1, N_IN], layers[:-1, N_OUT] = n_in, n_out
         layers[:-1, IN], layers[:-1, OUT] = [_padded(n) for n in n_in], [_padded(n) for n in n_out]
+        layers[n_layers - 1, OUT] = 1 if n_out[-1] == 1 else layers[n_layers - 1, OUT]
         layers[:-1, WEIGHTS] = _starts(layers[:-1, IN] * layers[:-1, OUT])
         weights = int((layers[:-1, IN] * layers[:-1, OUT]).sum())
         layers[:-1, BIASES] = weights + _starts(layers[:-1, OUT])
@@ -142,7 +143,8 @@ class Network:
         layers[:, DELTA] = tiles.sum() + _starts(deltas)
         layers[:, TURNED] = tiles.sum() + deltas.sum() + _starts(np.append(layers[:-1, IN] * layers[:-1, OUT], 0))
         of = self.coordinates
-        return Layout(layers, of.offset, of.inverse, *tables, of.factor, ACTIVATIONS[self.activation])
+        arrays = (layers, of.offset, of.inverse, *tables, of.factor)
+        return Layout(*map(fixed, arrays), ACTIVATIONS[self.activation])
 
     def _tables(self, end: int, direct: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Return where the row of each sparse term begins, its width, and the input column that it is added to."""
@@ -203,7 +205,7 @@ class Network:
         n, out = block.n_rows, np.empty((block.n_rows, int(self.sizes[-1])))
         work = np.zeros(int(self.layout.layers[0, DELTA]))
         network_rows(
-            self.layout, flat(block.X), n, sparse_arrays(block), np.arange(n), self._exact, work, out
+            self.layout, fixed(flat(block.X)), n, sparse_arrays(block), fixed(np.arange(n)), self._exact, work, out
         )  # fmt: skip
         mean, scale = self.coordinates.target
         return out * scale + mean
@@ -232,11 +234,18 @@ class Network:
         return biases
 
 
+def fixed(array: NDArray) -> NDArray:
+    """Return a read-only view: kernels are then compiled once, for the blocks of all sources."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def sparse_arrays(block: Block) -> tuple[NDArray[np.int64], NDArray[np.int32], Floats]:
     """Return the sparse rows of a block; of a design without sparse terms, empty ones."""
     if block.sparse is None:
-        return np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0)
-    return block.sparse.indptr, block.sparse.indices, block.sparse.values
+        return fixed(np.zeros(1, np.int64)), fixed(np.zeros(0, np.int32)), fixed(np.zeros(0))
+    return fixed(block.sparse.indptr), fixed(block.sparse.indices), fixed(block.sparse.values)
 
 
 def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:

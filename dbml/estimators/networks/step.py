@@ -21,7 +21,7 @@ from dbml_kernels.network_update import (
 )
 
 from dbml.estimators.design import flat
-from dbml.estimators.networks.network import Network, sparse_arrays
+from dbml.estimators.networks.network import Network, fixed, sparse_arrays
 from dbml.estimators.solvers.loss_step import RowReading
 from dbml.estimators.solvers.sgd import Validation
 from dbml.passes.block import Block, Floats
@@ -118,8 +118,8 @@ class NetworkStep:
         mean, scale = self.network.coordinates.target
         y = (self.reading.target(block) - mean) / scale
         network_block(
-            self.network.layout, self.rule, flat(block.X), block.n_rows, sparse_arrays(block), y, weight,
-            np.flatnonzero(weight > 0.0), Training(**state), self.work, self.numbers,
+            self.network.layout, self.rule, fixed(flat(block.X)), block.n_rows, sparse_arrays(block), y, weight,
+            fixed(np.flatnonzero(weight > 0.0)), Training(**state), self.work, self.numbers,
         )  # fmt: skip
 
     def merge(self, into: State, other: State) -> State:
