@@ -101,8 +101,8 @@ class MLPClassifier(NetworkModel, ProbabilisticClassifier):
 
     Notes
     -----
-    A pass per epoch, over blocks kept in memory or spilled, and one more with early stopping; a batch of 200 rows is one
-    step. Cost of a row: 6 operations a weight that it meets; a level of a category costs a row of a table, however many
+    A pass per epoch, over blocks kept in memory or spilled, and one more with early stopping; each batch is one step.
+    Cost of a row: 6 operations a weight that it meets; a level of a category costs a row of a table, however many
     there are. Rows of that table move only with the batches that have their level. Memory does not grow with the rows.
     A missing value takes the mean of its column, and a flag term marks it.
 

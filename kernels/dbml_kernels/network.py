@@ -93,41 +93,54 @@ def input_fill(layout, x, n, chosen, first, rows, sparse, params, work):
 
 
 @kernel
+def layer_forward(layers, k, rows, params, work):
+    """Write the outputs of a layer of dense inputs, without an activation."""
+    width, out, begin, at = layers[k, IN], layers[k, OUT], layers[k, INPUT], layers[k + 1, INPUT]
+    bias = params[layers[k, BIASES] : layers[k, BIASES] + out]
+    if out == 1:
+        weights = params[layers[k, WEIGHTS] : layers[k, WEIGHTS] + width]
+        for i in range(rows):
+            row, total = work[begin + i * width : begin + i * width + width], bias[0]
+            for j in range(width):
+                total += row[j] * weights[j]
+            work[at + i] = total
+        return
+    whole = (rows + STEP - 1) // STEP * STEP
+    for i in range(whole):
+        row = work[at + i * out : at + i * out + out]
+        for j in range(out):
+            row[j] = bias[j]
+    product_add(
+        work, begin, width, np.int64(1), params, layers[k, WEIGHTS], out, work, at, out, whole, layers[k, N_IN], out,
+    )  # fmt: skip
+
+
+@kernel
+def sparse_forward(layout, chosen, first, rows, sparse, params, work):
+    """Add the rows of the table of sparse terms without an embedding to the outputs of the first layer."""
+    out, at, d = layout.layers[0, OUT], layout.layers[1, INPUT], layout.offset.shape[0]
+    indptr, indices, values = sparse
+    for i in range(rows):
+        r, row = chosen[first + i], work[at + i * out : at + i * out + out]
+        for e in range(indptr[r], indptr[r + 1]):
+            t = indices[e] - d
+            if layout.into[t] < 0:
+                value, start = values[e] * layout.factor[t], layout.table[t]
+                for c in range(out):
+                    row[c] += value * params[start + c]
+
+
+@kernel
 def network_forward(layout, chosen, first, rows, sparse, params, work):
     """Fill the input tile of every layer from that of the first; the outputs are left without an activation."""
-    layers, d = layout.layers, layout.offset.shape[0]
-    n_layers = layers.shape[0] - 1
-    whole = (rows + STEP - 1) // STEP * STEP
-    for k in range(n_layers):
-        width, out, at = layers[k, IN], layers[k, OUT], layers[k + 1, INPUT]
-        begin, bias = layers[k, INPUT], params[layers[k, BIASES] : layers[k, BIASES] + out]
-        if out == 1:
-            weights = params[layers[k, WEIGHTS] : layers[k, WEIGHTS] + width]
-            for i in range(rows):
-                row, total = work[begin + i * width : begin + i * width + width], bias[0]
-                for j in range(width):
-                    total += row[j] * weights[j]
-                work[at + i] = total
-        else:
-            for i in range(whole):
-                for j in range(out):
-                    work[at + i * out + j] = bias[j]
-            product_add(
-                work, begin, width, np.int64(1), params, layers[k, WEIGHTS], out, work, at, out,
-                whole, layers[k, N_IN], out,
-            )  # fmt: skip
+    layers = layout.layers
+    last = layers.shape[0] - 2
+    for k in range(last + 1):
+        layer_forward(layers, k, rows, params, work)
         if k == 0 and layout.table.shape[0] > 0:
-            indptr, indices, values = sparse
-            for i in range(rows):
-                r, row = chosen[first + i], work[at + i * out : at + i * out + out]
-                for e in range(indptr[r], indptr[r + 1]):
-                    t = indices[e] - d
-                    if layout.into[t] < 0:
-                        value, start = values[e] * layout.factor[t], layout.table[t]
-                        for c in range(out):
-                            row[c] += value * params[start + c]
-        if k < n_layers - 1:
-            activation_rows(layout.activation, work, at, rows, layers[k, N_OUT], out)
+            sparse_forward(layout, chosen, first, rows, sparse, params, work)
+        if k < last:
+            activation_rows(layout.activation, work, layers[k + 1, INPUT], rows, layers[k, N_OUT], layers[k, OUT])
 
 
 @kernel
@@ -161,10 +174,7 @@ def network_backward(layout, chosen, first, rows, sparse, params, work, gradient
             product_add(
                 work, at, np.int64(1), width, work, delta, out, gradient, layers[k, WEIGHTS], out, width, rows, out,
             )  # fmt: skip
-            bias = gradient[layers[k, BIASES] : layers[k, BIASES] + out]
-            for i in range(rows):
-                for j in range(out):
-                    bias[j] += work[delta + i * out + j]
+            rows_sum(work, delta, rows, out, gradient, layers[k, BIASES])
         if k > 0:
             back = layers[k - 1, DELTA]
             if out > 1:
@@ -177,6 +187,20 @@ def network_backward(layout, chosen, first, rows, sparse, params, work, gradient
     if layout.table.shape[0] == 0:
         return n_touched
     return sparse_backward(layout, chosen, first, rows, sparse, params, work, gradient, marked, touched, n_touched)
+
+
+@kernel
+def rows_sum(work, at, rows, width, sums, to):
+    """Add the rows of a matrix in the workspace to ``sums[to …]``."""
+    total = sums[to : to + width]
+    four = rows // 4 * 4
+    for i in range(0, four, 4):
+        tile = work[at + i * width : at + (i + 4) * width]
+        for j in range(width):
+            total[j] += (tile[j] + tile[j + width]) + (tile[j + 2 * width] + tile[j + 3 * width])
+    for i in range(four, rows):
+        for j in range(width):
+            total[j] += work[at + i * width + j]
 
 
 @kernel

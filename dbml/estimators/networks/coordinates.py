@@ -14,7 +14,7 @@ SAMPLE_ROWS = 50_000
 
 @dataclass(frozen=True)
 class Coordinates:
-    """A dense term enters as ``(x + offset) inverse``, a sparse one as ``factor x``, a target as ``(y - mean) / scale``.
+    """What enters: of a dense term ``(x + offset) inverse``, of a sparse one ``factor x``, ``(y - mean) / scale``.
 
     Attributes
     ----------

@@ -29,7 +29,7 @@ def embedding_widths(encoding: Encoding, embedding: str | int | None) -> NDArray
     for feature in encoding.features:
         levels = len(feature.sparse_terms) if feature.kind == "category" else 0
         wanted = 4 * math.ceil(levels**0.25 / 2) if embedding == "auto" else int(embedding or 0)
-        widths.append(wanted if MANY_LEVELS < levels and wanted < levels else 0)
+        widths.append(wanted if levels > MANY_LEVELS and wanted < levels else 0)
     return np.array(widths, dtype=np.int64)
 
 
