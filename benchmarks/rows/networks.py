@@ -1,0 +1,55 @@
+"""Networks, trained from a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import bars
+from benchmarks.contenders import Contender, Row
+from benchmarks.datasets import CLASSES, CLASSES_200K
+from benchmarks.rows.parts import PLENTY, SCAN
+
+EPOCHS, UNITS = 10, 64
+SETTINGS = {"hidden_layer_sizes": (UNITS,), "max_iter": EPOCHS, "random_state": 0}
+
+
+def perceptron(label: str = "dbml", **where: Any) -> Contender:
+    """Return dbml's network."""
+    return Contender(label, "ours", "our_trees:fit", {"estimator": "MLPClassifier", "settings": SETTINGS}, **where)
+
+
+def peer(fetch: str, dtype: str) -> Contender:
+    """Return scikit-learn's network, its data fetched in one way."""
+    params = {"settings": SETTINGS, "fetch": fetch, "dtype": dtype}
+    imports = ("sklearn.neural_network", "sklearn.preprocessing")
+    label = f"MLPClassifier {dtype}, {fetch}"
+    return Contender(label, "peer", "network_peers:perceptron", params, imports=imports, memory_limit=PLENTY)
+
+
+MLP = Row(
+    "mlp",
+    f"network of {UNITS} units, {EPOCHS} epochs, 200k x 28",
+    CLASSES_200K,
+    (
+        SCAN,
+        perceptron(),
+        perceptron("dbml 2M", dataset=CLASSES, again=0),
+        peer("fetchnumpy", "float64"),
+        peer("fetchnumpy", "float32"),
+        peer("stream", "float64"),
+        peer("stream", "float32"),
+    ),
+    (
+        bars.speedup(2.0),
+        bars.quality("auc", 0.001),
+        bars.memory_share(),
+        bars.over("", "MiB more at 2M rows than at 200k", lambda r: r.one("dbml 2M").peak - r.ours.peak, 64.0),
+    ),
+    target="label",
+    quality="auc",
+    metric="auc",
+    tolerance=0.002,
+    memory_limit="128MB",
+    rounds=2,
+    timeout=300,
+)
