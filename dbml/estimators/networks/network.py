@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -103,6 +103,10 @@ class Network:
         made = replace(self, params=params)
         vars(made)["layout"] = self.layout
         return made
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return the fields: what follows from them is not copied."""
+        return {own.name: getattr(self, own.name) for own in fields(self)}
 
     # layout ----------------------------------------------------------------------------------------------------
 
