@@ -29,6 +29,7 @@ ROWS: dict[str, Row] = {
         tree_scoring.SCORING,
         tree_scoring.TREESHAP,
         networks.MLP,
+        networks.MLP_2M,
         startup.FIRST_FIT,
         startup.IMPORT_TIME,
     )

@@ -9,7 +9,7 @@ from dbml_sql.features import Encoding
 
 from dbml.passes.block import Block, Floats
 
-SAMPLE_ROWS = 50_000
+SAMPLE_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,16 @@ class Coordinates:
     @classmethod
     def of(cls, rows: Block, weight: Floats, encoding: Encoding, classes: bool) -> Coordinates:
         """Return the coordinates that a sample of weighted rows shows."""
-        used = weight > 0.0
-        share = weight[used] / max(float(weight[used].sum()), 1e-300)
-        X = rows.X[used]
-        mean = share @ X
-        scale = _spread(np.sqrt(share @ (X - mean) ** 2), mean)
+        share = weight / max(float(weight.sum()), 1e-300)
+        mean = share @ rows.X
+        scale = _spread(np.sqrt(share @ (rows.X - mean) ** 2), mean)
         flags = np.array([name.endswith(" IS NULL") for name in encoding.terms[: encoding.n_dense]], dtype=bool)
         mean[flags], scale[flags] = 0.0, 1.0
         target = np.array([0.0, 1.0])
-        if not classes and len(share):
+        if not classes and rows.n_rows:
             assert rows.y is not None, "a supervised estimator sees targets"
-            y = rows.y[used]
-            centre = float(share @ y)
-            target = np.array([centre, _spread(np.sqrt(share @ (y - centre) ** 2), np.array(centre))])
+            centre = float(share @ rows.y)
+            target = np.array([centre, _spread(np.sqrt(share @ (rows.y - centre) ** 2), np.array(centre))])
         return cls(-mean, 1.0 / scale, _factors(rows, encoding), target)
 
 

@@ -147,8 +147,9 @@ class Network:
         layers[:, DELTA] = tiles.sum() + _starts(deltas)
         layers[:, TURNED] = tiles.sum() + deltas.sum() + _starts(np.append(layers[:-1, IN] * layers[:-1, OUT], 0))
         of = self.coordinates
-        arrays = (layers, of.offset, of.inverse, *tables, of.factor)
-        return Layout(*map(fixed, arrays), ACTIVATIONS[self.activation])
+        offset, inverse, factor = fixed(of.offset), fixed(of.inverse), fixed(of.factor)
+        table, width, into = (fixed(array) for array in tables)
+        return Layout(fixed(layers), offset, inverse, table, width, into, factor, ACTIVATIONS[self.activation])
 
     def _tables(self, end: int, direct: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Return where the row of each sparse term begins, its width, and the input column that it is added to."""
