@@ -7,12 +7,28 @@ are those of the layer; the rest are padding and stay 0.
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from dbml_kernels.exponential import exponential, log1p_unit
+from numba import types
+from numba.extending import overload
+
+from dbml_kernels.exponential import exponential, exponential_single, log1p_unit
 from dbml_kernels.jit import kernel
 
 IDENTITY, LOGISTIC, TANH, RELU = 0, 1, 2, 3
 SQUARED, LOG_LOSS, SOFTMAX = 0, 1, 2
+
+
+def exponential_of(x: Any) -> Any:
+    """Return ``exp(x)`` in the precision of x; for kernels only."""
+    raise NotImplementedError
+
+
+@overload(exponential_of)
+def _exponential_of(x):
+    if x == types.float32:
+        return lambda x: exponential_single(x)
+    return lambda x: exponential(x)
 
 
 @kernel
@@ -20,7 +36,7 @@ def activation_rows(code, z, at, rows, n, width):
     """``z = f(z)`` in place."""
     if code == IDENTITY:
         return
-    zero = z.dtype.type(0)
+    zero, one, two = z.dtype.type(0), z.dtype.type(1), z.dtype.type(2)
     for i in range(rows):
         row = z[at + i * width : at + i * width + n]
         if code == RELU:
@@ -28,12 +44,13 @@ def activation_rows(code, z, at, rows, n, width):
                 row[j] = max(row[j], zero)
         elif code == TANH:
             for j in range(n):
-                u = exponential(-2.0 * abs(row[j]))
-                row[j] = math.copysign((1.0 - u) / (1.0 + u), row[j])
+                u = exponential_of(-two * abs(row[j]))
+                size = (one - u) / (one + u)
+                row[j] = size if row[j] >= zero else -size
         else:
             for j in range(n):
-                u = exponential(-abs(row[j]))
-                row[j] = (1.0 if row[j] >= 0 else u) / (1.0 + u)
+                u = exponential_of(-abs(row[j]))
+                row[j] = (one if row[j] >= zero else u) / (one + u)
 
 
 @kernel

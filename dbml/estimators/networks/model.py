@@ -211,10 +211,11 @@ class NetworkModel(Estimator):
         units = " -> ".join(f"{n:,}" for n in (network.encoding.n_terms, *network.sizes.tolist()))
         reason = f"{network.n_params:,} weights in {network.params.dtype}, {self.activation}; terms are standardised"
         data.plan = data.plan.decide("network", units, reason)
-        for feature, width in zip(network.encoding.features, network.embedded.tolist(), strict=True):
-            if width:
-                choice = f"{feature.name} in {width} dimensions"
-                data.plan = data.plan.decide("embedding", choice, f"{len(feature.sparse_terms):,} levels")
+        embedded = [pair for pair in zip(network.encoding.features, network.embedded.tolist(), strict=True) if pair[1]]
+        if embedded:
+            choice = ", ".join(f"{feature.name} in {width}" for feature, width in embedded) + " dimensions"
+            levels = ", ".join(f"{len(feature.sparse_terms):,}" for feature, _ in embedded) + " levels"
+            data.plan = data.plan.decide("embedding", choice, levels)
         if isinstance(self.batch_size, int) and 0 <= data.n_rows < self.batch_size:
             reason = f"batch_size={self.batch_size:,} is clipped to all rows"
             data.plan = data.plan.decide("batch", f"{data.n_rows:,} rows", reason)
