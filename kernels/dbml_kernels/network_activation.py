@@ -26,9 +26,7 @@ def exponential_of(x: Any) -> Any:
 
 @overload(exponential_of)
 def _exponential_of(x):
-    if x == types.float32:
-        return lambda x: exponential_single(x)
-    return lambda x: exponential(x)
+    return (exponential_single if x == types.float32 else exponential).py_func
 
 
 @kernel
