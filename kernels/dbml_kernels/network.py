@@ -19,7 +19,7 @@ from dbml_kernels.jit import kernel
 from dbml_kernels.matrix_tile import product_add
 from dbml_kernels.network_activation import activation_rows, activation_slopes
 
-TILE = 192  # rows of a tile: its activations stay in the cache
+TILE = 256  # rows of a tile: its activations stay in the cache
 STEP = 4  # widths are padded to it: the narrowest tile of a product
 
 # Columns of `Layout.layers`.
