@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+from dbml_kernels.matrix_tile import product_add
+from dbml_kernels.network_activation import LOGISTIC, TANH, activation_rows
 from sklearn import neural_network
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.metrics import roc_auc_score
@@ -148,6 +150,29 @@ def test_attributes_describe_the_network_in_the_units_of_the_columns(activation)
     np.testing.assert_allclose(sorter.decision_function(X), forward(sorter, X)[:, 0], atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("m", "k", "n"), [(4, 7, 4), (12, 0, 36), (8, 1, 52), (64, 30, 64)])
+def test_products_of_tiles_are_products(dtype, m, k, n):
+    rng = np.random.default_rng(0)
+    A, B, C = (rng.normal(size=shape).astype(dtype) for shape in ((m, k), (k, n), (m, n)))
+    for left, row, column in ((A, k, 1), (A.T, 1, m)):
+        a, b, c = np.ascontiguousarray(left).ravel(), B.ravel(), np.concatenate([[7.0], C.ravel(), [7.0]]).astype(dtype)
+        a.flags.writeable = b.flags.writeable = False
+        product_add(a, 0, np.int64(row), np.int64(column), b, 0, n, c, 1, n, m, k, n)
+        np.testing.assert_allclose(c[1:-1].reshape(m, n), C + A @ B, atol=1e-4 if dtype == "float32" else 1e-12)
+        assert c[0] == c[-1] == 7.0
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 3e-7), ("float64", 1e-15)])
+@pytest.mark.parametrize(("code", "function"), [(TANH, np.tanh), (LOGISTIC, lambda z: 1 / (1 + np.exp(-z)))])
+def test_activations_are_exact_to_their_precision_and_leave_padding_alone(dtype, error, code, function):
+    z = np.append(np.linspace(-100, 100, 2_000), 0.25).astype(dtype)
+    found = z.copy()
+    activation_rows(code, found, 0, 1, 2_000, 2_001)
+    np.testing.assert_allclose(found[:-1], function(z[:-1].astype(float)), atol=error)
+    assert found[-1] == 0.25
+
+
 # quality ---------------------------------------------------------------------------------------------------------
 
 
@@ -225,6 +250,16 @@ def test_levels_are_embedded_and_one_hot_levels_give_the_same_kind_of_answer():
     assert "shop in 8 dimensions, because 200 levels" in str(fits["auto"].explain())
     unseen = fits["auto"].predict(pa.table({"shop": ["no such shop", None], "x": [0.0, 0.0]}))
     assert np.isfinite(unseen).all()
+
+
+def test_thousands_of_levels_are_a_short_vector_each():
+    level = np.random.default_rng(0).integers(0, 3_000, 30_000)
+    rows = pa.table({"id": [f"a{i}" for i in level], "kind": [f"b{i % 40}" for i in level], "y": level % 2 * 1.0})
+    settings = {"learning_rate_init": 0.02, "max_iter": 8}
+    model = MLPRegressor((8,), **settings).fit(rows, "y", options={"max_levels": 5_000, "min_level_rows": 1})
+    assert model.score(rows, "y") > 0.9
+    assert model.coefs_[0].shape[0] == 3_040
+    assert "id in 16, kind in 8 dimensions, because 3,000, 40 levels" in str(model.explain())
 
 
 def test_sparse_and_dense_rows_are_the_same_rows():
