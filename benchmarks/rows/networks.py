@@ -14,7 +14,7 @@ EPOCHS, UNITS = 10, 64
 
 def settings(epochs: int) -> dict[str, Any]:
     """Return the settings of either side."""
-    return {"hidden_layer_sizes": (UNITS,), "max_iter": epochs, "random_state": 0}
+    return {"hidden_layer_sizes": [UNITS], "max_iter": epochs, "random_state": 0}
 
 
 def perceptron(label: str = "dbml", epochs: int = EPOCHS, **where: Any) -> Contender:
