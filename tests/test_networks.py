@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from dbml_kernels.matrix_tile import product_add
-from dbml_kernels.network_activation import LOGISTIC, TANH, activation_rows
+from dbml_kernels.network_activation import LOGISTIC, TANH, activation_rows, units_drop
 from sklearn import neural_network
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.metrics import roc_auc_score
@@ -80,16 +80,17 @@ def value(loss, outputs, y):
 
 
 @pytest.mark.parametrize(
-    ("loss", "hidden", "activation"),
+    ("loss", "hidden", "activation", "dropout"),
     [
-        (SOFTMAX, (6, 5), "relu"),
-        (SOFTMAX, (7, 1, 3), "tanh"),
-        (SQUARED, (6,), "logistic"),
-        (SQUARED, (), "relu"),
-        (LOG_LOSS, (5, 4), "identity"),
+        (SOFTMAX, (6, 5), "relu", 0.0),
+        (SOFTMAX, (7, 1, 3), "tanh", 0.0),
+        (SQUARED, (6,), "logistic", 0.0),
+        (SQUARED, (), "relu", 0.0),
+        (LOG_LOSS, (5, 4), "identity", 0.0),
+        (LOG_LOSS, (6, 5), "tanh", 0.4),
     ],
 )
-def test_derivatives_are_finite_differences_of_the_loss(loss, hidden, activation):
+def test_derivatives_are_finite_differences_of_the_loss(loss, hidden, activation, dropout):
     rows = mixed()
     if loss == LOG_LOSS:
         rows = rows.set_column(5, "y", pa.array(np.asarray(rows["y"]) > 0))
@@ -99,16 +100,22 @@ def test_derivatives_are_finite_differences_of_the_loss(loss, hidden, activation
     coordinates = Coordinates.of(block, np.ones(300), encoding, loss != SQUARED)
     sizes = (*hidden, 3 if loss == SOFTMAX else 1)
     network = Network.begun(encoding, coordinates, sizes, activation, "auto", np.float64, 0)
-    step = NetworkStep(
-        network, begun_state(network), Optimizer("sgd", 1.0, 0.0, 0, 0, 1, 0.0, False, 10**9, loss), RowReading()
-    )
-    state = step.start()
-    step.update(state, block)
+    optimizer = Optimizer("sgd", 1.0, 0.0, 0, 0, 1, 0.0, False, 10**9, loss, dropout)
     mean, scale = coordinates.target
 
+    def epoch(params):
+        moved = network.moved(params)
+        step = NetworkStep(moved, begun_state(moved), optimizer, RowReading())
+        state = step.start()
+        step.update(state, block)
+        return state
+
     def total(params):
+        if dropout:  # the same units are left out again, for the same rows
+            return epoch(params)["sums"][1]
         return value(loss, (network.moved(params).outputs(block) - mean) / scale, (block.y - mean) / scale)
 
+    state = epoch(network.params)
     assert state["sums"][1] == pytest.approx(total(network.params), rel=1e-12)
     used = np.flatnonzero(network.params)
     assert not state["gradient"][network.params == 0.0].any()  # padding stays 0
@@ -117,6 +124,19 @@ def test_derivatives_are_finite_differences_of_the_loss(loss, hidden, activation
         move[i] = 1e-6
         difference = (total(network.params + move) - total(network.params - move)) / 2e-6
         assert state["gradient"][i] == pytest.approx(difference, rel=1e-5, abs=1e-5)
+
+
+def test_dropout_leaves_out_a_share_of_the_units_and_none_when_scoring():
+    z = np.ones(2_000 * 8)
+    units_drop(z, 0, 2_000, 6, 8, 0.25, np.int64(0), np.int64(7))
+    z = z.reshape(2_000, 8)
+    np.testing.assert_allclose((z[:, :6] == 0).mean(), 0.25, atol=0.01)
+    assert set(np.unique(z[:, :6]).tolist()) == {0.0, 1 / 0.75}
+    assert (z[:, 6:] == 1).all()
+    X, y = quadrants()
+    model = MLPClassifier((32,), dropout=0.3, learning_rate_init=0.02, max_iter=40).fit(X, y)
+    assert model.score(X, y) > 0.95
+    np.testing.assert_allclose(model.decision_function(X), forward(model, X)[:, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("settings", [{}, {"solver": "sgd"}, {"solver": "sgd", "nesterovs_momentum": False}])

@@ -73,6 +73,8 @@ class MLPClassifier(NetworkModel, ProbabilisticClassifier):
         See `tol`.
     class_weight : dict or "balanced", optional
         Factor on the weight of each class.
+    dropout : float in [0, 1), default=0.0
+        Share of the hidden units that is left out of each row in training, others each time.
     embedding : "auto", int or None, default="auto"
         Width of the vector that each level of a category of more than 32 levels is given, and that is learned; "auto"
         is 8 to 256 levels, 12 to some 1,300 and so on, None gives every level weights to all units instead. A category
@@ -109,8 +111,8 @@ class MLPClassifier(NetworkModel, ProbabilisticClassifier):
     References
     ----------
     Rumelhart, Hinton & Williams 1986, learning representations by back-propagating errors. Glorot & Bengio 2010,
-    understanding the difficulty of training deep feedforward neural networks. Kingma & Ba 2015, Adam. Guo & Berkhahn
-    2016, entity embeddings of categorical variables.
+    understanding the difficulty of training deep feedforward neural networks. Kingma & Ba 2015, Adam. Srivastava
+    et al. 2014, dropout. Guo & Berkhahn 2016, entity embeddings of categorical variables.
 
     Examples
     --------
@@ -155,6 +157,7 @@ class MLPClassifier(NetworkModel, ProbabilisticClassifier):
         epsilon: float = 1e-8,
         n_iter_no_change: int = 10,
         class_weight: dict[Any, float] | str | None = None,
+        dropout: float = 0.0,
         embedding: str | int | None = "auto",
         precision: str = "auto",
     ) -> None:
@@ -180,6 +183,7 @@ class MLPClassifier(NetworkModel, ProbabilisticClassifier):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.class_weight = class_weight
+        self.dropout = dropout
         self.embedding = embedding
         self.precision = precision
 
@@ -246,7 +250,7 @@ class MLPRegressor(NetworkModel, Regressor):
     ----------
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
 shuffle, random_state, tol, warm_start, momentum, nesterovs_momentum, validation_fraction, beta_1, beta_2, epsilon, \
-n_iter_no_change, embedding, precision
+n_iter_no_change, dropout, embedding, precision
         As in `MLPClassifier`.
     early_stopping : bool, default=False
         Judge by R² on held out rows, and keep the weights of the best epoch; a pass more per epoch.
@@ -299,6 +303,7 @@ out_activation_
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         n_iter_no_change: int = 10,
+        dropout: float = 0.0,
         embedding: str | int | None = "auto",
         precision: str = "auto",
     ) -> None:
@@ -323,6 +328,7 @@ out_activation_
         self.beta_2 = beta_2
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
+        self.dropout = dropout
         self.embedding = embedding
         self.precision = precision
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from dbml_kernels.jit import kernel
 from dbml_kernels.matrix_tile import product_add
-from dbml_kernels.network_activation import activation_rows, activation_slopes
+from dbml_kernels.network_activation import activation_rows, activation_slopes, units_drop
 
 TILE = 256  # rows of a tile: its activations stay in the cache
 STEP = 4  # widths are padded to it: the narrowest tile of a product
@@ -56,6 +56,14 @@ class Layout(NamedTuple):
     into: np.ndarray
     factor: np.ndarray
     activation: int
+
+
+class Drop(NamedTuple):
+    """Which units of a tile are left out: a share, by the numbers of the rows, the first of which is `first`."""
+
+    share: float
+    first: int
+    seed: int
 
 
 @kernel
@@ -131,7 +139,7 @@ def sparse_forward(layout, chosen, first, rows, sparse, params, work):
 
 
 @kernel
-def network_forward(layout, chosen, first, rows, sparse, params, work):
+def network_forward(layout, chosen, first, rows, sparse, params, work, drop):
     """Fill the input tile of every layer from that of the first; the outputs are left without an activation."""
     layers = layout.layers
     last = layers.shape[0] - 2
@@ -140,7 +148,10 @@ def network_forward(layout, chosen, first, rows, sparse, params, work):
         if k == 0 and layout.table.shape[0] > 0:
             sparse_forward(layout, chosen, first, rows, sparse, params, work)
         if k < last:
-            activation_rows(layout.activation, work, layers[k + 1, INPUT], rows, layers[k, N_OUT], layers[k, OUT])
+            at, n, out = layers[k + 1, INPUT], layers[k, N_OUT], layers[k, OUT]
+            activation_rows(layout.activation, work, at, rows, n, out)
+            if drop.share > 0.0:
+                units_drop(work, at, rows, n, out, drop.share, drop.first, drop.seed + k)
 
 
 @kernel
@@ -159,7 +170,7 @@ def weights_turn(layout, params, work):
 
 
 @kernel
-def network_backward(layout, chosen, first, rows, sparse, params, work, gradient, marked, touched, n_touched):
+def network_backward(layout, chosen, first, rows, sparse, params, work, drop, gradient, marked, touched, n_touched):
     """Add the derivatives of rows, from those of the outputs; return how many sparse terms the batch has touched.
 
     `marked` (n_sparse,) uint8 says which, `touched` (n_sparse,) int32 lists them.
@@ -183,7 +194,14 @@ def network_backward(layout, chosen, first, rows, sparse, params, work, gradient
                     work, delta, out, np.int64(1), work, layers[k, TURNED], width, work, back, width,
                     whole, layers[k, N_OUT], width,
                 )  # fmt: skip
-            activation_slopes(layout.activation, work, at, work, back, rows, layers[k, N_IN], width)
+            n = layers[k, N_IN]
+            if drop.share > 0.0:
+                # The derivative is that of what the unit was before: where it was dropped, nothing comes back.
+                units_drop(work, back, rows, n, width, drop.share, drop.first, drop.seed + k - 1)
+                kept = work.dtype.type(1.0 - drop.share)
+                for i in range(rows * width):
+                    work[at + i] *= kept
+            activation_slopes(layout.activation, work, at, work, back, rows, n, width)
     if layout.table.shape[0] == 0:
         return n_touched
     return sparse_backward(layout, chosen, first, rows, sparse, params, work, gradient, marked, touched, n_touched)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numba import types
 from numba.extending import overload
 
 from dbml_kernels.exponential import exponential, exponential_single, log1p_unit
+from dbml_kernels.folds import hash_mix
 from dbml_kernels.jit import kernel
 
 IDENTITY, LOGISTIC, TANH, RELU = 0, 1, 2, 3
@@ -69,6 +71,20 @@ def activation_slopes(code, a, a_at, delta, at, rows, n, width):
         else:
             for j in range(n):
                 slope[j] = slope[j] * value[j] - slope[j] * value[j] * value[j]
+
+
+@kernel
+def units_drop(z, at, rows, n, width, share, first, seed):
+    """Set a share of the units of rows to 0, and divide the others by the share that is left.
+
+    Which ones depends on `seed` and the number of the row, ``first + i``, alone.
+    """
+    below, kept = np.uint64(share * 4294967296.0), z.dtype.type(1.0 / (1.0 - share))
+    for i in range(rows):
+        row = z[at + i * width : at + i * width + n]
+        for j in range(n):
+            dropped = (hash_mix((first + i) * n + j, seed) >> np.uint64(32)) < below
+            row[j] = z.dtype.type(0) if dropped else row[j] * kept
 
 
 @kernel

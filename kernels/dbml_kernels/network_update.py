@@ -22,6 +22,7 @@ from dbml_kernels.network import (
     N_OUT,
     OUT,
     TILE,
+    Drop,
     input_fill,
     network_backward,
     network_forward,
@@ -82,6 +83,8 @@ class Rule(NamedTuple):
         See `loss_slopes_rows`.
     n_weights, n_dense : int
         The first parameters are weights, with a penalty, then come biases, then tables.
+    dropout, seed : float, int
+        Share of the hidden units that is left out of each row, and what decides which.
     """
 
     kind: int
@@ -94,6 +97,8 @@ class Rule(NamedTuple):
     loss: int
     n_weights: int
     n_dense: int
+    dropout: float
+    seed: int
 
 
 @kernel
@@ -179,13 +184,14 @@ def network_block(layout, rule, x, n, sparse, y, w, chosen, training, work, numb
     while first < chosen.shape[0]:
         rows = min(TILE, rule.batch - counts[FILLED], chosen.shape[0] - first)
         input_fill(layout, x, n, chosen, first, rows, sparse, training.params, work)
-        network_forward(layout, chosen, first, rows, sparse, training.params, work)
+        drop = Drop(rule.dropout, counts[ROWS], rule.seed)
+        network_forward(layout, chosen, first, rows, sparse, training.params, work, drop)
         sums[LOSS] += loss_slopes_rows(
             rule.loss, work, layers[last + 1, INPUT], y, w, first, chosen, rows, layers[last, N_OUT],
             layers[last, OUT], work, layers[last, DELTA],
         )  # fmt: skip
         counts[TOUCHED] = network_backward(
-            layout, chosen, first, rows, sparse, training.params, work, training.gradient, training.marked,
+            layout, chosen, first, rows, sparse, training.params, work, drop, training.gradient, training.marked,
             training.touched, counts[TOUCHED],
         )  # fmt: skip
         for i in range(first, first + rows):
@@ -207,7 +213,7 @@ def network_rows(layout, x, n, sparse, chosen, params, work, out):
     for first in range(0, chosen.shape[0], TILE):
         rows = min(TILE, chosen.shape[0] - first)
         input_fill(layout, x, n, chosen, first, rows, sparse, params, work)
-        network_forward(layout, chosen, first, rows, sparse, params, work)
+        network_forward(layout, chosen, first, rows, sparse, params, work, Drop(0.0, np.int64(0), np.int64(0)))
         for i in range(rows):
             for j in range(layers[last, N_OUT]):
                 out[first + i, j] = work[at + i * width + j]

@@ -69,6 +69,7 @@ class NetworkModel(Estimator):
     beta_2: float
     epsilon: float
     n_iter_no_change: int
+    dropout: float
     embedding: str | int | None
     precision: str
 
@@ -230,7 +231,7 @@ class NetworkModel(Estimator):
         seed = seed_of(self.random_state)
         optimizer = Optimizer(
             self.solver, self.learning_rate_init, self.alpha, self.beta_1, self.beta_2, self.epsilon, self.momentum,
-            self.nesterovs_momentum, self._batch(), loss,
+            self.nesterovs_momentum, self._batch(), loss, self.dropout, seed,
         )  # fmt: skip
 
         def report(number: int, state: State) -> None:

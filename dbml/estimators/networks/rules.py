@@ -60,6 +60,7 @@ RULES: Mapping[str, Rule] = {
     "beta_2": Real(ge=0, lt=1),
     "epsilon": Real(gt=0),
     "n_iter_no_change": Integer(ge=1),
+    "dropout": Real(ge=0, lt=1),
     "embedding": Either((Options(("auto", None)), Integer(ge=1))),
     "precision": Options(("auto", "float32", "float64")),
 }

@@ -44,6 +44,8 @@ class Optimizer:
     nesterov: bool
     batch: int
     loss: int
+    dropout: float = 0.0
+    seed: int = 0
 
     def rule(self, network: Network) -> Rule:
         """Return the rule for the kernels."""
@@ -52,7 +54,7 @@ class Optimizer:
         first = self.beta_1 if adam else self.momentum
         return Rule(
             kind, float(self.rate), float(self.alpha), float(first), float(self.beta_2), float(self.epsilon),
-            int(self.batch), self.loss, network.n_weights, network.n_layered,
+            int(self.batch), self.loss, network.n_weights, network.n_layered, float(self.dropout), int(self.seed) << 8,
         )  # fmt: skip
 
 
