@@ -185,7 +185,7 @@ def _order(estimator: Estimator, data: Data) -> tuple[str, str]:
 
 def _passes(estimator: Estimator, planned: PlanningData) -> tuple[str, str]:
     solver = choice_of(planned.plan, "solver")
-    if solver == "sgd":
+    if solver in ("sgd", "adam"):
         return f"at most {estimator.get_params()['max_iter']:,}", "each epoch is one, until the loss no longer falls"
     if 0 <= planned.n_rows <= planned.sampled:
         return "1", "the rows are few: they are read once and solved in memory"
