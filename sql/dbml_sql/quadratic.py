@@ -7,6 +7,7 @@ dense terms are summed plainly first, and carefully only where that sum shows th
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from dbml_sql.expressions import double, feature_value, identifier, total, vector
 from dbml_sql.features import Encoding, Feature
@@ -51,6 +52,33 @@ def as_linear(form: QuadraticForm) -> LinearForm | None:
     return LinearForm(tuple(coef), tuple(intercept), "values")
 
 
+@dataclass(frozen=True, slots=True)
+class NumberPart:
+    """What a number adds to an output: ``linear * c + square * (c - origin)^2`` of a centred value c, or `missing`."""
+
+    feature: Feature
+    linear: float
+    square: float
+    origin: float
+    missing: float
+
+
+def number_parts(form: QuadraticForm, k: int, encoding: Encoding) -> tuple[float, list[NumberPart]]:
+    """Return the constant of output k and what its numbers add; of an encoding whose dense terms are of numbers."""
+    constant, found = form.intercept[k], []
+    for feature, (first, _) in zip(encoding.features, encoding.offsets(), strict=True):
+        if feature.kind != "number":
+            continue
+        dense = _Dense(form, k, first)
+        linear, square, origin = dense.weights(0)
+        missing = square * origin * origin
+        if feature.flag:
+            more, flagged = dense.flag(1)
+            constant, missing = constant + more, missing + flagged
+        found.append(NumberPart(feature, linear, square, origin, missing))
+    return constant, found
+
+
 class _Dense:
     """The weights of the dense terms of one feature in one output, from its first term on."""
 
@@ -61,6 +89,11 @@ class _Dense:
         """Return linear weight, weight of the square, and origin of a term."""
         at = self._first + i
         return self._form.coef[self._k][at], self._form.square[self._k][at], self._form.origin[self._k][at]
+
+    def flag(self, i: int) -> tuple[float, float]:
+        """Return what a flag adds to every row, and what it adds to that where a value is missing."""
+        linear, square, origin = self.weights(i)
+        return square * origin * origin, linear + square * (1.0 - 2.0 * origin)
 
 
 class _Sums:
@@ -80,9 +113,8 @@ class _Sums:
             elements = [f"{vector(value)}[{i + 1}]" for i in range(feature.width)]
         flag = 0.0
         if feature.flag:
-            linear, square, origin = weights.weights(len(elements))
-            self._constant += square * origin * origin
-            flag = linear + square * (1.0 - 2.0 * origin)
+            constant, flag = weights.flag(len(elements))
+            self._constant += constant
         seen = True
         for i, (element, fill) in enumerate(zip(elements, feature.fill, strict=True)):
             linear, square, origin = weights.weights(i)
