@@ -17,6 +17,8 @@ from dbml_sql.terms import outputs
 
 Column = Callable[[str], str]
 
+_FAR = 1e4  # of folded products, in what tells two outputs from each other: 1e-12 of it is lost
+
 
 def quadratic_predictors(form: QuadraticForm, encoding: Encoding, column: Column = identifier) -> list[str]:
     """Return one DOUBLE expression an output of the form, never NULL; `column` makes one of an input column's name."""
@@ -33,11 +35,11 @@ def quadratic_predictors(form: QuadraticForm, encoding: Encoding, column: Column
     return found
 
 
-def as_linear(form: QuadraticForm) -> LinearForm | None:
+def as_linear(form: QuadraticForm, encoding: Encoding) -> LinearForm | None:
     """Return a linear form whose largest output stands where the smallest one of a form does, None where there is none.
 
     ``s (t - o)^2 = s t^2 - 2 s o t + s o^2``: where all outputs weigh the squares alike, the first part is common to
-    them. Two operations a term instead of three, and no squares.
+    them. Two operations a term instead of three, and no squares; one, where centres may go into the intercept.
     """
     if any(row != form.square[0] for row in form.square):
         return None
@@ -49,7 +51,18 @@ def as_linear(form: QuadraticForm) -> LinearForm | None:
             row[d] -= 2.0 * square * origin
         coef.append(tuple(-weight for weight in row))
         intercept.append(-(form.intercept[k] + sum(square * origin * origin for square, origin in pairs)))
-    return LinearForm(tuple(coef), tuple(intercept), "values")
+    near = all(_is_near(form, k, encoding.centre()) for k in range(1, form.n_outputs))
+    return LinearForm(tuple(coef), tuple(intercept), "softmax" if near else "values")
+
+
+def _is_near(form: QuadraticForm, k: int, centre: list[float]) -> bool:
+    """Whether centres may be folded into the intercept: what tells output k from the first one loses no digit."""
+    apart = products = 0.0
+    dense = centre[: len(form.origin[k])]
+    for square, origin, first, fill in zip(form.square[k], form.origin[k], form.origin[0], dense, strict=True):
+        apart += square * (origin - first) ** 2
+        products += abs(2.0 * square * (origin - first) * fill)
+    return products <= _FAR * abs(apart)
 
 
 @dataclass(frozen=True, slots=True)
