@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -61,6 +61,8 @@ class Estimator(SklearnProtocol, SqlOptions):
         How the target is read.
     encoding_style : {"terms", "values"}
         What it reads: centred numbers and one-hot levels, or plain values with NaN; see `dbml_sql.features.Feature`.
+    encoding_options : mapping
+        What it asks of the encoding, besides what a person says in `options`.
     rules : mapping of str to Rule
         What each hyperparameter may be.
     model_types : tuple of str
@@ -83,6 +85,7 @@ class Estimator(SklearnProtocol, SqlOptions):
 
     task: ClassVar[Task] = "none"
     encoding_style: ClassVar[Style] = "terms"
+    encoding_options: ClassVar[Mapping[str, Any]] = {}
 
     schema_: Schema
     plan_: Plan
@@ -122,7 +125,8 @@ class Estimator(SklearnProtocol, SqlOptions):
         """
         check_params(type(self).__name__, self.rules, self.get_params())
         self._check_params()
-        how = {"task": self.task, "con": con, "options": options, "encode": self.encoding_style}
+        how = {"task": self.task, "con": con, "encode": self.encoding_style}
+        how["options"] = {**(options or {}), **self.encoding_options}
         how["schema"] = self._kept_schema()
         with as_data(X, y, sample_weight=sample_weight, **how) as data:
             self._train(data, lambda: self._fit(data))
@@ -271,8 +275,9 @@ class Estimator(SklearnProtocol, SqlOptions):
         from dbml.estimators.attributions import LinearAttributions
 
         form = self.query_form()
-        linear = isinstance(form, LinearForm) and form.link != "values"
-        return LinearAttributions(form, self.schema_.encoding) if linear else None
+        if not isinstance(form, LinearForm) or form.link == "values":
+            return None
+        return LinearAttributions(form, self.schema_.encoding)
 
     def get_state(self) -> ModelState:
         """Return the fitted model as plain data: every attribute whose name ends with ``_``."""

@@ -32,6 +32,8 @@ _FEW_ROWS = 1_000  # of which estimators see where to start
 
 # Passes over all rows by the first words of a solver's choice, with the reason.
 _PASSES = (
+    ("one pass", "1", "what is asked of each column is a sum, a limit or a count"),
+    ("one sample", "a sample", "it decides on the edges of the bins"),
     ("newton", "1 to 3", "Newton's method starts from the minimum of a sample"),
     ("proximal-newton", "1 to 3 for few terms, more for many", "it starts from the minimum of a sample"),
     ("lbfgs", "some dozens", "each reads encoded blocks, which are kept in memory or spilled"),
