@@ -29,7 +29,7 @@ class HeldRows:
     def __init__(self, block: Block, piece_bytes: int = _BYTES) -> None:
         rows = max(256, piece_bytes // (8 * max(1, block.X.shape[1])))
         self.block = block
-        self.blocks = list(_pieces(block, rows))
+        self.blocks = list(pieces(block, rows))
         self._crew: Crew | None = None
 
     def fold(self, *steps: Step, purpose: str = "") -> tuple[State, ...]:
@@ -48,7 +48,7 @@ def _folded(step: Step, block: Block) -> State:
     return state
 
 
-def _pieces(block: Block, rows: int) -> Iterator[Block]:
+def pieces(block: Block, rows: int) -> Iterator[Block]:
     if block.n_rows <= rows:
         yield block
         return
