@@ -69,7 +69,11 @@ def spread_rows(block: Block, most: int) -> Block:
     """Return at most `most` rows of the block, at even distances."""
     if block.n_rows <= most:
         return block
-    rows = np.arange(most) * block.n_rows // most
+    return chosen_rows(block, np.arange(most) * block.n_rows // most)
+
+
+def chosen_rows(block: Block, rows: NDArray[np.intp]) -> Block:
+    """Return some rows of the block, in the given order, as a block of its own."""
     sparse = None
     if block.sparse is not None:
         first, counts = block.sparse.indptr[rows], np.diff(block.sparse.indptr)[rows]
