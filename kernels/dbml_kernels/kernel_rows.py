@@ -44,14 +44,28 @@ def exponential_single(x):
 
 @kernel
 def _sums(kind, v, XT, start, stop, sums):
-    """``sums[j]``: the product or distance of v and column ``start + j`` of XT."""
+    """``sums[j]``: the product or distance of v and column ``start + j`` of XT; four terms at a time."""
     sums[:] = np.float32(0.0)
-    for k in range(v.shape[0]):
+    whole = v.shape[0] - v.shape[0] % 4
+    for k in range(0, whole, 4):
+        a, b, c, d = v[k], v[k + 1], v[k + 2], v[k + 3]
+        x, y, z, w = XT[k, start:stop], XT[k + 1, start:stop], XT[k + 2, start:stop], XT[k + 3, start:stop]
+        if kind == RBF:
+            for j in range(x.shape[0]):
+                e, f, g, h = x[j] - a, y[j] - b, z[j] - c, w[j] - d
+                sums[j] += (e * e + f * f) + (g * g + h * h)
+        elif kind == LAPLACIAN:
+            for j in range(x.shape[0]):
+                sums[j] += (abs(x[j] - a) + abs(y[j] - b)) + (abs(z[j] - c) + abs(w[j] - d))
+        else:
+            for j in range(x.shape[0]):
+                sums[j] += (x[j] * a + y[j] * b) + (z[j] * c + w[j] * d)
+    for k in range(whole, v.shape[0]):
         own, line = v[k], XT[k, start:stop]
         if kind == RBF:
             for j in range(line.shape[0]):
-                d = line[j] - own
-                sums[j] += d * d
+                difference = line[j] - own
+                sums[j] += difference * difference
         elif kind == LAPLACIAN:
             for j in range(line.shape[0]):
                 sums[j] += abs(line[j] - own)
@@ -127,3 +141,12 @@ def laplacian_values(gamma, X, V, out):
             for k in range(X.shape[1]):
                 total += abs(X[i, k] - V[j, k])
             out[i, j] = exponential(-gamma * total)
+
+
+@kernel
+def square_gather(rows, slots, columns, out):
+    """``out[i, j] = rows[slots[i], columns[j]]``; rows and out float32."""
+    for i in range(slots.shape[0]):
+        line = rows[slots[i]]
+        for j in range(columns.shape[0]):
+            out[i, j] = line[columns[j]]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from dbml_kernels.kernel_rows import TILE, expansion_add, kernel_rows
+from dbml_kernels.kernel_rows import TILE, expansion_add, kernel_rows, square_gather
 from dbml_kernels.smo import smo_solve
 from numpy.typing import NDArray
 
@@ -21,7 +21,6 @@ from dbml.passes.engine import Crew
 
 _SET = 512  # rows of a working set
 _INNER = 0.1  # of the violation: a working set is solved that far
-_SHRINK_EVERY = 10  # working sets
 _SHRINK_FROM = 0.1  # of the rows: fewer are not worth moving the others
 _PIECE_WORK = 1 << 17  # kernel values below which a second core is not asked
 
@@ -129,7 +128,7 @@ class DualSolver:
         self.set_size = min(_SET, held)
         self.cache = RowCache(limits.cache_bytes, n, self.set_size)
         self.all_alpha = np.zeros_like(problem.sign)
-        self.steps = 0
+        self.steps = self.computed = 0  # steps, and kernel rows since rows were last left out
         self._begin(np.arange(n), XT, np.zeros(n))
 
     def _begin(self, active: Slots, XT: Singles, f: Floats) -> None:
@@ -147,31 +146,27 @@ class DualSolver:
     def solve(self) -> DualSolution:
         """Run to the tolerance, or to the last step allowed."""
         most = self.limits.max_iter if self.limits.max_iter >= 0 else np.iinfo(np.int64).max
-        since, unshrunk = 0, False
         while True:
             scores = self._scores()
             gap = scores.gap
             whole = len(self.active) == len(self.all_alpha[0])
             if gap < self.limits.tol and not whole:
                 self._restore()
-                unshrunk = True
-                continue
-            if not gap >= self.limits.tol or self.steps >= most:
+            elif not gap >= self.limits.tol or self.steps >= most:
                 break
-            since += 1
-            if self.limits.shrinking and since >= _SHRINK_EVERY:
-                if not unshrunk and not whole and gap < 10.0 * self.limits.tol:
-                    self._restore()
-                    unshrunk, since = True, _SHRINK_EVERY - 1
-                    continue
-                since = 0
-                if self._shrink(scores):
-                    continue
-            self._improve(scores, gap, most - self.steps)
-            self.report(self.steps, gap)
+            elif not self._shrinks() or not self._shrink(scores):
+                self._improve(scores, gap, most - self.steps)
+                self.report(self.steps, gap)
         if not whole:
             self._restore()
         return self._solution()
+
+    def _shrinks(self) -> bool:
+        """Whether to look for rows to leave out: once they have cost what it takes to bring them back."""
+        if not self.limits.shrinking or self.computed < max(int((self.alpha > 0.0).sum()), 2 * self.set_size):
+            return False
+        self.computed = 0
+        return True
 
     # working sets ----------------------------------------------------------------------------------------------
 
@@ -202,7 +197,8 @@ class DualSolver:
         self.working = rows = self._choose(scores)
         slots = self.cache.slots(rows, self._compute)
         layers = len(self.alpha)
-        K = self.cache.rows[slots[:, None], rows]
+        K = np.empty((len(rows), len(rows)), np.float32)
+        square_gather(self.cache.rows, slots, rows, K)
         sign, offset, bound = (np.ascontiguousarray(array[:, rows]).ravel() for array in self.problem)
         before = np.ascontiguousarray(self.alpha[:, rows]).ravel()
         alpha, f = before.copy(), self.f[rows]
@@ -218,6 +214,7 @@ class DualSolver:
 
     def _compute(self, rows: Slots, slots: Slots) -> None:
         """Compute the kernel rows of some active rows into slots of the cache."""
+        self.computed += len(rows)
         self._rows(np.ascontiguousarray(self.XT[:, rows].T), self.XT, self.pieces, slots, self.cache.rows)
 
     def _rows(self, V: Singles, XT: Singles, pieces: list[tuple[int, int]], slots: Slots, out: Singles) -> None:
