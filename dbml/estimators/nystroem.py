@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from dbml.errors import DbmlWarning, InvalidParameter
 from dbml.estimators.kernel_machines.kernel_function import CODES, KernelFunction, Vectors
 from dbml.estimators.kernel_machines.kernel_model import resolved_gamma, tell_scales
-from dbml.estimators.kernel_machines.landmarks import NystroemFeatures
+from dbml.estimators.kernel_machines.landmarks import NystroemFeatures, normalization
 from dbml.estimators.kernel_machines.row_steps import DrawStep, SpreadStep, drawn_rows
-from dbml.estimators.kernel_machines.streamed import landmark_features
+from dbml.estimators.kernel_machines.streamed import drawn_landmarks
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.transformer import Transformer
 from dbml.params import Either, Integer, Options, Real, Rule
@@ -126,9 +126,9 @@ class Nystroem(Transformer):
         spread, drawn = data.fold(SpreadStep(n_terms), draw, purpose="components")
         tell_scales(data, spread)
         self.gamma_ = resolved_gamma("auto" if self.gamma is None else self.gamma, spread, centre)
-        features = landmark_features(drawn, self._kernel(), centre, name)
+        landmarks = drawn_landmarks(drawn, self._kernel(), centre, name)
         rows, self.component_indices_ = drawn_rows(drawn)
-        self.components_, self.normalization_ = rows + centre, features.normalization
+        self.components_, self.normalization_ = rows + centre, normalization(landmarks)
         if len(rows) < self.n_components:
             message = f"{name}: n_components is {self.n_components:,}, and there are {len(rows):,} rows: one each"
             warnings.warn(message, DbmlWarning, stacklevel=5)

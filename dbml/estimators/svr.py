@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from dbml.estimators.kernel_machines.exact import read_rows, regression_task, solve_tasks
 from dbml.estimators.kernel_machines.feature_data import FeatureData
 from dbml.estimators.kernel_machines.kernel_model import KERNEL_RULES, KernelModel
-from dbml.estimators.kernel_machines.streamed import Machines, train_machines
+from dbml.estimators.kernel_machines.streamed import Machines, machine_sample, train_machines
 from dbml.estimators.linear_model import raw_intercept
 from dbml.estimators.losses import epsilon_insensitive
 from dbml.estimators.regressor import Regressor
 from dbml.estimators.solvers.loss_step import RowReading, weighted_median
-from dbml.estimators.solvers.minimise import training_sample
 from dbml.params import Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
@@ -148,7 +147,7 @@ class SVR(KernelModel, Regressor):
 
     def _fit_streamed(self, data: Data) -> None:
         features = None if self.solver_ == "primal" else self._landmark_features(data)
-        sample = training_sample(data)
+        sample = machine_sample(data)
         y, weight = RowReading().target(sample), RowReading().weight(sample)
         middle = weighted_median(y, weight)
         spread = float(np.sqrt(weight @ (y - middle) ** 2 / max(float(weight.sum()), 1e-300))) or 1.0

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from dbml_sql.features import Encoding, Feature
 from numpy.typing import NDArray
 
+from dbml.estimators.kernel_machines.landmarks import NystroemFeatures
 from dbml.estimators.solvers.held_rows import pieces
-from dbml.passes.block import Block, Floats
+from dbml.estimators.solvers.loss_step import LossStep
+from dbml.passes.block import Block
 from dbml.passes.data import Data
 from dbml.passes.plan import Plan
 from dbml.passes.schema import Statistics
@@ -21,45 +23,25 @@ from dbml.passes.step import Order, Sequential, State, Step
 
 T = TypeVar("T")
 
-_PIECE_BYTES = 4 << 20  # of features that exist at a time on a thread
+_PIECE_BYTES = 4 << 20  # of values that exist at a time on a thread
 _DESCRIBED = 2_000  # rows whose features tell means and scales
 
 
-class FeatureMap(Protocol):
-    """Features of rows.
+class KernelStep:
+    """A step of a linear solver over features, which reads values of the kernel instead.
 
-    Attributes
-    ----------
-    n_out : int
-        Number of features.
+    Features are ``N k`` of the values k at the landmarks. So ``w . N k = (N' w) . k``, and sums over rows are turned
+    once, not row by row: gradients are ``N g``, Hessians ``N H N'``. State: that of the step, over values.
     """
 
-    @property
-    def n_out(self) -> int: ...
-
-    def features(self, block: Block) -> Floats:
-        """Return the features of the rows of a block, shape (n, n_out), column-major."""
-
-
-def mapped(block: Block, features: FeatureMap) -> Iterator[Block]:
-    """Yield the features of a block in pieces of some rows."""
-    most = max(64, _PIECE_BYTES // (8 * max(1, features.n_out)))
-    done = 0
-    for piece in pieces(block, most):
-        start = block.start + done if block.start >= 0 else -1
-        yield Block(features.features(piece), None, piece.y, piece.weight, start)
-        done += piece.n_rows
-
-
-class MappedStep:
-    """A step that sees features in place of terms."""
-
-    # That of the steps of linear solvers, which it is made for.
+    # That of the step.
     tolerance = 1e-9
     chained = False
 
-    def __init__(self, step: Step, features: FeatureMap) -> None:
-        self.step, self.features = step, features
+    def __init__(self, step: LossStep, features: NystroemFeatures) -> None:
+        coef = step.coef @ features.normalization
+        self.step = LossStep(step.loss, step.reading, coef, step.intercept, step.scale, step.hessian)
+        self.features = features
 
     def start(self) -> State:
         """Return the state of no rows."""
@@ -67,12 +49,28 @@ class MappedStep:
 
     def update(self, state: State, block: Block) -> None:
         """Add a block."""
-        for piece in mapped(block, self.features):
-            self.step.update(state, piece)
+        most = max(64, _PIECE_BYTES // (8 * max(1, len(self.features.landmarks.rows))))
+        for piece in pieces(block, most):
+            values = self.features.landmarks.values(piece)
+            self.step.update(state, Block(values, None, piece.y, piece.weight, -1))
 
     def merge(self, into: State, other: State) -> State:
         """Add later rows."""
         return self.step.merge(into, other)
+
+    def turned(self, state: State) -> State:
+        """Return the state as that of the step over features."""
+        turn = self.features.normalization
+        gradient = np.append(turn @ state["gradient"][:-1], state["gradient"][-1])
+        found = {**state, "gradient": gradient}
+        if "gram" in state:
+            lower = np.tril(state["gram"])
+            full = lower + np.tril(lower, -1).T
+            sides = np.eye(2 + len(turn), 2)
+            both = np.zeros((len(turn) + 2, len(full)))
+            both[:, :2], both[2:, 2:] = sides, turn
+            found["gram"] = both @ full @ both.T
+        return found
 
 
 class FeatureData(Data):
@@ -81,10 +79,10 @@ class FeatureData(Data):
     Parameters
     ----------
     source : Data
-    features : FeatureMap
+    features : NystroemFeatures
     """
 
-    def __init__(self, source: Data, features: FeatureMap) -> None:
+    def __init__(self, source: Data, features: NystroemFeatures) -> None:
         self.source, self.features = source, features
         numbers = tuple(Feature(f"feature{i}", "DOUBLE", "number") for i in range(features.n_out))
         self.schema = replace(source.schema, encoding=Encoding(numbers))
@@ -120,9 +118,13 @@ class FeatureData(Data):
         return self.source.clustering()
 
     def fold(self, *steps: Step, order: Order = Sequential(), purpose: str = "") -> tuple[State, ...]:  # noqa: B008
-        """Run one pass of steps that see the features."""
-        seeing = [MappedStep(step, self.features) for step in steps]
-        return self.source.fold(*seeing, order=order, purpose=purpose)
+        """Run one pass of steps of linear solvers."""
+        seeing = []
+        for step in steps:
+            assert isinstance(step, LossStep), "only losses are summed over features"
+            seeing.append(KernelStep(step, self.features))
+        states = self.source.fold(*seeing, order=order, purpose=purpose)
+        return tuple(step.turned(state) for step, state in zip(seeing, states, strict=True))
 
     def map(self, function: Callable[[Block], T], purpose: str = "") -> Iterator[T]:
         """Apply `function` to the features of every block."""

@@ -12,9 +12,9 @@ from dbml.estimators.base import Estimator
 from dbml.estimators.design import times
 from dbml.estimators.kernel_machines.dual import Limits
 from dbml.estimators.kernel_machines.kernel_function import KernelFunction, Vectors
-from dbml.estimators.kernel_machines.landmarks import NystroemFeatures
+from dbml.estimators.kernel_machines.landmarks import NystroemFeatures, principal_normalization
 from dbml.estimators.kernel_machines.row_steps import DrawStep, SpreadStep, term_scales, total_variance
-from dbml.estimators.kernel_machines.streamed import landmark_features
+from dbml.estimators.kernel_machines.streamed import drawn_landmarks
 from dbml.estimators.quadratic import row_count
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.params import Boolean, Either, Integer, Options, Real, Rule
@@ -146,9 +146,10 @@ class KernelModel(Estimator):
         draw = DrawStep(self.n_components, n_terms, seed_of(self.random_state))
         spread, drawn = data.fold(SpreadStep(n_terms), draw, purpose="landmarks")
         kernel = self._make_kernel(data, spread)
-        features = landmark_features(drawn, kernel, centre, type(self).__name__)
-        found = f"{features.n_out:,}"
-        data.plan = data.plan.decide("landmarks", found, "rows drawn at random, by their weights")
+        landmarks = drawn_landmarks(drawn, kernel, centre, type(self).__name__)
+        features = NystroemFeatures(landmarks, principal_normalization(landmarks))
+        reason = f"rows drawn at random, by their weights; they span {features.n_out:,} dimensions"
+        data.plan = data.plan.decide("landmarks", f"{len(landmarks.rows):,}", reason)
         return features
 
     def _set_landmarks(self, data: Data, features: NystroemFeatures, coef: Floats, intercept: Floats) -> None:

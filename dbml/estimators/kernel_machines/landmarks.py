@@ -14,6 +14,7 @@ from dbml.estimators.kernel_machines.kernel_function import Vectors
 from dbml.passes.block import Block, Floats
 
 _LEAST_EIGENVALUE = 1e-12
+_LEAST_SHARE = 1e-7  # of the largest eigenvalue: what lies below is noise in sums over many rows
 
 
 def rows_as_block(rows: Floats) -> Block:
@@ -23,10 +24,24 @@ def rows_as_block(rows: Floats) -> Block:
 
 def normalization(landmarks: Vectors) -> Floats:
     """Return ``K(L, L)^(-1/2)``, shape (m, m), symmetric; `landmarks.rows` as the kernel sees them."""
+    U, S, V = np.linalg.svd(_matrix(landmarks), hermitian=True)
+    return (U / np.sqrt(np.maximum(S, _LEAST_EIGENVALUE))) @ V
+
+
+def principal_normalization(landmarks: Vectors) -> Floats:
+    """Return ``S^(-1/2) U'`` of the eigenvectors U of ``K(L, L)`` that tell something, shape (r, m), r at most m.
+
+    Features turned so have the same products as those of `normalization`.
+    """
+    S, U = np.linalg.eigh(_matrix(landmarks))
+    kept = max(S.max(initial=0.0) * _LEAST_SHARE, _LEAST_EIGENVALUE) < S
+    return np.ascontiguousarray((U[:, kept] / np.sqrt(S[kept])).T[::-1])
+
+
+def _matrix(landmarks: Vectors) -> Floats:
     at_origin = Vectors(landmarks.rows, np.zeros_like(landmarks.origin), landmarks.kernel)
     K = at_origin.values(rows_as_block(landmarks.rows))
-    U, S, V = np.linalg.svd(0.5 * (K + K.T), hermitian=True)
-    return (U / np.sqrt(np.maximum(S, _LEAST_EIGENVALUE))) @ V
+    return 0.5 * (K + K.T)
 
 
 @dataclass(frozen=True)
@@ -36,7 +51,8 @@ class NystroemFeatures:
     Attributes
     ----------
     landmarks : Vectors
-    normalization : ndarray of shape (m, m)
+    normalization : ndarray of shape (n_out, m)
+        What turns values of the kernel at the landmarks into features.
     """
 
     landmarks: Vectors
@@ -48,5 +64,5 @@ class NystroemFeatures:
         return len(self.normalization)
 
     def features(self, block: Block) -> Floats:
-        """Return the features of the rows of a block, shape (n, m), column-major."""
+        """Return the features of the rows of a block, shape (n, n_out), column-major."""
         return self.landmarks.expand(block, self.normalization)

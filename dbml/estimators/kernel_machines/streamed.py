@@ -16,14 +16,13 @@ from dbml.estimators.base import Estimator
 from dbml.estimators.design import times
 from dbml.estimators.kernel_machines.exact import N_FOLDS
 from dbml.estimators.kernel_machines.kernel_function import KernelFunction, Vectors
-from dbml.estimators.kernel_machines.landmarks import NystroemFeatures, normalization
 from dbml.estimators.kernel_machines.platt import fit_sigmoid
 from dbml.estimators.kernel_machines.row_steps import drawn_rows
 from dbml.estimators.losses import Loss
 from dbml.estimators.penalties import Penalty
 from dbml.estimators.solvers.held_rows import HeldRows, chosen_rows
 from dbml.estimators.solvers.loss_step import RowReading
-from dbml.estimators.solvers.minimise import Settings, minimise, training_sample
+from dbml.estimators.solvers.minimise import Settings, minimise
 from dbml.estimators.solvers.newton import newton
 from dbml.estimators.solvers.objective import Evaluation, Objective
 from dbml.estimators.solvers.run import run
@@ -33,6 +32,7 @@ from dbml.passes.memory import memory_budget
 from dbml.passes.step import State
 
 _IN_FLIGHT = 8  # states of blocks that exist at a time
+_LEAST_SAMPLE, _ROWS_PER_TERM = 8_192, 32
 _MOST_PASSES = 100
 _PASS_TOL = 1e-3  # the rounded corner is farther from the hinge than a smaller one would bring it
 
@@ -79,21 +79,25 @@ class Solved(NamedTuple):
     converged: bool
 
 
-def landmark_features(drawn: State, kernel: KernelFunction, centre: Floats, owner: str) -> NystroemFeatures:
-    """Return the features of the rows that a `DrawStep` drew."""
+def drawn_landmarks(drawn: State, kernel: KernelFunction, centre: Floats, owner: str) -> Vectors:
+    """Return the rows that a `DrawStep` drew as the kernel sees them."""
     rows, _ = drawn_rows(drawn)
     if not len(rows):
         raise InvalidData(f"{owner}: there are no rows of positive weight to learn from")
     origin = kernel.origin(centre)
-    vectors = Vectors(rows + origin, origin, kernel)
-    return NystroemFeatures(vectors, normalization(vectors))
+    return Vectors(rows + origin, origin, kernel)
+
+
+def machine_sample(data: Data) -> Block:
+    """Return the rows that are solved first: all of them where they are few."""
+    return data.sample(max(_LEAST_SAMPLE, _ROWS_PER_TERM * data.schema.encoding.n_terms), seed=0)
 
 
 def train_machines(model: Estimator, data: Data, machines: Machines) -> Solved:
     """Train all machines, as many at a time as the states of a pass have room for."""
     m = data.schema.encoding.n_terms + 2
     together = max(1, memory_budget().blocks // (_IN_FLIGHT * 8 * m * m))
-    sample = training_sample(data)
+    sample = machine_sample(data)
     coefs, intercepts, steps, converged = [], [], [], True
     for first in range(0, len(machines.readings), together):
         part = machines._replace(readings=machines.readings[first : first + together])
@@ -125,7 +129,7 @@ def _objectives(model: Estimator, data: Data, loss: Loss, machines: Machines) ->
 
 def held_out_curves(model: Estimator, data: Data, machines: Machines, seed: int) -> list[tuple[float, float]]:
     """Return A and B of Platt's curve for each machine, from decisions on rows of a sample held out of five folds."""
-    sample = training_sample(data)
+    sample = machine_sample(data)
     fold = np.random.RandomState(seed).permutation(sample.n_rows) % N_FOLDS
     objectives = _objectives(model, data, machines.losses[-1], machines)
     curves = []
