@@ -40,7 +40,7 @@ class Nystroem(Transformer):
     degree : int, optional
         Of "poly"; None is 3.
     n_components : int, default=100
-        Rows that are drawn, and features; at most as many as there are rows.
+        Rows that are drawn, and features; at most as many as there are different rows.
     random_state : int, RandomState or None, default=None
         Seed of the rows; None means 0, so that a fit can be repeated.
 
@@ -57,8 +57,8 @@ class Nystroem(Transformer):
 
     Notes
     -----
-    One pass; rows are drawn without replacement in proportion to their weights, by random numbers of their positions:
-    the same for any number of threads. `transform` costs a value of the kernel for each row and component, and a
+    One pass; different rows are drawn, each as likely, by random numbers of their values: the same for any order of the
+    rows and number of threads. Weights do not count, but for rows of weight 0, which are left out. `transform` costs a value of the kernel for each row and component, and a
     product with the normalization. A missing value takes the mean of its column, and a flag term marks it.
 
     References
@@ -122,7 +122,7 @@ class Nystroem(Transformer):
         n_terms, centre = encoding.n_terms, np.array(encoding.centre())
         reason = f"{self.n_components:,} rows drawn at random are compared with each other"
         data.plan = data.plan.decide("solver", "nystroem", reason)
-        draw = DrawStep(self.n_components, n_terms, seed_of(self.random_state))
+        draw = DrawStep(self.n_components, centre, seed_of(self.random_state))
         spread, drawn = data.fold(SpreadStep(n_terms), draw, purpose="components")
         tell_scales(data, spread)
         self.gamma_ = resolved_gamma("auto" if self.gamma is None else self.gamma, spread, centre)
@@ -130,7 +130,7 @@ class Nystroem(Transformer):
         rows, self.component_indices_ = drawn_rows(drawn)
         self.components_, self.normalization_ = rows + centre, normalization(landmarks)
         if len(rows) < self.n_components:
-            message = f"{name}: n_components is {self.n_components:,}, and there are {len(rows):,} rows: one each"
+            message = f"{name}: n_components is {self.n_components:,}, and {data.plan.source} has {len(rows):,} different rows: one each"
             warnings.warn(message, DbmlWarning, stacklevel=5)
 
     def _kernel(self) -> KernelFunction:

@@ -21,10 +21,3 @@ def folds_assign(start, n_folds, seed, folds):
     """``folds[i]`` = fold of the row at position ``start + i``, in [0, n_folds); folds (n,) int64."""
     for i in range(folds.shape[0]):
         folds[i] = np.int64(hash_mix(start + i, seed) % np.uint64(n_folds))
-
-
-@kernel
-def uniforms_draw(start, seed, out):
-    """``out[i]`` = a number in (0, 1) of position ``start + i`` and seed; out (n,)."""
-    for i in range(out.shape[0]):
-        out[i] = (np.float64(hash_mix(start + i, seed) >> np.uint64(11)) + 0.5) / 9007199254740992.0

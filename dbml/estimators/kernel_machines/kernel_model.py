@@ -143,12 +143,12 @@ class KernelModel(Estimator):
     def _landmark_features(self, data: Data) -> NystroemFeatures:
         """Draw landmarks in one pass, which also tells gamma, and return their features."""
         n_terms, centre = data.schema.encoding.n_terms, np.array(data.schema.encoding.centre())
-        draw = DrawStep(self.n_components, n_terms, seed_of(self.random_state))
+        draw = DrawStep(self.n_components, centre, seed_of(self.random_state))
         spread, drawn = data.fold(SpreadStep(n_terms), draw, purpose="landmarks")
         kernel = self._make_kernel(data, spread)
         landmarks = drawn_landmarks(drawn, kernel, centre, type(self).__name__)
         features = NystroemFeatures(landmarks, principal_normalization(landmarks))
-        reason = f"rows drawn at random, by their weights; they span {features.n_out:,} dimensions"
+        reason = f"different rows drawn at random; they span {features.n_out:,} dimensions"
         data.plan = data.plan.decide("landmarks", f"{len(landmarks.rows):,}", reason)
         return features
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from dbml_kernels.folds import uniforms_draw
+from dbml_kernels.row_hash import hashes_spread, rows_hash, rows_hash_sparse
+from numpy.typing import NDArray
 
-from dbml.estimators.design import squared_transposed, transposed
+from dbml.estimators.design import flat, squared_transposed, transposed
 from dbml.estimators.kernel_machines.kernel_function import dense_rows
+from dbml.estimators.solvers.held_rows import chosen_rows
 from dbml.passes.block import Block, Floats
 from dbml.passes.step import State
 
@@ -62,43 +64,47 @@ def term_scales(state: State) -> Floats:
 
 
 class DrawStep:
-    """Rows drawn without replacement, in proportion to their weights: those of the smallest keys.
+    """Different rows drawn at random, those of the smallest keys.
 
-    The key of a row is ``-log(u) / weight`` with u a random number of its position (Efraimidis & Spirakis 2006), so that
-    blocks, threads and order do not matter.
-    State: ``keys``, ``positions`` (n,), ``rows`` (n, n_terms), ``y`` (n,), by key; keys are infinite where there is none.
+    The key of a row is a random number of its values, not of its position. So equal rows are drawn once, and neither
+    blocks and threads nor the order of the rows matter; weights only where they are 0.
+    State: ``keys``, ``positions`` (n,), ``rows`` (n, n_terms), by key; keys are infinite where there is none.
     """
 
     tolerance = 0.0
     chained = False
 
-    def __init__(self, n: int, n_terms: int, seed: int) -> None:
-        self.n, self.n_terms, self.seed = n, n_terms, seed
+    def __init__(self, n: int, centre: Floats, seed: int) -> None:
+        self.n, self.centre, self.seed = n, centre, seed
 
     def start(self) -> State:
         """Return the state of no rows."""
-        n = self.n
         return {
-            "keys": np.full(n, np.inf),
-            "positions": np.full(n, -1, np.int64),
-            "rows": np.zeros((n, self.n_terms)),
+            "keys": np.full(self.n, np.inf),
+            "positions": np.full(self.n, -1, np.int64),
+            "rows": np.zeros((self.n, len(self.centre))),
         }
 
     def update(self, state: State, block: Block) -> None:
         """Offer the rows of a block."""
-        keys = np.empty(block.n_rows)
-        uniforms_draw(block.start, self.seed, keys)
-        keys = -np.log(keys)
-        if block.weight is not None:
-            with np.errstate(divide="ignore"):
-                keys = np.where(block.weight > 0.0, keys / block.weight, np.inf)
-        chosen = np.flatnonzero(keys < state["keys"].max(initial=0.0))
-        chosen = chosen[np.argsort(keys[chosen], kind="stable")[: self.n]]
-        if not chosen.size:
-            return
-        rows = np.concatenate([dense_rows(block, self.n_terms, slice(i, i + 1)) for i in chosen])
-        found = {"keys": keys[chosen], "positions": block.start + chosen, "rows": rows}
-        self._take(state, found)
+        keys = self._keys(block)
+        near = np.flatnonzero(keys <= state["keys"].max(initial=0.0))
+        near = near[np.isfinite(keys[near])]
+        _, first = np.unique(keys[near], return_index=True)
+        chosen = near[first[: self.n]]
+        if chosen.size:
+            rows = chosen_rows(block, chosen)
+            found = {"keys": keys[chosen], "positions": block.start + chosen, "rows": dense_rows(rows, len(self.centre))}
+            self._take(state, found)
+
+    def _keys(self, block: Block) -> Floats:
+        n, d = block.X.shape
+        hashes, keys = np.zeros(n, np.uint64), np.empty(n)
+        rows_hash(flat(block.X), n, d, self.centre[:d], hashes)
+        if block.sparse is not None:
+            rows_hash_sparse(*block.sparse, hashes)
+        hashes_spread(hashes, self.seed, keys)
+        return keys if block.weight is None else np.where(block.weight > 0.0, keys, np.inf)
 
     def merge(self, into: State, other: State) -> State:
         """Offer what was drawn of later rows."""
@@ -108,13 +114,15 @@ class DrawStep:
     def _take(self, state: State, found: State) -> None:
         keys = np.concatenate([state["keys"], found["keys"]])
         positions = np.concatenate([state["positions"], found["positions"]])
-        order = np.lexsort((positions, keys))[: self.n]
+        order = np.lexsort((positions, keys))
+        ranked = keys[order]
+        new = np.append(True, ranked[1:] != ranked[:-1]) | np.isinf(ranked)
+        order = order[new][: self.n]
         rows = np.concatenate([state["rows"], found["rows"]])
         state["keys"], state["positions"], state["rows"] = keys[order], positions[order], rows[order]
 
 
-def drawn_rows(state: State) -> tuple[Floats, np.ndarray]:
-    """Return the rows that a `DrawStep` drew, centred, shape (n, n_terms), and their positions, both by position."""
-    drawn = np.flatnonzero(np.isfinite(state["keys"]))
-    order = drawn[np.argsort(state["positions"][drawn])]
-    return state["rows"][order], state["positions"][order]
+def drawn_rows(state: State) -> tuple[Floats, NDArray[np.int64]]:
+    """Return the rows that a `DrawStep` drew, centred, shape (n, n_terms), and their positions."""
+    drawn = np.isfinite(state["keys"])
+    return state["rows"][drawn], state["positions"][drawn]
