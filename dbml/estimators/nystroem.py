@@ -58,8 +58,9 @@ class Nystroem(Transformer):
     Notes
     -----
     One pass; different rows are drawn, each as likely, by random numbers of their values: the same for any order of the
-    rows and number of threads. Weights do not count, but for rows of weight 0, which are left out. `transform` costs a value of the kernel for each row and component, and a
-    product with the normalization. A missing value takes the mean of its column, and a flag term marks it.
+    rows and number of threads. Weights do not count, but for rows of weight 0, which are left out. `transform` costs
+    a value of the kernel for each row and component, and a product with the normalization. A missing value takes the
+    mean of its column, and a flag term marks it.
 
     References
     ----------
@@ -130,7 +131,8 @@ class Nystroem(Transformer):
         rows, self.component_indices_ = drawn_rows(drawn)
         self.components_, self.normalization_ = rows + centre, normalization(landmarks)
         if len(rows) < self.n_components:
-            message = f"{name}: n_components is {self.n_components:,}, and {data.plan.source} has {len(rows):,} different rows: one each"
+            source = f"{data.plan.source} has {len(rows):,} different rows"
+            message = f"{name}: n_components is {self.n_components:,}, and {source}: there is a component for each"
             warnings.warn(message, DbmlWarning, stacklevel=5)
 
     def _kernel(self) -> KernelFunction:

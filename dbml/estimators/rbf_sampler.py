@@ -43,8 +43,8 @@ class RBFSampler(Transformer):
 
     Notes
     -----
-    One pass for a gamma of "scale", and to see uneven scales; no more memory than the weights. A missing value takes the
-    mean of its column, and a flag term marks it.
+    One pass for a gamma of "scale", and to see uneven scales; no more memory than the weights. A missing value takes
+    the mean of its column, and a flag term marks it.
 
     References
     ----------

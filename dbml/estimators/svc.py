@@ -31,7 +31,8 @@ from dbml.params import Boolean, Options, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 
-_WIDTHS = (0.5,)  # of the rounded corner, in margins
+# Of the rounded corner, in margins: over features one, few passes; over terms ever smaller ones, as in LinearSVC.
+_WIDTHS, _LINEAR_WIDTHS = (0.5,), (1.5, 0.5, 0.15, 0.05, 0.015)
 
 
 class SVC(KernelModel, Classifier):
@@ -142,8 +143,8 @@ class SVC(KernelModel, Classifier):
     n_support_: NDArray[np.int32]
     dual_coef_: Floats
     n_iter_: NDArray[np.int64]
-    probA_: Floats
-    probB_: Floats
+    probA_: Floats  # noqa: N815, scikit-learn's name
+    probB_: Floats  # noqa: N815
 
     def __init__(
         self,
@@ -251,7 +252,8 @@ class SVC(KernelModel, Classifier):
         weights = class_weights(type(self).__name__, self.class_weight, data, weighted)
         seen = data if features is None else FeatureData(data, features)
         readings = [PairReading(i, weights, j) for i, j in pairs_of(k)]
-        machines = Machines([hinge(width) for width in _WIDTHS], readings, self.C, 0.0)
+        widths = _LINEAR_WIDTHS if features is None else _WIDTHS
+        machines = Machines([hinge(width) for width in widths], readings, self.C, 0.0)
         solved = train_machines(self, seen, machines)
         self.n_iter_, self.fit_status_ = np.array(solved.steps), int(not solved.converged)
         if features is None:

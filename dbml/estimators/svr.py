@@ -21,7 +21,8 @@ from dbml.params import Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 
-_WIDTHS = (0.5, 0.1)  # of the rounded corners, in spreads of the target
+# Of the rounded corners, in spreads of the target; see SVC.
+_WIDTHS, _LINEAR_WIDTHS = (0.5, 0.1), (1.5, 0.5, 0.15, 0.05, 0.015)
 
 
 class SVR(KernelModel, Regressor):
@@ -151,7 +152,8 @@ class SVR(KernelModel, Regressor):
         y, weight = RowReading().target(sample), RowReading().weight(sample)
         middle = weighted_median(y, weight)
         spread = float(np.sqrt(weight @ (y - middle) ** 2 / max(float(weight.sum()), 1e-300))) or 1.0
-        losses = [epsilon_insensitive(self.epsilon, width * spread) for width in _WIDTHS]
+        widths = _LINEAR_WIDTHS if features is None else _WIDTHS
+        losses = [epsilon_insensitive(self.epsilon, width * spread) for width in widths]
         seen = data if features is None else FeatureData(data, features)
         solved = train_machines(self, seen, Machines(losses, [RowReading()], self.C, middle))
         self.n_iter_, self.fit_status_ = solved.steps[0], int(not solved.converged)

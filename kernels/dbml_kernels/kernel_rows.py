@@ -3,8 +3,8 @@
     linear  x . v        poly  (gamma x . v + coef0)^degree      sigmoid  tanh(gamma x . v + coef0)
     rbf  exp(-gamma |x - v|^2)                                   laplacian  exp(-gamma |x - v|_1)
 
-Shapes: V (q, p) and XT (p, n) float32, the rows and the columns of the matrix; out (q, n) float32. Distances are sums of
-differences, so that near rows far from the origin keep their digits, and ``K[i, j] == K[j, i]`` bit for bit.
+Shapes: V (q, p) and XT (p, n) float32, of the rows and the columns of the matrix; out (q, n) float32. Distances are
+sums of differences, so that near rows far from the origin keep their digits, and ``K[i, j] == K[j, i]`` bit for bit.
 """
 
 from __future__ import annotations
@@ -60,7 +60,13 @@ def _sums(kind, v, XT, start, stop, sums):
         else:
             for j in range(x.shape[0]):
                 sums[j] += (x[j] * a + y[j] * b) + (z[j] * c + w[j] * d)
-    for k in range(whole, v.shape[0]):
+    _sums_rest(kind, v, XT, whole, start, stop, sums)
+
+
+@kernel
+def _sums_rest(kind, v, XT, first, start, stop, sums):
+    """Add the terms from `first` on, one at a time."""
+    for k in range(first, v.shape[0]):
         own, line = v[k], XT[k, start:stop]
         if kind == RBF:
             for j in range(line.shape[0]):
@@ -76,7 +82,7 @@ def _sums(kind, v, XT, start, stop, sums):
 
 @kernel
 def kernel_rows(kind, gamma, coef0, degree, V, XT, first, last, sums, slots, out):
-    """``out[slots[i], first:last] = K(V[i], XT[:, first:last])``; gamma, coef0 float32; sums (TILE,) float32 scratch."""
+    """``out[slots[i], first:last] = K(V[i], XT[:, first:last])``; gamma, coef0 and sums (TILE,) float32."""
     for start in range(first, last, TILE):
         stop = min(start + TILE, last)
         for i in range(V.shape[0]):
@@ -108,13 +114,13 @@ def _shaped(kind, degree, x):
 
 
 @kernel
-def kernel_values(kind, gamma, coef0, degree, square_x, square_v, products):
-    """Turn products ``x . v`` (n, m), float64, into values of the kernel; square_x (n,), square_v (m,) squared norms."""
+def kernel_values(kind, gamma, coef0, degree, squares_x, squares_v, products):
+    """Turn products ``x . v`` (n, m), float64, into values of the kernel; squares of norms (n,), (m,)."""
     n, m = products.shape
     for i in range(n):
         if kind == RBF:
             for j in range(m):
-                d = square_x[i] + square_v[j] - 2.0 * products[i, j]
+                d = squares_x[i] + squares_v[j] - 2.0 * products[i, j]
                 products[i, j] = exponential(-gamma * max(d, 0.0))
         elif kind != LINEAR:
             for j in range(m):

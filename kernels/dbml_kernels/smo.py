@@ -4,8 +4,9 @@ Variables a_k in [0, bound_k] with a sign s_k and an offset u_k, each of a row r
 
     minimise  (s a)' K (s a) / 2 - u . (s a)   where  s . a  is constant
 
-is at its minimum where ``max over up of (u - f) <= min over low of (u - f)``: up are the variables whose ``s a`` may grow,
-low those whose ``s a`` may fall. A step moves the pair of the largest violation and the most gain to second order.
+is at its minimum where ``max over up of (u - f) <= min over low of (u - f)``: up are the variables whose ``s a`` may
+grow, low those whose ``s a`` may fall. A step moves the variable that violates most,
+with the one that then gains most to second order.
 
 Shapes: K (q, q) float32; row (m,) int64, sign, offset, bound, alpha (m,), f (q,) float64.
 
@@ -68,7 +69,7 @@ def smo_move(sign, bound, alpha, i, j, move):
     """Raise ``s a`` of variable i and lower that of j by `move`, or as far as both may go; return how far."""
     room_i = bound[i] - alpha[i] if sign[i] > 0.0 else alpha[i]
     room_j = alpha[j] if sign[j] > 0.0 else bound[j] - alpha[j]
-    move = min(move, min(room_i, room_j))
+    move = min(move, room_i, room_j)
     alpha[i] += sign[i] * move
     alpha[j] -= sign[j] * move
     if move >= room_i:

@@ -7,6 +7,7 @@ violators join the next set. So a step of the solver costs the set, not the tabl
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,8 @@ _PIECE_WORK = 1 << 17  # kernel values below which a second core is not asked
 class DualProblem(NamedTuple):
     """Variables in layers over the rows: one of a classifier, two (errors above and below) of a regressor.
 
-    ``minimise b' K b / 2 - sum offset sign a``, where ``b = sum over layers of sign a``, ``0 <= a <= bound``, sum of b 0.
+    ``minimise b' K b / 2 - sum offset sign a``, where ``b = sum over layers of sign a`` sums to 0 and
+    ``0 <= a <= bound``.
 
     Attributes
     ----------
@@ -141,7 +143,7 @@ class DualSolver:
         pieces = 1 if self.crew is None or n * self.set_size < _PIECE_WORK else self.crew.size
         edges = np.linspace(0, n, pieces + 1).astype(np.int64) // TILE * TILE
         edges[-1] = n
-        self.pieces = [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+        self.pieces = [(int(a), int(b)) for a, b in pairwise(edges) if b > a]
 
     def solve(self) -> DualSolution:
         """Run to the tolerance, or to the last step allowed."""

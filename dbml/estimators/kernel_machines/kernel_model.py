@@ -57,7 +57,7 @@ def tell_scales(data: Data, spread: State) -> None:
     scales = term_scales(spread)[: data.schema.encoding.n_dense]
     scales = scales[scales > 0.0]
     if len(scales) and scales.max() > _UNEVEN * scales.min():
-        text = f"standard deviations from {scales.min():.3g} to {scales.max():.3g}: the kernel hardly sees the small ones"
+        text = f"their spreads go from {scales.min():.3g} to {scales.max():.3g}: the kernel hardly sees the small ones"
         data.plan = data.plan.decide("scales", "as they are; standardise the columns", text)
 
 
@@ -108,7 +108,7 @@ class KernelModel(Estimator):
             reason = "as asked for"
             choice = self.solver
         elif n_rows > EXACT_ROWS:
-            choice, reason = "nystroem", f"{n_rows:,} rows: beyond {EXACT_ROWS:,} the time of the exact dual is too long"
+            choice, reason = "nystroem", f"{n_rows:,} rows: the exact dual takes too long beyond {EXACT_ROWS:,}"
         elif needed > room:
             choice, reason = "nystroem", f"rows would take {size_text(needed)}, {size_text(room)} are for them"
         else:

@@ -93,9 +93,8 @@ class DrawStep:
         _, first = np.unique(keys[near], return_index=True)
         chosen = near[first[: self.n]]
         if chosen.size:
-            rows = chosen_rows(block, chosen)
-            found = {"keys": keys[chosen], "positions": block.start + chosen, "rows": dense_rows(rows, len(self.centre))}
-            self._take(state, found)
+            rows = dense_rows(chosen_rows(block, chosen), len(self.centre))
+            self._take(state, {"keys": keys[chosen], "positions": block.start + chosen, "rows": rows})
 
     def _keys(self, block: Block) -> Floats:
         n, d = block.X.shape

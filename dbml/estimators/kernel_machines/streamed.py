@@ -5,6 +5,7 @@ The hinge has its corner rounded, so that Newton's method needs few passes over 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -15,14 +16,16 @@ from dbml.errors import InvalidData
 from dbml.estimators.base import Estimator
 from dbml.estimators.design import times
 from dbml.estimators.kernel_machines.exact import N_FOLDS
+from dbml.estimators.kernel_machines.feature_data import FeatureData
 from dbml.estimators.kernel_machines.kernel_function import KernelFunction, Vectors
 from dbml.estimators.kernel_machines.platt import fit_sigmoid
 from dbml.estimators.kernel_machines.row_steps import drawn_rows
 from dbml.estimators.losses import Loss
 from dbml.estimators.penalties import Penalty
+from dbml.estimators.quadratic import row_count
 from dbml.estimators.solvers.held_rows import HeldRows, chosen_rows
 from dbml.estimators.solvers.loss_step import RowReading
-from dbml.estimators.solvers.minimise import Settings, minimise
+from dbml.estimators.solvers.minimise import Settings, minimise, training_sample
 from dbml.estimators.solvers.newton import newton
 from dbml.estimators.solvers.objective import Evaluation, Objective
 from dbml.estimators.solvers.run import run
@@ -88,16 +91,20 @@ def drawn_landmarks(drawn: State, kernel: KernelFunction, centre: Floats, owner:
     return Vectors(rows + origin, origin, kernel)
 
 
-def machine_sample(data: Data) -> Block:
-    """Return the rows that are solved first: all of them where they are few."""
-    return data.sample(max(_LEAST_SAMPLE, _ROWS_PER_TERM * data.schema.encoding.n_terms), seed=0)
+def machine_sample(data: Data, share: float = 1.0) -> Block:
+    """Return some rows with their features in memory, at most a share of all."""
+    most = max(_LEAST_SAMPLE, _ROWS_PER_TERM * data.schema.encoding.n_terms)
+    return data.sample(min(most, math.ceil(share * row_count(data)[0])), seed=0)
 
 
 def train_machines(model: Estimator, data: Data, machines: Machines) -> Solved:
-    """Train all machines, as many at a time as the states of a pass have room for."""
+    """Train all machines, as many at a time as the states of a pass have room for.
+
+    Features of at most half of the rows are held in memory: a pass over values of the kernel sees all of them.
+    """
     m = data.schema.encoding.n_terms + 2
     together = max(1, memory_budget().blocks // (_IN_FLIGHT * 8 * m * m))
-    sample = machine_sample(data)
+    sample = machine_sample(data, 0.5) if isinstance(data, FeatureData) else training_sample(data)
     coefs, intercepts, steps, converged = [], [], [], True
     for first in range(0, len(machines.readings), together):
         part = machines._replace(readings=machines.readings[first : first + together])
