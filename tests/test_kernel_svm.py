@@ -288,7 +288,8 @@ def test_a_training_is_explained_before_it_runs():
         assert "exact (sequential minimal optimisation)" in told
         told = str(
             con.execute(
-                "EXPLAIN CREATE MODEL m OPTIONS (model_type = 'svr', solver = 'nystroem') AS SELECT x, x * x AS label FROM t"
+                "EXPLAIN CREATE MODEL m OPTIONS (model_type = 'svr', solver = 'nystroem') "
+                "AS SELECT x, x * x AS label FROM t"
             ).fetchall()
         )
         assert "nystroem (500 landmarks" in told
@@ -316,7 +317,7 @@ def test_bad_rows():
         SVC().fit([[1.0], [2.0]], [1, 1])
     with pytest.raises(InvalidData, match="SVC: every class must have rows of positive weight; 1 has none"):
         SVC().fit([[1.0], [2.0]], [0, 1], [1.0, 0.0])
-    with pytest.raises(InvalidData, match="SVR: .* has no rows of positive weight to learn from"):
+    with pytest.raises(InvalidData, match=r"SVR: .* has no rows of positive weight to learn from"):
         SVR().fit([[1.0], [2.0]], [0.0, 1.0], [0.0, 0.0])
     with pytest.raises(InvalidData, match="NaN"):
         SVR().fit([[1.0], [2.0]], [0.0, np.nan])

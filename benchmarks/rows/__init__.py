@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.contenders import Row
-from benchmarks.rows import linear, scoring, startup, tree_scoring, trees
+from benchmarks.rows import kernels, linear, scoring, startup, tree_scoring, trees
 
 ROWS: dict[str, Row] = {
     row.name: row
@@ -28,6 +28,8 @@ ROWS: dict[str, Row] = {
         trees.GROWTH,
         tree_scoring.SCORING,
         tree_scoring.TREESHAP,
+        kernels.EXACT,
+        kernels.LARGE,
         startup.FIRST_FIT,
         startup.IMPORT_TIME,
     )
