@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
+import dbml
 from dbml import Nystroem, RBFSampler
 from dbml.errors import DbmlWarning, InvalidData, InvalidParameter
 
@@ -96,6 +97,22 @@ def test_missing_values_and_categories_are_terms():
         again = type(model).from_state(model.get_state())
         assert np.array_equal(again.transform(rows), features)
         assert not np.allclose(features[0], features[1])
+
+
+@pytest.mark.parametrize(("kind", "options"), [("Nystroem", "gamma = 0.3"), ("RBFSampler", "gamma = 'scale'")])
+def test_sql_the_function_and_python_agree(kind, options):
+    rows = pa.table({"x": [1.0, None, 3.0, 5.0], "kind": ["a", "b", "a", None]})
+    with dbml.connect() as con:
+        con.execute("CREATE TABLE t AS FROM rows")
+        con.execute(f"CREATE MODEL m OPTIONS (model_type = '{kind}', n_components = 4, {options}) AS FROM t")
+        model = con.load_model("m")
+        values = model.transform(rows)
+        assert values.shape == (4, 4)
+        stored = np.array(con.sql("SELECT transform('m', t) FROM t").fetchall())[:, 0]
+        np.testing.assert_allclose(stored.tolist(), values, rtol=1e-9, atol=1e-9)
+        by_row = [row[-4:] for row in con.sql("FROM ML.TRANSFORM(MODEL m, TABLE t)").fetchall()]
+        np.testing.assert_allclose(by_row, values, rtol=1e-9, atol=1e-9)
+        assert model.transform(con.table("t")).columns == ["x", "kind", *model.get_feature_names_out()]
 
 
 def test_bad_parameters_and_rows():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights
 from dbml.estimators.classifier import Classifier
-from dbml.estimators.kernel_machines.exact import Task, class_task, held_out_sigmoids, read_rows, solve_tasks
+from dbml.estimators.kernel_machines.exact import Task, class_task, gathered, held_out_sigmoids, read_rows, solve_tasks
 from dbml.estimators.kernel_machines.feature_data import FeatureData
 from dbml.estimators.kernel_machines.kernel_model import KERNEL_RULES, KernelModel
 from dbml.estimators.kernel_machines.one_vs_one import (
@@ -222,12 +222,9 @@ class SVC(KernelModel, Classifier):
             members = np.flatnonzero((labels == i) | (labels == j))
             tasks.append(class_task(members, labels[members] == i, bound[members]))
         solved = solve_tasks(seen, kernel, tasks, self._limits(), name, self._report_gap)
-        by_pair = np.zeros((len(tasks), len(labels)))
-        for place, (task, one) in enumerate(zip(tasks, solved, strict=True)):
-            by_pair[place, task.rows] = one.coef
-        used = np.flatnonzero(by_pair.any(axis=0))
-        packed, order = packed_coefficients(by_pair[:, used], labels[used], k)
-        used, sign = used[order], self._sign(k)
+        used, by_pair = gathered(tasks, solved)
+        packed, order = packed_coefficients(by_pair, labels[used], k)
+        used, by_pair, sign = used[order], by_pair[:, order], self._sign(k)
         self.support_, self.n_support_ = rows.position[used].astype(np.int32), np.bincount(labels[used], minlength=k)
         self.n_support_ = self.n_support_.astype(np.int32)
         self.support_vectors_, self.dual_coef_ = rows.X[used] + centre, sign * packed
@@ -235,7 +232,7 @@ class SVC(KernelModel, Classifier):
         self.fit_status_ = int(not all(one.converged for one in solved))
         intercepts = sign * np.array([one.intercept for one in solved])
         if self.kernel == "linear":
-            self._set_linear(data, sign * (by_pair[:, used] @ rows.X[used]), intercepts)
+            self._set_linear(data, sign * (by_pair @ rows.X[used]), intercepts)
         else:
             self.intercept_ = intercepts
         if self.probability:

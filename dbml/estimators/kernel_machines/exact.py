@@ -158,6 +158,16 @@ def _warn(solved: Sequence[DualSolution], limits: Limits, owner: str) -> None:
         warnings.warn(message, ConvergenceWarning, stacklevel=7)
 
 
+def gathered(tasks: Sequence[Task], solved: Sequence[DualSolution]) -> tuple[NDArray[np.intp], Floats]:
+    """Return the rows that are a support vector of any task, and their weights, shape (n_tasks, n_vectors)."""
+    owned = [np.flatnonzero(one.coef) for one in solved]
+    used = np.unique(np.concatenate([task.rows[own] for task, own in zip(tasks, owned, strict=True)]))
+    weights = np.zeros((len(tasks), len(used)))
+    for row, task, own, one in zip(weights, tasks, owned, solved, strict=True):
+        row[np.searchsorted(used, task.rows[own])] = one.coef[own]
+    return used, weights
+
+
 def held_out_sigmoids(
     X: Floats, kernel: KernelFunction, tasks: Sequence[Task], weight: Floats, limits: Limits, seed: int, owner: str
 ) -> list[tuple[float, float]]:
