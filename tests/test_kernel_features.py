@@ -121,6 +121,6 @@ def test_bad_parameters_and_rows():
     with pytest.raises(InvalidParameter, match="RBFSampler: gamma must be one of 'scale' or a finite number > 0"):
         RBFSampler(gamma=0.0).fit(table())
     for model in (Nystroem(), RBFSampler()):
-        with pytest.raises(InvalidData, match="no rows of positive weight"):
+        with pytest.raises(InvalidData, match="at least one positive weight"):
             model.fit(table(3), sample_weight=np.zeros(3))
     assert "standardise the columns" in str(RBFSampler().fit(table() * [1, 1, 1, 1, 1e6]).explain())
