@@ -247,13 +247,8 @@ def test_missing_values_and_categories_are_terms():
     assert model.score(rows) > 0.9
     # the same terms by hand
     mean = np.nanmean(number)
-    by_hand = np.column_stack(
-        [
-            np.where(np.isnan(number), mean, number),
-            np.isnan(number),
-            *(kind == k for k in (term[7:] for term in model.terms_[2:])),
-        ]
-    )
+    levels = [kind == term.removeprefix("kind = ") for term in model.terms_[2:]]
+    by_hand = np.column_stack([np.where(np.isnan(number), mean, number), np.isnan(number), *levels])
     theirs = svm.SVC(C=10.0).fit(by_hand, y)
     np.testing.assert_allclose(model.decision_function(rows), theirs.decision_function(by_hand), atol=3e-3)
 
