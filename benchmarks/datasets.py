@@ -167,7 +167,7 @@ ORDERED = Dataset("ordered", 1_000_000, _ordered)
 WIDE = Dataset("wide", 10_000_000, _generated(regression_target, 40), features=40)
 GRANTS = Dataset("grants", 8_190, _grants, features=0)
 A9A = Dataset("a9a", 48_842, _a9a, features=0)
-CLASSES_200K, CLASSES_20M = (Dataset("classes", n, CLASSES.build) for n in (200_000, 20_000_000))
+CLASSES_10K, CLASSES_200K, CLASSES_20M = (Dataset("classes", n, CLASSES.build) for n in (10_000, 200_000, 20_000_000))
 CLASSES_BY_WIDTH = tuple(
     Dataset(f"classes_x{n}", 200_000, _generated(class_target, n, 20_000, 1_000), features=n) for n in (10, 100, 1_000)
 )

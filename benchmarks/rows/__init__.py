@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.contenders import Row
-from benchmarks.rows import linear, networks, scoring, startup, tree_scoring, trees
+from benchmarks.rows import kernels, linear, networks, scoring, startup, tree_scoring, trees
 
 ROWS: dict[str, Row] = {
     row.name: row
@@ -30,6 +30,8 @@ ROWS: dict[str, Row] = {
         tree_scoring.TREESHAP,
         networks.MLP,
         networks.MLP_2M,
+        kernels.EXACT,
+        kernels.LARGE,
         startup.FIRST_FIT,
         startup.IMPORT_TIME,
     )
