@@ -1,4 +1,4 @@
-"""Products of a block's design with a vector: dense and sparse terms together."""
+"""Products of a block's design with a vector or with several: dense and sparse terms together."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dbml_kernels.linear_predictor import (
     transposed_add,
     transposed_add_sparse,
 )
+from dbml_kernels.sparse_products import sparse_times_add, sparse_transposed_times_add
 
 from dbml.passes.block import Block, Floats
 
@@ -51,4 +52,36 @@ def squared_transposed(block: Block, r: Floats, n_terms: int) -> Floats:
     if block.sparse is not None:
         indptr, indices, values = block.sparse
         transposed_add_sparse(indptr, indices, values * values, r, out)
+    return out
+
+
+def times_columns(block: Block, columns: Floats) -> Floats:
+    """Return ``[X S] M`` for the rows of a block; M (n_terms, l), result (n, l)."""
+    d = block.X.shape[1]
+    out = block.X @ columns[:d] if d else np.zeros((block.n_rows, columns.shape[1]))
+    if block.sparse is not None:
+        sparse_times_add(*block.sparse, np.ascontiguousarray(columns), out)
+    return out
+
+
+def transposed_columns(block: Block, rows: Floats, n_terms: int) -> Floats:
+    """Return ``[X S]' Z`` for the rows of a block; Z (n, l), result (n_terms, l)."""
+    d = block.X.shape[1]
+    if block.sparse is None:
+        return block.X.T @ rows
+    out = np.zeros((n_terms, rows.shape[1]))
+    if d:
+        np.matmul(block.X.T, rows, out=out[:d])
+    sparse_transposed_times_add(*block.sparse, np.ascontiguousarray(rows), out)
+    return out
+
+
+def dense_rows(block: Block, n_terms: int) -> Floats:
+    """Return ``[X S]`` of a block as one dense matrix of its own, shape (n, n_terms), Fortran order."""
+    d = block.X.shape[1]
+    out = np.zeros((block.n_rows, n_terms), order="F")
+    out[:, :d] = block.X
+    if block.sparse is not None:
+        indptr, indices, values = block.sparse
+        out[np.repeat(np.arange(block.n_rows), np.diff(indptr)), indices] = values
     return out
