@@ -79,13 +79,15 @@ def by_covariance(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
     (state,) = data.fold(GramStep(encoding.n_terms), purpose="covariance" if aim.centred else "second moments")
     require_rows(data, aim, int(state["count"].sum()), float(state["gram"][0, 0, 0]))
     moments = Moments.of(state)
-    spread = np.sqrt(moments.gram.diagonal() / freedom(moments.weight))
+    variation = moments.gram.diagonal()
+    spread = np.sqrt(variation / freedom(moments.weight))
     if not aim.centred:
         moments = moments.about_zero(np.array(encoding.centre()))
     scale = scale_of(spread, aim.scaled)
     components, squares = of_gram(moments.gram / scale / scale[:, None], aim.n)
     total = float((moments.gram.diagonal() / scale**2).sum())
-    return Spectrum(components, squares, total, moments.x_mean, moments.weight, moments.count), scale
+    about_mean = float((variation / scale**2).sum())
+    return Spectrum(components, squares, total, moments.x_mean, moments.weight, moments.count, about_mean), scale
 
 
 def by_blocks(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
@@ -97,28 +99,34 @@ def by_blocks(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
     found = Centred.of(state["triangle"])
     spread = np.sqrt(np.einsum("ij,ij->j", found.triangle, found.triangle) / freedom(found.weight))
     scale = scale_of(spread, aim.scaled)
-    return _decomposed(found.triangle / scale, found.mean, found.weight, count), scale
+    components, squares = _decomposed(found.triangle / scale)
+    total = float(squares.sum())
+    return Spectrum(components, squares, total, found.mean, found.weight, count, total), scale
 
 
 def in_memory(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
-    """Return the spectrum about the mean of rows that are held in memory, and the scale of the terms."""
+    """Return the spectrum of rows that are held in memory, and the scale of the terms."""
     rows = data.sample(max(data.statistics.n_rows, 1), seed=0)
     weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight
     count, total = int(np.count_nonzero(weight)), float(weight.sum())
     require_rows(data, aim, count, total)
     X = dense_rows(rows, data.schema.encoding.n_terms)
     mean = weight @ X / total
-    X = (X - mean) * np.sqrt(weight)[:, None]
+    about = mean if aim.centred else -np.array(data.schema.encoding.centre())
+    X = (X - about) * np.sqrt(weight)[:, None]
     scale = scale_of(np.sqrt(np.einsum("ij,ij->j", X, X) / freedom(total)), aim.scaled)
-    return _decomposed(X / scale, mean, total, count), scale
+    components, squares = _decomposed(X / scale)
+    whole = float(squares.sum())
+    shift = (mean - about) / scale
+    return Spectrum(components, squares, whole, mean, total, count, max(whole - total * float(shift @ shift), 0.0)), scale
 
 
-def _decomposed(rows: Floats, mean: Floats, weight: float, count: int) -> Spectrum:
+def _decomposed(rows: Floats) -> tuple[Floats, Floats]:
+    """Return the right singular vectors as rows, and the squares of the singular values."""
     if not np.isfinite(rows).all():
         raise InvalidData("values of a column are too large: the sum of their squares must be below 1.8e308")
     _, singular, components = np.linalg.svd(rows, full_matrices=False)
-    squares = singular**2
-    return Spectrum(components, squares, float(squares.sum()), mean, weight, count)
+    return components, singular**2
 
 
 def by_sketch(data: Data, aim: Aim, how: Sketching, report: Report) -> tuple[Spectrum, Floats, int]:
@@ -136,7 +144,7 @@ def by_sketch(data: Data, aim: Aim, how: Sketching, report: Report) -> tuple[Spe
         scale = scale_of(np.sqrt(SpreadStep.variances(state)), True)
     centre = np.zeros(p) if aim.centred else np.array(encoding.centre())
     block = _first_directions(data, aim, min(p, n + how.oversamples), scale, centre, how.seed)
-    space, total, number = Krylov(p), 0.0, 0
+    space, number = Krylov(p), 0
     most = _MOST_PASSES if how.powers is None else how.powers + 1
     while True:
         number += 1
@@ -144,7 +152,7 @@ def by_sketch(data: Data, aim: Aim, how: Sketching, report: Report) -> tuple[Spe
         require_rows(data, aim, int(state["count"][0]), float(state["weight"][0]))
         image = _image(state, block, scale, centre, aim.centred)
         if number == 1:
-            first, total = state, _total(state, scale, centre, aim.centred)
+            first, (total, about_mean) = state, _totals(state, scale, centre, aim.centred)
         space.add(block, image)
         components, squares, gain = space.leading(n)
         report(number, float(squares.sum()) / total if total > 0.0 else 0.0)
@@ -153,7 +161,7 @@ def by_sketch(data: Data, aim: Aim, how: Sketching, report: Report) -> tuple[Spe
             break
     weight, count = float(first["weight"][0]), int(first["count"][0])
     mean = first["products"][:, -1] / weight
-    return Spectrum(components, np.minimum(squares, total), total, mean, weight, count), scale, number
+    return Spectrum(components, squares, total, mean, weight, count, about_mean), scale, number
 
 
 def _image(state: State, block: Floats, scale: Floats, centre: Floats, centred: bool) -> Floats:
@@ -169,13 +177,14 @@ def _image(state: State, block: Floats, scale: Floats, centre: Floats, centred: 
     return image / scale[:, None]
 
 
-def _total(state: State, scale: Floats, centre: Floats, centred: bool) -> float:
+def _totals(state: State, scale: Floats, centre: Floats, centred: bool) -> tuple[float, float]:
+    """Return the sum of squares over all directions, and that about the mean."""
     weight = float(state["weight"][0])
     mean = state["products"][:, -1] / weight
-    squares = np.maximum(state["squares"] - weight * mean * mean, 0.0)
-    if not centred:
-        squares += weight * (mean + centre) ** 2
-    return float((squares / scale**2).sum())
+    about_mean = float((np.maximum(state["squares"] - weight * mean * mean, 0.0) / scale**2).sum())
+    if centred:
+        return about_mean, about_mean
+    return about_mean + weight * float((((mean + centre) / scale) ** 2).sum()), about_mean
 
 
 def _first_directions(data: Data, aim: Aim, width: int, scale: Floats, centre: Floats, seed: int) -> Floats:
@@ -220,3 +229,31 @@ def require_rows(data: Data, aim: Aim, count: int, weight: float) -> None:
         raise InvalidData(
             f"{aim.owner}: components need at least 2 rows; {data.plan.source} has n_samples=1 (of positive weight)"
         )
+
+
+def by_lanczos(data: Data, aim: Aim, tol: float, seed: int) -> tuple[Spectrum, Floats]:
+    """Return the leading part of the spectrum by the Lanczos method (ARPACK): a pass for each vector."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    assert aim.n is not None
+    encoding = data.schema.encoding
+    p = encoding.n_terms
+    centre = np.zeros(p) if aim.centred else np.array(encoding.centre())
+    start, scale = np.random.default_rng(seed).normal(size=(p, 1)), np.ones(p)
+    (first,) = data.fold(SketchStep(start, True), purpose="squares")
+    weight, count = float(first["weight"][0]), int(first["count"][0])
+    require_rows(data, aim, count, weight)
+    total, about_mean = _totals(first, scale, centre, aim.centred)
+
+    def image(vector: Floats) -> Floats:
+        block = vector.reshape(-1, 1)
+        (state,) = data.fold(SketchStep(block, False), purpose="Lanczos vector")
+        return _image(state, block, scale, centre, aim.centred)[:, 0]
+
+    mean = first["products"][:, -1] / weight
+    if total <= 0.0:
+        return Spectrum(np.eye(p)[: aim.n], np.zeros(aim.n), total, mean, weight, count, about_mean), scale
+    squares, vectors = eigsh(LinearOperator((p, p), matvec=image, dtype=float), aim.n, tol=tol, v0=start[:, 0])
+    order = np.argsort(squares)[::-1]
+    components = np.ascontiguousarray(vectors[:, order].T)
+    return Spectrum(components, np.maximum(squares[order], 0.0), total, mean, weight, count, about_mean), scale

@@ -32,6 +32,8 @@ class Spectrum:
         Sum of the weights of the rows.
     count : int
         Rows of positive weight.
+    about_mean : float
+        Sum of squares about the mean over all directions: `total` where rows are taken about their mean.
     """
 
     components: Floats
@@ -40,6 +42,7 @@ class Spectrum:
     mean: Floats
     weight: float
     count: int
+    about_mean: float
 
     @property
     def n_terms(self) -> int:
