@@ -10,7 +10,7 @@ import numpy as np
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.components.batch_step import BatchStep
 from dbml.estimators.components.likelihood import ProbabilisticProjection
-from dbml.estimators.components.spectrum import signed
+from dbml.estimators.components.spectrum import rows_of, settled, signed
 from dbml.params import Boolean, Either, Integer, Options, Rule, check_params
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
@@ -49,7 +49,7 @@ class IncrementalPCA(ProbabilisticProjection):
     n_components_, batch_size_ : int
         Components, and rows of a batch in `fit`.
     n_samples_seen_ : int
-        Rows of positive weight that were learned from.
+        Rows that were learned from; weights of more than 1 on average count as repetitions.
     weight_seen_ : float
         Sum of their weights.
     noise_variance_ : float
@@ -171,23 +171,24 @@ class IncrementalPCA(ProbabilisticProjection):
         step = BatchStep(p, self.n_components, batch, begin)
         (state,) = data.fold(step, purpose="batches")
         state = step.finished(state)
-        rows = int(state["totals"][1])
+        rows = rows_of(int(state["totals"][1]), float(state["totals"][0]))
         fewest = 2 if self.n_components is None else max(2, int(self.n_components))
         if rows < fewest:
             raise InvalidData(
-                f"IncrementalPCA: {data.plan.source} must have at least {fewest} rows of positive weight at first; "
+                f"IncrementalPCA: {data.plan.source} must have at least {fewest} rows at first; "
                 f"got n_samples={rows}"
             )
         self._attributes_of(data, state, rows)
 
     def _attributes_of(self, data: Data, state: State, rows: int) -> None:
+        p = data.schema.encoding.n_terms
         k = self.n_components or min(len(state["directions"]), rows)
         directions = state["directions"][:k]
         singular = np.sqrt(np.einsum("ij,ij->i", directions, directions))
         weight = float(state["totals"][0])
         freedom = weight - 1.0 if weight > 1.0 else weight
         divisor = np.where(singular > 0.0, singular, 1.0)[:, None]
-        self.components_ = _completed(directions / divisor, singular)
+        self.components_ = signed(settled(directions / divisor, singular**2, (p * np.finfo(float).eps) ** 2))
         self.singular_values_ = singular
         self.explained_variance_ = singular**2 / freedom
         total = float(state["squares"].sum())
@@ -198,11 +199,3 @@ class IncrementalPCA(ProbabilisticProjection):
         self.noise_variance_ = float(state["totals"][2]) / freedom
         self.n_components_, self.n_samples_seen_, self.weight_seen_ = k, rows, weight
 
-
-def _completed(components: Floats, singular: Floats) -> Floats:
-    """Return the components with those of no variance replaced by some that are orthonormal to the others."""
-    if (singular > 0.0).all():
-        return components
-    kept = components[singular > 0.0]
-    basis = np.linalg.qr(np.hstack([kept.T, np.eye(components.shape[1])]))[0].T
-    return np.vstack([kept, signed(basis[len(kept) : len(components)])])

@@ -68,51 +68,6 @@ class DiagonalStep:
         return into
 
 
-class SpreadStep:
-    """Sums and squares of every term, without a target.
-
-    State: ``sums``, ``squares`` (n_terms,); ``weight`` (1,); ``count`` (1,) rows of positive weight.
-
-    Parameters
-    ----------
-    n_terms : int
-        Terms of the design.
-    """
-
-    # Sums are added in another order.
-    tolerance = 1e-9
-    chained = False
-
-    def __init__(self, n_terms: int) -> None:
-        self.n_terms = n_terms
-
-    def start(self) -> State:
-        """Return the state of no rows."""
-        state = {name: np.zeros(self.n_terms) for name in ("sums", "squares")}
-        return {**state, "weight": np.zeros(1), "count": np.zeros(1, np.int64)}
-
-    def update(self, state: State, block: Block) -> None:
-        """Add a block."""
-        weight = row_weights(block, None)
-        state["sums"] += transposed(block, weight, self.n_terms)
-        state["squares"] += squared_transposed(block, weight, self.n_terms)
-        state["weight"] += weight.sum()
-        state["count"] += np.count_nonzero(weight)
-
-    def merge(self, into: State, other: State) -> State:
-        """Add later rows."""
-        for name, array in other.items():
-            into[name] += array
-        return into
-
-    @staticmethod
-    def variances(state: State) -> Floats:
-        """Return the variance of every term, weights counted as repetitions."""
-        weight = float(state["weight"][0])
-        squares = state["squares"] - state["sums"] ** 2 / weight
-        return np.maximum(squares, 0.0) / (weight - 1.0 if weight > 1.0 else weight)
-
-
 class ResidualStep:
     """Products of every term with the residuals of a linear predictor: ``X' W r``, ``r = t y - b - X w``.
 

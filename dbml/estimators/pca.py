@@ -77,7 +77,7 @@ class PCA(ProbabilisticProjection):
     scale_ : ndarray of shape (n_terms,) or None
         What terms are divided by with `scale_features`.
     n_components_, n_samples_ : int
-        Components, and training rows of positive weight.
+        Components, and training rows; weights of more than 1 on average count as repetitions.
     noise_variance_ : float
         Mean variance along the directions that were left out.
     solver_ : str
@@ -176,8 +176,8 @@ class PCA(ProbabilisticProjection):
         solver = choose_solver(data, directions, self.svd_solver)
         aim = Aim(type(self).__name__, int(self.n_components) if self._counted() else None, True, self.scale_features)
         spectrum, scale = self._decompose(data, aim, solver)
-        self._check_number(spectrum.most, f"{spectrum.count:,} rows of {p:,} terms", data)
-        self._attributes_of(data, spectrum.first(self._number(spectrum)), spectrum, scale)
+        self._check_number(spectrum.most, f"{spectrum.n_rows:,} rows of {p:,} terms", data)
+        self._attributes_of(data, spectrum.first(self._number(spectrum)), scale)
         self._learn_errors(data)
 
     def _decompose(self, data: Data, aim: Aim, solver: str) -> tuple[Spectrum, Floats]:
@@ -214,19 +214,19 @@ class PCA(ProbabilisticProjection):
     def _number(self, spectrum: Spectrum) -> int:
         """Return how many components are kept."""
         if self.n_components is None:
-            return spectrum.most
+            return min(spectrum.most, len(spectrum.squares))
         if self._counted():
             return int(self.n_components)
         if self.n_components == "mle":
-            if spectrum.count < spectrum.n_terms:
+            if spectrum.n_rows < spectrum.n_terms:
                 raise InvalidParameter(
-                    f"PCA: n_components='mle' needs at least as many rows as terms; got {spectrum.count:,} rows of "
+                    f"PCA: n_components='mle' needs at least as many rows as terms; got {spectrum.n_rows:,} rows of "
                     f"{spectrum.n_terms:,} terms"
                 )
             return likeliest_number(spectrum.squares / spectrum.freedom, spectrum.weight)
         return number_for_share(spectrum.squares[: spectrum.most], spectrum.total, float(self.n_components))
 
-    def _attributes_of(self, data: Data, kept: Spectrum, whole: Spectrum, scale: Floats) -> None:
+    def _attributes_of(self, data: Data, kept: Spectrum, scale: Floats) -> None:
         k = len(kept.squares)
         self.components_ = kept.components
         self.explained_variance_ = kept.squares / kept.freedom
@@ -235,9 +235,9 @@ class PCA(ProbabilisticProjection):
         self.centred_mean_ = kept.mean
         self.mean_ = kept.mean + np.array(data.schema.encoding.centre())
         self.scale_ = scale if self.scale_features else None
-        self.n_components_, self.n_samples_ = k, kept.count
-        others = whole.most - k
-        left = max(whole.total - float(kept.squares.sum()), 0.0) / kept.freedom
+        self.n_components_, self.n_samples_ = k, kept.n_rows
+        others = kept.most - k
+        left = max(kept.total - float(kept.squares.sum()), 0.0) / kept.freedom
         self.noise_variance_ = left / others if others > 0 else 0.0
 
     def _learn_errors(self, data: Data) -> None:

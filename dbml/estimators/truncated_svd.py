@@ -116,7 +116,7 @@ class TruncatedSVD(Projection):
         spectrum = self._decompose(data, Aim(type(self).__name__, int(self.n_components), centred=False))
         if self.n_components > len(spectrum.components):
             raise InvalidParameter(
-                f"TruncatedSVD: n_components must be at most {spectrum.most:,}, which {spectrum.count:,} rows of "
+                f"TruncatedSVD: n_components must be at most {spectrum.most:,}, which {spectrum.n_rows:,} rows of "
                 f"{p:,} terms of {data.plan.source} have; got {self.n_components!r}"
             )
         self._attributes_of(data, spectrum)

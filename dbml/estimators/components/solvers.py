@@ -10,11 +10,10 @@ import numpy as np
 from dbml.errors import InvalidData
 from dbml.estimators.components.krylov import Krylov, orthonormal
 from dbml.estimators.components.sketch_step import SketchStep
-from dbml.estimators.components.spectrum import Spectrum, of_gram
+from dbml.estimators.components.spectrum import Spectrum, of_gram, settled
 from dbml.estimators.components.triangle_step import Centred, TriangleStep
 from dbml.estimators.design import dense_rows, times_columns, transposed_columns
 from dbml.estimators.gram_step import GramStep, Moments
-from dbml.estimators.moment_steps import SpreadStep
 from dbml.estimators.quadratic import require_gram
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
@@ -126,7 +125,8 @@ def _decomposed(rows: Floats) -> tuple[Floats, Floats]:
     if not np.isfinite(rows).all():
         raise InvalidData("values of a column are too large: the sum of their squares must be below 1.8e308")
     _, singular, components = np.linalg.svd(rows, full_matrices=False)
-    return components, singular**2
+    squares = singular**2
+    return settled(components, squares, (rows.shape[1] * np.finfo(float).eps) ** 2), squares
 
 
 def by_sketch(data: Data, aim: Aim, how: Sketching, report: Report) -> tuple[Spectrum, Floats, int]:
@@ -139,9 +139,9 @@ def by_sketch(data: Data, aim: Aim, how: Sketching, report: Report) -> tuple[Spe
     p, n = encoding.n_terms, aim.n if aim.n is not None else encoding.n_terms
     scale = np.ones(p)
     if aim.scaled:
-        (state,) = data.fold(SpreadStep(p), purpose="standard deviations")
+        (state,) = data.fold(SketchStep(np.empty((p, 0)), True), purpose="standard deviations")
         require_rows(data, aim, int(state["count"][0]), float(state["weight"][0]))
-        scale = scale_of(np.sqrt(SpreadStep.variances(state)), True)
+        scale = scale_of(np.sqrt(_variation(state) / freedom(float(state["weight"][0]))), True)
     centre = np.zeros(p) if aim.centred else np.array(encoding.centre())
     block = _first_directions(data, aim, min(p, n + how.oversamples), scale, centre, how.seed)
     space, number = Krylov(p), 0
@@ -181,10 +181,16 @@ def _totals(state: State, scale: Floats, centre: Floats, centred: bool) -> tuple
     """Return the sum of squares over all directions, and that about the mean."""
     weight = float(state["weight"][0])
     mean = state["products"][:, -1] / weight
-    about_mean = float((np.maximum(state["squares"] - weight * mean * mean, 0.0) / scale**2).sum())
+    about_mean = float((_variation(state) / scale**2).sum())
     if centred:
         return about_mean, about_mean
     return about_mean + weight * float((((mean + centre) / scale) ** 2).sum()), about_mean
+
+
+def _variation(state: State) -> Floats:
+    """Return the sum of squares of every term about its mean."""
+    sums = state["products"][:, -1]
+    return np.maximum(state["squares"] - sums * sums / float(state["weight"][0]), 0.0)
 
 
 def _first_directions(data: Data, aim: Aim, width: int, scale: Floats, centre: Floats, seed: int) -> Floats:
@@ -240,7 +246,7 @@ def by_lanczos(data: Data, aim: Aim, tol: float, seed: int) -> tuple[Spectrum, F
     p = encoding.n_terms
     centre = np.zeros(p) if aim.centred else np.array(encoding.centre())
     start, scale = np.random.default_rng(seed).normal(size=(p, 1)), np.ones(p)
-    (first,) = data.fold(SketchStep(start, True), purpose="squares")
+    (first,) = data.fold(SketchStep(np.empty((p, 0)), True), purpose="squares")
     weight, count = float(first["weight"][0]), int(first["count"][0])
     require_rows(data, aim, count, weight)
     total, about_mean = _totals(first, scale, centre, aim.centred)

@@ -52,7 +52,12 @@ class Spectrum:
     @property
     def most(self) -> int:
         """Most components that these rows have."""
-        return min(self.count, self.n_terms)
+        return min(self.n_rows, self.n_terms)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, weights counted as repetitions where they are more than 1 on average."""
+        return rows_of(self.count, self.weight)
 
     @property
     def freedom(self) -> float:
@@ -64,6 +69,11 @@ class Spectrum:
         return replace(self, components=signed(self.components[:n]), squares=self.squares[:n])
 
 
+def rows_of(count: int, weight: float) -> int:
+    """Return the number of rows that `count` rows of positive weight stand for."""
+    return max(count, round(weight))
+
+
 def signed(components: Floats) -> Floats:
     """Return the rows with signs that make the largest entry by size of each positive, as in scikit-learn."""
     if not components.size:
@@ -71,6 +81,25 @@ def signed(components: Floats) -> Floats:
     largest = np.abs(components).argmax(axis=1)
     signs = np.where(components[np.arange(len(components)), largest] < 0.0, -1.0, 1.0)
     return np.ascontiguousarray(components * signs[:, None])
+
+
+def settled(components: Floats, squares: Floats, tolerance: float) -> Floats:
+    """Return orthonormal rows of which those without variance do not depend on rounding.
+
+    Where squares are at most `tolerance` of the largest, any directions orthogonal to the others would do: taken are
+    those of single terms, as far as they are, which constant columns are wholly.
+    """
+    n, p = components.shape
+    kept = squares > tolerance * float(squares.max(initial=0.0))
+    if kept.all():
+        return components
+    outside = np.eye(p, min(n, p))  # so many span what is missing, whatever they share with the others
+    for _ in range(2):
+        outside -= components[kept].T @ (components[kept] @ outside)
+    basis, _, _ = linalg.qr(outside, mode="economic", pivoting=True)
+    made = components.copy()
+    made[~kept] = basis[:, : n - int(kept.sum())].T
+    return made
 
 
 def of_gram(gram: Floats, n: int | None) -> tuple[Floats, Floats]:
@@ -81,7 +110,11 @@ def of_gram(gram: Floats, n: int | None) -> tuple[Floats, Floats]:
         n = p if n is None else min(n, p)
     else:
         values, vectors = linalg.eigh(gram, subset_by_index=(p - n, p - 1))
-    return np.ascontiguousarray(vectors[:, ::-1][:, :n].T), np.maximum(values[::-1][:n], 0.0)
+    found, squares = np.ascontiguousarray(vectors[:, ::-1][:, :n].T), np.maximum(values[::-1][:n], 0.0)
+    components = settled(found, squares, p * np.finfo(float).eps)
+    if components is found:
+        return found, squares
+    return components, np.maximum(np.einsum("ij,ij->i", components @ gram, components), 0.0)
 
 
 def number_for_share(squares: Floats, total: float, share: float) -> int:
