@@ -75,8 +75,7 @@ def test_lists_of_a_real_table_are_the_sparse_matrix_they_spell(algorithm):
     indices = np.concatenate([idx for idx, _ in rows]) - first
     values, indptr = np.concatenate([val for _, val in rows]), np.cumsum([0, *(len(idx) for idx, _ in rows)])
     X = sp.csr_array((values, indices, indptr), shape=(len(rows), width))
-    options = {"sparse": {"idx": "val"}}
-    ours = TruncatedSVD(4, algorithm=algorithm, tol=1e-9).fit(table, options=options)
+    ours = TruncatedSVD(4, algorithm=algorithm, tol=1e-9).fit(table)
     theirs = decomposition.TruncatedSVD(4, algorithm="arpack").fit(X)
     assert_alike(ours, theirs, FITTED[1:], 1e-5)
 
@@ -114,8 +113,8 @@ def test_batches_give_the_components_of_scikit_learn(batch):
 
 def test_batches_of_a_table_are_those_of_its_array(raw):
     X = dense()
-    raw.execute("CREATE TABLE t AS SELECT * FROM X") if False else raw.register("X", frame_of(X))
-    raw.execute("CREATE TABLE t AS FROM X")
+    raw.register("rows_of_x", frame_of(X))
+    raw.execute("CREATE TABLE t AS FROM rows_of_x")
     ours = IncrementalPCA(3, batch_size=100).fit(raw.table("t"))
     assert_alike(ours, decomposition.IncrementalPCA(3, batch_size=100).fit(X), BATCHED, 1e-8)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from dbml_kernels.column_products import columns_times_add, columns_transposed_add
 from dbml_kernels.linear_predictor import (
     predictor_add,
     predictor_add_sparse,
@@ -56,23 +57,28 @@ def squared_transposed(block: Block, r: Floats, n_terms: int) -> Floats:
 
 
 def times_columns(block: Block, columns: Floats) -> Floats:
-    """Return ``[X S] M`` for the rows of a block; M (n_terms, l), result (n, l)."""
-    d = block.X.shape[1]
-    out = block.X @ columns[:d] if d else np.zeros((block.n_rows, columns.shape[1]))
+    """Return ``[X S] M`` for the rows of a block; M (n_terms, l), result (n, l), Fortran order."""
+    (n, d), width = block.X.shape, columns.shape[1]
+    columns = np.ascontiguousarray(columns, dtype=np.float64)
+    out = np.zeros(n * width)
+    if d:
+        columns_times_add(flat(block.X), n, d, columns, out)
+    made = out.reshape((n, width), order="F")
     if block.sparse is not None:
-        sparse_times_add(*block.sparse, np.ascontiguousarray(columns), out)
-    return out
+        entries = np.zeros((n, width))
+        sparse_times_add(*block.sparse, columns, entries)
+        made += entries
+    return made
 
 
 def transposed_columns(block: Block, rows: Floats, n_terms: int) -> Floats:
     """Return ``[X S]' Z`` for the rows of a block; Z (n, l), result (n_terms, l)."""
-    d = block.X.shape[1]
-    if block.sparse is None:
-        return block.X.T @ rows
-    out = np.zeros((n_terms, rows.shape[1]))
+    (n, d), width = block.X.shape, rows.shape[1]
+    out = np.zeros((n_terms, width))
     if d:
-        np.matmul(block.X.T, rows, out=out[:d])
-    sparse_transposed_times_add(*block.sparse, np.ascontiguousarray(rows), out)
+        columns_transposed_add(flat(block.X), n, d, flat(np.asfortranarray(rows)), width, out)
+    if block.sparse is not None:
+        sparse_transposed_times_add(*block.sparse, np.ascontiguousarray(rows), out)
     return out
 
 

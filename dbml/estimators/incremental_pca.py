@@ -92,9 +92,7 @@ class IncrementalPCA(ProbabilisticProjection):
     weight_seen_: float
     batch_size_: int
 
-    def __init__(
-        self, n_components: int | None = None, *, whiten: bool = False, batch_size: int | None = None
-    ) -> None:
+    def __init__(self, n_components: int | None = None, *, whiten: bool = False, batch_size: int | None = None) -> None:
         self.n_components = n_components
         self.whiten = whiten
         self.batch_size = batch_size
@@ -175,8 +173,7 @@ class IncrementalPCA(ProbabilisticProjection):
         fewest = 2 if self.n_components is None else max(2, int(self.n_components))
         if rows < fewest:
             raise InvalidData(
-                f"IncrementalPCA: {data.plan.source} must have at least {fewest} rows at first; "
-                f"got n_samples={rows}"
+                f"IncrementalPCA: {data.plan.source} must have at least {fewest} rows at first; got n_samples={rows}"
             )
         self._attributes_of(data, state, rows)
 
@@ -198,4 +195,3 @@ class IncrementalPCA(ProbabilisticProjection):
         self.var_ = state["squares"] / weight
         self.noise_variance_ = float(state["totals"][2]) / freedom
         self.n_components_, self.n_samples_seen_, self.weight_seen_ = k, rows, weight
-

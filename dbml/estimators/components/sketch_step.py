@@ -46,7 +46,7 @@ class SketchStep:
         """Add a block."""
         p, width = self.basis.shape
         weight = np.ones(block.n_rows) if block.weight is None else block.weight
-        rows = np.empty((block.n_rows, width + 1))
+        rows = np.empty((block.n_rows, width + 1), order="F")
         rows[:, :width] = times_columns(block, self.basis)
         rows[:, width] = 1.0
         if block.weight is not None:

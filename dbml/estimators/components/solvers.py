@@ -117,7 +117,9 @@ def in_memory(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
     components, squares = _decomposed(X / scale)
     whole = float(squares.sum())
     shift = (mean - about) / scale
-    return Spectrum(components, squares, whole, mean, total, count, max(whole - total * float(shift @ shift), 0.0)), scale
+    return Spectrum(
+        components, squares, whole, mean, total, count, max(whole - total * float(shift @ shift), 0.0)
+    ), scale
 
 
 def _decomposed(rows: Floats) -> tuple[Floats, Floats]:

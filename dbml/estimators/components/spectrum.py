@@ -146,6 +146,4 @@ def _evidence(variances: Floats, rank: int, n_rows: float) -> float:
         curvature = np.log((variances[i] - variances[j]) * (1.0 / smoothed[j] - 1.0 / smoothed[i])).sum()
     curvature += len(i) * np.log(n_rows)
     fit = -n_rows / 2 * (np.log(variances[:rank]).sum() + np.log(noise) * (p - rank))
-    return float(
-        prior + fit + np.log(2 * np.pi) * (freedom + rank) / 2 - curvature / 2 - rank * np.log(n_rows) / 2
-    )
+    return float(prior + fit + np.log(2 * np.pi) * (freedom + rank) / 2 - curvature / 2 - rank * np.log(n_rows) / 2)
