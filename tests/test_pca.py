@@ -229,7 +229,7 @@ def test_bad_input_is_named(raw):
     with pytest.raises(InvalidData, match=r"no rows"):
         PCA().fit(raw.table("empty"))
     with pytest.raises(
-        InvalidParameter, match="svd_solver='randomized' needs an integer n_components or None; got 0.5"
+        InvalidParameter, match=r"svd_solver='randomized' needs an integer n_components or None; got 0.5"
     ):
         PCA(0.5, svd_solver="randomized").fit(correlated())
     with pytest.raises(InvalidParameter, match="'mle' needs at least as many rows as terms; got 5 rows of 12 terms"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.contenders import Row
-from benchmarks.rows import linear, scoring, startup, tree_scoring, trees
+from benchmarks.rows import components, linear, scoring, startup, tree_scoring, trees
 
 ROWS: dict[str, Row] = {
     row.name: row
@@ -28,6 +28,9 @@ ROWS: dict[str, Row] = {
         trees.GROWTH,
         tree_scoring.SCORING,
         tree_scoring.TREESHAP,
+        components.PCA,
+        components.PCA_WIDE,
+        components.PCA_MEMORY,
         startup.FIRST_FIT,
         startup.IMPORT_TIME,
     )

@@ -1,7 +1,7 @@
 """Products of rows in compressed form with several columns at once: ``S M`` and ``S' Z``.
 
-Row i of S has the entries ``indptr[i] … indptr[i + 1]`` of `indices` (numbers of the columns of S) and `values`; rows of
-M, Z and the results lie together, so that an entry costs one run over memory.
+Row i of S has the entries ``indptr[i] … indptr[i + 1]`` of `indices` (numbers of the columns of S) and `values`;
+rows of M, Z and the results lie together, so that an entry costs one run over memory.
 """
 
 from __future__ import annotations

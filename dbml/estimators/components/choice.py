@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dbml.estimators.quadratic import fewer_rows, gram_fits, row_count
+from dbml.estimators.quadratic import fewer_rows, gram_fits, row_count, sparse_entries
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
 from dbml.passes.plan_text import size_text
@@ -18,7 +18,7 @@ _FEW = 0.4
 
 
 def choose_solver(data: Data, directions: int | None, asked: str = "auto") -> str:
-    """Return ``covariance_eigh``, ``randomized``, ``full`` or ``blockwise``; the choice goes into the plan with its reason.
+    """Return ``covariance_eigh``, ``randomized``, ``full`` or ``blockwise``, and write the reason into the plan.
 
     Parameters
     ----------
@@ -85,6 +85,4 @@ def sketch_seconds(data: Data, directions: int) -> float:
 
 def _entries(data: Data) -> float:
     """Return about how many terms of a row are not 0."""
-    from dbml.estimators.quadratic import sparse_entries
-
     return data.schema.encoding.n_dense + sparse_entries(data)
