@@ -292,3 +292,34 @@ def test_the_choice_is_by_cost_and_explained():
         wide = PCA(2).fit(np.random.default_rng(0).normal(size=(700, 600)))
     assert wide.solver_ == "randomized"
     assert "takes more than memory_limit leaves for it" in str(wide.explain())
+
+
+def test_native_sql_statements_and_python_agree():
+    con = dbml.connect()
+    con.execute("""CREATE TABLE t AS SELECT i, sin(i) * 3 + 1e8 AS a, CASE WHEN i % 7 = 0 THEN NULL ELSE cos(i) END AS b,
+        'level ' || (i * i % 5) AS c FROM range(400) r(i)""")
+    con.execute("""CREATE MODEL m OPTIONS (model_type = 'pca', num_principal_components = 3, scale_features = TRUE)
+        AS SELECT a, b, c FROM t""")
+    model = con.load_model("m")
+    assert isinstance(model, PCA)
+    expected = model.transform(con.sql("SELECT a, b, c FROM t").df())
+    for rows in ("ml.transform_m(t)", "ML.TRANSFORM(MODEL m, TABLE t)"):
+        found = con.sql(f"SELECT pca0, pca1, pca2 FROM {rows} ORDER BY i").fetchnumpy()
+        np.testing.assert_allclose(np.column_stack(list(found.values())), expected, atol=1e-9)
+    errors = con.sql("SELECT mean_squared_error, is_anomaly FROM ML.DETECT_ANOMALIES(MODEL m, TABLE t) ORDER BY i")
+    errors = errors.fetchnumpy()
+    assert 0.02 < np.mean(errors["is_anomaly"]) < 0.2
+    np.testing.assert_array_equal(errors["is_anomaly"], errors["mean_squared_error"] > -model.offset_)
+    shares = con.sql("SELECT explained_variance_ratio FROM ML.PRINCIPAL_COMPONENT_INFO(MODEL m)").fetchnumpy()
+    np.testing.assert_allclose(shares["explained_variance_ratio"], model.explained_variance_ratio_)
+    con.close()
+
+
+def test_explaining_a_statement_names_solver_and_passes():
+    con = dbml.connect()
+    con.execute("CREATE TABLE t AS SELECT sin(i) AS a, cos(i) AS b FROM range(100) r(i)")
+    plan = con.execute("EXPLAIN CREATE MODEL m OPTIONS (model_type = 'pca') AS SELECT a, b FROM t").fetchall()
+    said = " ".join(str(row) for row in plan)
+    assert "covariance_eigh" in said
+    assert "second moments hold the components" in said
+    con.close()

@@ -1,7 +1,7 @@
 """Principal components batch by batch: the decomposition so far stands for all rows seen.
 
-Ross, Lim, Lin & Yang 2008, incremental learning for robust visual tracking: components times singular values, the rows of
-a batch about their mean, and one row for the way between the means have the second moments of all rows together.
+Ross, Lim, Lin & Yang 2008, incremental learning for robust visual tracking: components times singular values, the rows
+of a batch about their mean, and one row for the way between the means have the second moments of all rows together.
 """
 
 from __future__ import annotations
