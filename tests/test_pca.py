@@ -296,7 +296,8 @@ def test_the_choice_is_by_cost_and_explained():
 
 def test_native_sql_statements_and_python_agree():
     con = dbml.connect()
-    con.execute("""CREATE TABLE t AS SELECT i, sin(i) * 3 + 1e8 AS a, CASE WHEN i % 7 = 0 THEN NULL ELSE cos(i) END AS b,
+    con.execute("""CREATE TABLE t AS SELECT i, sin(i) * 3 + 1e8 AS a,
+        CASE WHEN i % 7 = 0 THEN NULL ELSE cos(i) END AS b,
         'level ' || (i * i % 5) AS c FROM range(400) r(i)""")
     con.execute("""CREATE MODEL m OPTIONS (model_type = 'pca', num_principal_components = 3, scale_features = TRUE)
         AS SELECT a, b, c FROM t""")
