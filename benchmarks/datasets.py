@@ -171,6 +171,8 @@ CLASSES_10K, CLASSES_200K, CLASSES_20M = (Dataset("classes", n, CLASSES.build) f
 CLASSES_BY_WIDTH = tuple(
     Dataset(f"classes_x{n}", 200_000, _generated(class_target, n, 20_000, 1_000), features=n) for n in (10, 100, 1_000)
 )
+CLASSES_30M = Dataset("classes", 30_000_000, CLASSES.build)
+CLASSES_X2000 = Dataset("classes_x2000", 200_000, _generated(class_target, 2_000, 20_000, 1_000), features=2_000)
 REAL_MIXED = Dataset("real_mixed", 150_000, _real_tables, features=0)
 
 

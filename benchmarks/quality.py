@@ -109,3 +109,12 @@ def largest_difference(job: Job, outcome: Outcome) -> Quality:
     from benchmarks.explaining import values_file
 
     return {"difference": float(np.abs(outcome.predict("t") - np.load(values_file(job))).max())}
+
+
+def explained(job: Job, outcome: Outcome) -> Quality:
+    """Return the share of the variance of the held-out rows along orthonormal directions, one a row of `coef`."""
+    assert outcome.coef is not None
+    X, _ = stream(replace(job, table="holdout"), "F")
+    X -= X.mean(axis=0)
+    along = X @ np.reshape(outcome.coef, (-1, len(job.features))).T
+    return {"explained": float(np.sum(along**2) / np.sum(X**2))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.contenders import Row
-from benchmarks.rows import kernels, linear, networks, scoring, startup, tree_scoring, trees
+from benchmarks.rows import components, kernels, linear, networks, scoring, startup, tree_scoring, trees
 
 ROWS: dict[str, Row] = {
     row.name: row
@@ -32,6 +32,9 @@ ROWS: dict[str, Row] = {
         networks.MLP_2M,
         kernels.EXACT,
         kernels.LARGE,
+        components.PCA,
+        components.PCA_WIDE,
+        components.PCA_MEMORY,
         startup.FIRST_FIT,
         startup.IMPORT_TIME,
     )

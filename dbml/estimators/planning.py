@@ -43,6 +43,12 @@ _PASSES = (
     ("ridge on the Gram", "1, or 2 where every row is left out once", "second moments serve all penalties"),
     ("coordinate descent on the Gram", "1", "second moments serve all sweeps"),
     ("coordinate descent on Gram", "1", "second moments of the folds serve all penalties"),
+    ("covariance_eigh", "1", "second moments hold the components"),
+    ("blockwise", "1", "each block becomes a triangle, and triangles are merged"),
+    ("full", "1", "the few rows are kept in memory"),
+    ("randomized", "1 to 8, mostly 2 to 4", "until another one would explain no more, or as many as asked for"),
+    ("arpack", "some dozens", "one for each vector, over encoded blocks that are kept in memory or spilled"),
+    ("batches", "1", "each batch updates what was learned from the rows before"),
     ("coordinate descent on", "some", "each reads the columns that may be needed"),
 )
 
