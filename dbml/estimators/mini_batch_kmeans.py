@@ -13,7 +13,7 @@ from dbml.estimators.clusters.centroids import CentroidModel, given_centres
 from dbml.estimators.clusters.lloyd import Descent, descend, mean_variance
 from dbml.estimators.clusters.mini_batch import STEPS, STOPPED, Batches, MiniBatchStep
 from dbml.estimators.clusters.rows import Rows, rows_in_memory
-from dbml.estimators.clusters.training import Search, check_memory, coordinates, starting_centres
+from dbml.estimators.clusters.training import Search, check_memory, check_rows, coordinates, starting_centres
 from dbml.estimators.kmeans import INIT_RULE, KMeans
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.params import Boolean, Either, Integer, Options, Real, Rule, check_params
@@ -189,6 +189,7 @@ score_quantiles_, offset_
     def _start(self, data: Data, rows: Rows, like: Centres) -> Centres:
         """Return the best of the starts, by one look at the rows in memory."""
         owner = type(self).__name__
+        check_rows(rows, owner, self.n_clusters, data.plan.source)
         init = given_centres(owner, self.init, data, self.n_clusters)
         starts = int(self.n_init) if self.n_init != "auto" else 3 if isinstance(init, str) and init == "random" else 1
         search = Search(owner, self.n_clusters, init, starts, self.max_iter, self.tol, seed_of(self.random_state))

@@ -16,7 +16,7 @@ SLACK = 1.0 + 1e-10  # for the rounding of bounds that were moved many times
 
 @kernel
 def bounds_move(drift, farthest, most, second, label, upper, lower, chosen):
-    """Move the bounds of a slice; write the rows whose bounds meet, return their number.
+    """Move the bounds of all rows; write the rows whose bounds meet, return their number.
 
     `most` is how far centre `farthest` moved, the one that moved most, `second` the most of the others.
     """
@@ -71,38 +71,35 @@ def change_add(row, place, d, old, new, w, tile, indptr, indices, values, sums, 
 @kernel
 def centres_follow(
     x, n, d, centres, squares, weight, weighted, indptr, indices, values, drift, farthest, most, second,
-    label, upper, lower, tile, out, sums, totals,
+    label, upper, lower, chosen, tile, out, sums, totals,
 ):  # fmt: skip
     """Bring labels and bounds up to centres that moved; write the changes of the sums of the centres.
 
-    Shapes: label (n,) int32, -1 at first, with upper infinite; upper, lower (n,); tile (d * SLICE,) and out
-    (k + 1, SLICE) scratch; sums (n_terms, k), totals (2, k): weight and rows.
+    Shapes: label (n,) int32, -1 at first, with upper infinite; upper, lower (n,); chosen (n,) int64, tile (d * SLICE,)
+    and out (k + 1, SLICE) scratch; sums (n_terms, k), totals (2, k): weight and rows.
     """
-    chosen, number = np.empty(SLICE, np.int64), np.empty(SLICE, np.int32)
-    first, next_one = np.empty(SLICE), np.empty(SLICE)
+    number, first, next_one = np.empty(SLICE, np.int32), np.empty(SLICE), np.empty(SLICE)
     sums[:] = 0.0
     totals[:] = 0.0
-    for start in range(0, n, SLICE):
-        stop = min(n, start + SLICE)
-        own, above, below = label[start:stop], upper[start:stop], lower[start:stop]
-        m = bounds_move(drift, farthest, most, second, own, above, below, chosen)
-        if m == 0:
-            continue
+    meeting = bounds_move(drift, farthest, most, second, label, upper, lower, chosen)
+    for start in range(0, meeting, SLICE):
+        rows = chosen[start : min(start + SLICE, meeting)]
+        m = rows.shape[0]
         for j in range(d):
-            column, into = x[j * n + start : j * n + stop], tile[j * SLICE : j * SLICE + m]
+            column, into = x[j * n : (j + 1) * n], tile[j * SLICE : j * SLICE + m]
             for t in range(m):
-                into[t] = column[chosen[t]]
+                into[t] = column[rows[t]]
         dense_distances(tile, SLICE, 0, m, d, centres, squares, out)
         if indptr.shape[0] > 1:
             for t in range(m):
-                sparse_distances(start + chosen[t], t, centres, indptr, indices, values, out)
+                sparse_distances(rows[t], t, centres, indptr, indices, values, out)
         nearest_two(out, m, number, first, next_one)
         for t in range(m):
-            i, new = chosen[t], number[t]
-            above[i] = np.sqrt(first[t])
-            below[i] = np.sqrt(next_one[t])
-            old = own[i]
+            i, new = rows[t], number[t]
+            upper[i] = np.sqrt(first[t])
+            lower[i] = np.sqrt(next_one[t])
+            old = label[i]
             if new != old:
-                own[i] = new
-                w = weight[start + i] if weighted else 1.0
-                change_add(start + i, t, d, old, new, w, tile, indptr, indices, values, sums, totals)
+                label[i] = new
+                w = weight[i] if weighted else 1.0
+                change_add(i, t, d, old, new, w, tile, indptr, indices, values, sums, totals)

@@ -12,6 +12,7 @@ from dbml.estimators.clusterer import Clusterer
 from dbml.estimators.clusters.centres import Centres, CentreStep
 from dbml.estimators.clusters.lloyd import Descent
 from dbml.estimators.clusters.rows import Rows
+from dbml.estimators.clusters.training import warn_of_duplicates
 from dbml.estimators.transformer import Transformer
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
@@ -95,6 +96,7 @@ class CentroidModel(Clusterer, Transformer):
 
     def _finish(self, data: Data, attributes: dict[str, Any], rows: Rows) -> None:
         """Set the fitted attributes, anomaly scores of rows in memory, and labels where they are kept."""
+        warn_of_duplicates(type(self).__name__, data.plan.source, attributes["cluster_weights_"])
         vars(self).update(attributes)
         self.cluster_centers_ = self.centred_centers_ + np.array(data.schema.encoding.centre())
         scores = np.concatenate([self._anomaly_of(*self._centres().nearest(part)) for part in rows.parts])
@@ -193,7 +195,7 @@ def _tuples(matrix: Floats) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in matrix.tolist())
 
 
-def given_centres(owner: str, init: Any, data: Data, k: int) -> Any:
+def given_centres(owner: str, init: Any, data: Data, k: int, name: str = "init", count: str = "n_clusters") -> Any:
     """Return a word as it is, and centres in the units of the terms as centres about the centre of the encoding.
 
     Raises
@@ -207,11 +209,11 @@ def given_centres(owner: str, init: Any, data: Data, k: int) -> Any:
     try:
         points = np.array(init, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InvalidParameter(f"{owner}: init must be an array of numbers: {error}") from error
+        raise InvalidParameter(f"{owner}: {name} must be an array of numbers: {error}") from error
     if points.shape != (k, encoding.n_terms):
         raise InvalidParameter(
-            f"{owner}: init must have the shape (n_clusters, terms) = ({k}, {encoding.n_terms}); got {points.shape}"
+            f"{owner}: {name} must have the shape ({count}, terms) = ({k}, {encoding.n_terms}); got {points.shape}"
         )
     if not np.isfinite(points).all():
-        raise InvalidParameter(f"{owner}: init must hold finite numbers; got NaN or infinity")
+        raise InvalidParameter(f"{owner}: {name} must hold finite numbers; got NaN or infinity")
     return points - np.array(encoding.centre())

@@ -19,7 +19,7 @@ from dbml.passes.step import State, Step
 
 T = TypeVar("T")
 
-PART = 8_192  # rows of a part: what a thread works on
+PART = 16_384  # rows of a part: what a thread works on
 MOST_ROWS, _MOST_BYTES = 262_144, 48 << 20
 _PIECES = 4  # samples that a large one is made of: rows of more places
 

@@ -66,12 +66,14 @@ class Tracked:
         n, d = part.X.shape
         k = len(points)
         sums, totals = np.empty((self.rows.n_terms, k)), np.empty((2, k))
-        scratch = thread_buffer((d + k + 1) * SLICE)
-        tile, out = scratch[: d * SLICE], scratch[d * SLICE : (d + k + 1) * SLICE].reshape(k + 1, SLICE)
+        end = (d + k + 1) * SLICE
+        scratch = thread_buffer(end + n)
+        tile, out = scratch[: d * SLICE], scratch[d * SLICE : end].reshape(k + 1, SLICE)
+        chosen = scratch[end : end + n].view(np.int64)
         weight = bounds[1] if part.weight is None else part.weight
         rows = part.sparse or NO_ROWS
         centres_follow(
-            flat(part.X), n, d, points, squares, weight, part.weight is not None, *rows, *moves, *bounds, tile, out,
-            sums, totals,
+            flat(part.X), n, d, points, squares, weight, part.weight is not None, *rows, *moves, *bounds,
+            chosen, tile, out, sums, totals,
         )  # fmt: skip
         return sums, totals

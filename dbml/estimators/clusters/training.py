@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from dbml.errors import ExhaustedMemory, InvalidData
+from dbml.errors import ConvergenceWarning, ExhaustedMemory, InvalidData
 from dbml.estimators.clusters.centres import Centres, DrawStep
 from dbml.estimators.clusters.lloyd import Descent, Report, descend, mean_variance, refine
 from dbml.estimators.clusters.rows import Rows
@@ -94,13 +95,11 @@ def find_centres(data: Data, rows: Rows, like: Centres, search: Search, report: 
     report : callable
         Called with the number, centres, state and shift of each look at all rows.
     """
-    if rows.whole and rows.n_rows < search.k:
-        raise InvalidData(
-            f"{search.owner}: n_clusters={search.k} must be at most the number of rows of {data.plan.source}; "
-            f"got n_samples={rows.n_rows}"
-        )
+    check_rows(rows, search.owner, search.k, data.plan.source)
     tol = search.tol * mean_variance(rows)
-    levels = _nested(rows, search)
+    # centres that are given lead where Lloyd's algorithm leads from there, as far as memory allows
+    given = rows.whole and not isinstance(search.init, str)
+    levels = [rows] if given else nested(rows, search.k, search.seed)
     starts = [starting_centres(data, levels[0], like, search, number) for number in range(search.n_init)]
     if rows.whole:
         best = min((_in_memory(levels, start, search, tol) for start in starts), key=lambda descent: descent.inertia)
@@ -110,10 +109,26 @@ def find_centres(data: Data, rows: Rows, like: Centres, search: Search, report: 
         ends = [_on_samples(levels, start, search, tol) for start in starts]
         kept = [like.at(end.centres.points) for end in _competitors(ends)]
         best = refine(data, rows, kept, tol, search.max_iter, search.seed, report)
-    empty = int((best.state["totals"][0] <= 0.0).sum())
-    if empty:
-        raise _too_many(search, data.plan.source, search.k - empty)
     return best
+
+
+def check_rows(rows: Rows, owner: str, k: int, source: str) -> None:
+    """Raise `InvalidData` where all rows are in memory and fewer than the centres."""
+    if rows.whole and rows.n_rows < k:
+        raise InvalidData(
+            f"{owner}: n_clusters={k} must be at most the number of rows of {source}; got n_samples={rows.n_rows}"
+        )
+
+
+def warn_of_duplicates(owner: str, source: str, weight: Floats) -> None:
+    """Warn where some centres have no rows: there are fewer different rows than centres."""
+    used = int((weight > 0.0).sum())
+    if used < len(weight):
+        message = (
+            f"{owner}: {source} has only {used:,} groups of different rows, n_clusters={len(weight)} asks for more; "
+            "the other centroids lie on some of them, without rows. Lower n_clusters"
+        )
+        warnings.warn(message, ConvergenceWarning, stacklevel=6)
 
 
 def _in_memory(levels: list[Rows], start: Centres, search: Search, tol: float) -> Descent:
@@ -140,33 +155,18 @@ def _competitors(ends: list[Descent]) -> list[Descent]:
     return kept
 
 
-def _too_many(search: Search, source: str, distinct: int) -> InvalidData:
-    return InvalidData(
-        f"{search.owner}: n_clusters={search.k} must be at most the number of different rows of {source}, "
-        f"which is {distinct:,}. Lower n_clusters"
-    )
-
-
-def _nested(rows: Rows, search: Search) -> list[Rows]:
-    """Return samples of growing size that end in `rows`; only these where centres are given and all rows are there."""
-    if rows.whole and not isinstance(search.init, str):
-        return [rows]
-    size = max(_FIRST_ROWS, _ROWS_OF_A_CENTRE * search.k)
+def nested(rows: Rows, k: int, seed: int = 0) -> list[Rows]:
+    """Return samples for `k` groups, each four times as large as the one before, that end in `rows`."""
+    size = max(_FIRST_ROWS, _ROWS_OF_A_CENTRE * k)
     levels: list[Rows] = []
     while size * _GROWTH // 2 < rows.n_rows:
-        levels.append(rows.drawn(size, search.seed + len(levels)))
+        levels.append(rows.drawn(size, seed + len(levels)))
         size *= _GROWTH
     return [*levels, rows]
 
 
 def starting_centres(data: Data, rows: Rows, like: Centres, search: Search, number: int) -> Centres:
-    """Return the centres of one start, in the coordinates of `rows`.
-
-    Raises
-    ------
-    InvalidData
-        There are fewer different rows than centres.
-    """
+    """Return the centres of one start, in the coordinates of `rows`."""
     seed, k = search.seed + 1_000 * number, search.k
     if not isinstance(search.init, str):
         return like.at(search.init).plain()
@@ -187,6 +187,5 @@ def starting_centres(data: Data, rows: Rows, like: Centres, search: Search, numb
     if len(points) < k and not rows.whole:  # the sample lacks rows that all rows may have
         more = over_all(DrawStep(like.at(points), k - len(points), seed), "rows to start from")
         points = np.vstack([points, more["rows"][more["keys"] < np.inf]])
-    if len(points) < k:
-        raise _too_many(search, data.plan.source, len(points))
+    points = np.resize(points, (k, points.shape[1]))  # fewer different rows than centres: some lie on others
     return like.at(points).plain()
