@@ -109,3 +109,18 @@ def largest_difference(job: Job, outcome: Outcome) -> Quality:
     from benchmarks.explaining import values_file
 
     return {"difference": float(np.abs(outcome.predict("t") - np.load(values_file(job))).max())}
+
+
+def inertia(job: Job, outcome: Outcome) -> Quality:
+    """Return the mean squared distance of the training rows to the nearest of the centroids, `outcome.coef`."""
+    total, n = 0.0, 0
+    for columns, _ in batches(job, 65_536):
+        X = np.column_stack(columns)
+        total += float(np.min([np.square(X - centre).sum(axis=1) for centre in outcome.coef], axis=0).sum())
+        n += len(X)
+    return {"objective": total / n}
+
+
+def density(job: Job, outcome: Outcome) -> Quality:
+    """Return the opposite of the mean log density of the training rows."""
+    return {"objective": -float(np.mean(outcome.predict(job.table)))}
