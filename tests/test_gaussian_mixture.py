@@ -172,6 +172,29 @@ def test_a_stored_model_predicts_the_same_bits(kind, tmp_path):
     assert (again.converged_, again.lower_bound_) == (model.converged_, model.lower_bound_)
 
 
+@pytest.mark.parametrize("kind", ["full", "diag"])
+def test_sql_scores_as_python_does(kind):
+    table, _ = mixed()
+    with dbml.connect() as con:
+        con.duckdb.register("mixed", table)
+        con.execute("CREATE TABLE t AS FROM mixed UNION ALL BY NAME SELECT 'unseen' AS colour")
+        options = f"model_type = 'gaussian_mixture', num_clusters = 3, covariance_type = '{kind}', reg_covar = 0.01"
+        con.execute(f"CREATE MODEL m OPTIONS ({options}) AS FROM mixed")
+        model, rows = con.load_model("m"), con.table("t").to_arrow_table()
+        groups, shares = model.predict(rows), model.predict_proba(rows)
+        queries = ["SELECT predict('m', f) FROM t f", "SELECT centroid_id FROM ML.PREDICT(MODEL m, TABLE t)"]
+        if kind == "diag":
+            queries += ["SELECT centroid_id FROM ml.predict_m(t)"]
+        for query in queries:
+            assert [row[0] for row in con.execute(query).fetchall()] == groups.tolist()
+        for own in (con, con.duckdb):
+            found = own.execute("SELECT predict_proba('m', f) FROM t f").fetchall()
+            np.testing.assert_allclose([list(row[0].values()) for row in found], shares, rtol=1e-9, atol=1e-9)
+        assert model.predict(con.table("t")).fetchall()[5][-1] == groups[5]
+        found = con.sql("FROM ML.DETECT_ANOMALIES(MODEL m, STRUCT(0.05 AS contamination), TABLE mixed)")
+        assert len(found.filter("is_anomaly").fetchall()) == pytest.approx(45, abs=3)
+
+
 # bad input -------------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dbml.errors import ConvergenceWarning
 from dbml.estimators.clusters.centroids import given_centres
-from dbml.estimators.clusters.rows import rows_in_memory
+from dbml.estimators.clusters.rows import rows_in_memory, told
 from dbml.estimators.clusters.training import coordinates
 from dbml.estimators.mixtures.components import Kind
 from dbml.estimators.mixtures.density import MixtureModel
@@ -68,8 +68,6 @@ class GaussianMixture(MixtureModel):
         Mean log likelihood of a training row, one step before the end.
     score_quantiles_ : list of float
         Anomaly scores (log likelihoods, negative) at 1,001 even shares of the training rows, or of a sample.
-    offset_ : float
-        The opposite of the score above which a row counts as an anomaly by default: that of a tenth of the rows.
 
     Notes
     -----
@@ -116,7 +114,6 @@ class GaussianMixture(MixtureModel):
     converged_: bool
     n_iter_: int
     lower_bound_: float
-    offset_: float
     score_quantiles_: list[float]
 
     def __init__(
@@ -148,7 +145,7 @@ class GaussianMixture(MixtureModel):
         means = None if self.means_init is None else self._given_means(owner, data)
         rows = rows_in_memory(data, coordinates(data, standardised=False), seed)
         choice = "expectation and maximisation" + ("" if rows.whole else ", on nested samples, then over all rows")
-        data.plan = data.plan.decide("solver", choice, f"{rows.n_rows:,} rows are in memory")
+        data.plan = data.plan.decide("solver", choice, told(rows, data.n_rows))
         search = Search(
             owner, self.n_components, self.covariance_type, self.init_params, means, self.n_init, self.max_iter, seed,
             self.tol, self.reg_covar,
@@ -165,7 +162,6 @@ class GaussianMixture(MixtureModel):
         finally:
             rows.close()
         self.score_quantiles_ = np.quantile(scores, np.linspace(0.0, 1.0, _SHARES)).tolist()
-        self.offset_ = -float(self.score_quantiles_[round(0.9 * (_SHARES - 1))])
         if not found.converged:
             message = f"{owner}: not converged after {found.n_iter} iterations; raise max_iter or tol"
             warnings.warn(message, ConvergenceWarning, stacklevel=5)

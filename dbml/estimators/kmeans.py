@@ -11,7 +11,7 @@ from dbml.errors import InvalidParameter
 from dbml.estimators.clusters.centres import Centres
 from dbml.estimators.clusters.centroids import CentroidModel, given_centres
 from dbml.estimators.clusters.lloyd import Descent
-from dbml.estimators.clusters.rows import rows_in_memory
+from dbml.estimators.clusters.rows import rows_in_memory, told
 from dbml.estimators.clusters.training import Search, check_memory, coordinates, find_centres
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
@@ -98,8 +98,6 @@ class KMeans(CentroidModel):
     score_quantiles_ : list of float
         Anomaly scores (distance to the centroid over the mean distance there) at 1,001 even shares of the training
         rows, or of a sample.
-    offset_ : float
-        The opposite of the score above which a row counts as an anomaly by default: that of a tenth of the rows.
 
     Notes
     -----
@@ -171,7 +169,7 @@ class KMeans(CentroidModel):
         like = coordinates(data, self.standardize_features)
         rows = rows_in_memory(data, like, seed)
         choice = "lloyd" if rows.whole else "lloyd on nested samples, corrected by passes over all rows"
-        data.plan = data.plan.decide("solver", choice, f"{rows.n_rows:,} rows are in memory, {_of(data, rows.whole)}")
+        data.plan = data.plan.decide("solver", choice, told(rows, data.n_rows))
         starts = self._starts(init)
         search = Search(owner, self.n_clusters, init, starts, self.max_iter, self.tol, seed)
 
@@ -194,9 +192,3 @@ class KMeans(CentroidModel):
         if self.n_init == "auto":
             return 10 if init == "random" else 1
         return int(self.n_init)
-
-
-def _of(data: Data, whole: bool) -> str:
-    if whole:
-        return "all there are"
-    return f"a sample of {data.n_rows:,}" if data.n_rows >= 0 else "a sample"

@@ -55,7 +55,7 @@ class MiniBatchKMeans(CentroidModel):
     Attributes
     ----------
     cluster_centers_, labels_, inertia_, cluster_weights_, mean_distances_, centred_centers_, scale_, \
-score_quantiles_, offset_
+score_quantiles_
         As in `KMeans`; after `partial_fit` those of the rows of the last call.
     n_iter_ : int
         Passes over all rows.

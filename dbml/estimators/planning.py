@@ -41,6 +41,13 @@ _PASSES = (
     ("ridge on the Gram", "1, or 2 where every row is left out once", "second moments serve all penalties"),
     ("coordinate descent on the Gram", "1", "second moments serve all sweeps"),
     ("coordinate descent on Gram", "1", "second moments of the folds serve all penalties"),
+    (
+        "lloyd on nested samples",
+        "some 4 to 12",
+        "a sample tells how sums change as centroids move, all rows what is left",
+    ),
+    ("mini-batches", "2 or more", "each epoch is one, the last one is for distances"),
+    ("expectation and maximisation, on", "2 or more", "samples lead close to the maximum"),
     ("coordinate descent on", "some", "each reads the columns that may be needed"),
 )
 

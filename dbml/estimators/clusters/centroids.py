@@ -44,7 +44,6 @@ class CentroidModel(Clusterer, Transformer):
     n_iter_: int
     cluster_weights_: Floats
     mean_distances_: Floats
-    offset_: float
     score_quantiles_: list[float]
     _keep_labels = False
     _labels: np.ndarray | None = None
@@ -101,7 +100,6 @@ class CentroidModel(Clusterer, Transformer):
         self.cluster_centers_ = self.centred_centers_ + np.array(data.schema.encoding.centre())
         scores = np.concatenate([self._anomaly_of(*self._centres().nearest(part)) for part in rows.parts])
         self.score_quantiles_ = np.quantile(scores, np.linspace(0.0, 1.0, _SHARES)).tolist()
-        self.offset_ = -float(self.score_quantiles_[round(0.9 * (_SHARES - 1))])
         if self._keep_labels:
             parts = data.map(self._cluster_block, purpose="labels")
             self._labels = np.concatenate([np.empty(0, np.int32), *parts])

@@ -36,11 +36,14 @@ class Rows:
         Terms of the design.
     whole : bool
         Whether they are all rows there are.
+    room : int
+        Rows that were asked for.
     """
 
     parts: list[Block]
     n_terms: int
     whole: bool
+    room: int = 0
     _crew: Crew | None = None
 
     @property
@@ -102,7 +105,7 @@ def rows_in_memory(data: Data, like: Centres, seed: int, most: int = MOST_ROWS) 
     Raises
     ------
     InvalidData
-        There are no rows.
+        There are no rows, or none of positive weight.
     """
     n_terms = data.schema.encoding.n_terms
     room = min(_MOST_BYTES, memory_budget().kept // 4)
@@ -112,17 +115,21 @@ def rows_in_memory(data: Data, like: Centres, seed: int, most: int = MOST_ROWS) 
         total = data.statistics.n_rows
     calls = 1 if 0 <= total <= _PIECES * wanted else _PIECES
     parts: list[Block] = []
-    found = 0
     for call in range(calls):
         block = data.sample(wanted if calls == 1 else -(-wanted // calls), seed + call)
-        found += block.n_rows
         used = np.arange(block.n_rows) if block.weight is None else np.flatnonzero(block.weight)
         parts += [like.scaled(part) for part in _cut([(block, used)])]
         del block
-    whole = calls == 1 and found == total
-    if whole and not parts:
+    if not parts:
         raise InvalidData(f"{data.plan.source} has no rows of positive weight to learn from")
-    return Rows(_numbered(parts), n_terms, whole)
+    return Rows(_numbered(parts), n_terms, 0 <= total <= wanted, wanted)
+
+
+def told(rows: Rows, total: int) -> str:
+    """Return what a plan says of rows in memory, of `total` rows or an unknown number, -1."""
+    if rows.whole:
+        return f"all {total:,} rows fit in memory" if total >= 0 else "all rows fit in memory"
+    return f"{rows.room:,} rows of {total:,} are in memory" if total >= 0 else f"{rows.room:,} rows are in memory"
 
 
 def _cut(pieces: Sequence[tuple[Block, np.ndarray]]) -> Iterator[Block]:
