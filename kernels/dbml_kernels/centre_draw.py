@@ -1,7 +1,7 @@
-"""Keys that draw rows at random, each in proportion to a mass, without replacement: the smallest keys win.
+"""Priorities that draw rows at random, each in proportion to a mass, without replacement: the largest win.
 
-``key_i = -log(u_i) / mass_i`` with ``mass_i = w_i d_i^2`` and ``u_i`` in (0, 1) by a hash of the row's position, so
-that draws do not depend on the batching. Efraimidis & Spirakis 2006.
+``priority_i = mass_i / -log(u_i)`` with ``mass_i = w_i d_i^2`` and ``u_i`` in (0, 1) by a hash of the row's position,
+so that draws do not depend on the batching. Efraimidis & Spirakis 2006.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ _SHIFT, _UNIT = np.uint64(11), 2.0**-53
 
 
 @kernel
-def draw_keys(start, seed, square, weight, weighted, keys):
-    """Write the key of each row, infinity for a mass of 0; square, weight, keys (n,)."""
-    for i in range(keys.shape[0]):
+def draw_priorities(start, seed, square, weight, weighted, priorities):
+    """Write the priority of each row, 0 for a mass of 0; square, weight, priorities (n,)."""
+    for i in range(priorities.shape[0]):
         uniform = (np.float64(hash_mix(start + i, seed) >> _SHIFT) + 0.5) * _UNIT
-        mass = square[i] * (weight[i] if weighted else 1.0)
-        keys[i] = -np.log(uniform) / mass if mass > 0.0 else np.inf
+        priorities[i] = square[i] * (weight[i] if weighted else 1.0) / -np.log(uniform)

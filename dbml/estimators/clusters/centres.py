@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from dbml_kernels.centre_distance import SLICE, centre_distances, centre_sums_add, centres_nearest
-from dbml_kernels.centre_draw import draw_keys
+from dbml_kernels.centre_draw import draw_priorities
 
 from dbml.estimators.design import flat
 from dbml.estimators.gram_step import thread_buffer
@@ -149,8 +149,7 @@ class DrawStep:
 
     Without centres in proportion to the weight. Rows at a distance of 0 are never drawn.
 
-    State: ``keys`` (n,) ascending, infinite where no row was drawn; ``rows`` (n, n_terms), scaled like the centres;
-    ``cost`` (1,): the sum that is drawn from.
+    State: ``priorities`` (n,) descending, 0 where no row was drawn; ``rows`` (n, n_terms), scaled like the centres.
 
     Parameters
     ----------
@@ -160,7 +159,7 @@ class DrawStep:
     seed : int
     """
 
-    # The cost is added in another order; the rows are the same.
+    # Distances are rounded otherwise at the end of a block.
     tolerance = 1e-9
     chained = False
 
@@ -169,8 +168,7 @@ class DrawStep:
 
     def start(self) -> State:
         """Return the state of no rows."""
-        rows = np.zeros((self.n, self.centres.points.shape[1]))
-        return {"keys": np.full(self.n, np.inf), "rows": rows, "cost": np.zeros(1)}
+        return {"priorities": np.zeros(self.n), "rows": np.zeros((self.n, self.centres.points.shape[1]))}
 
     def update(self, state: State, block: Block) -> None:
         """Add a block."""
@@ -179,22 +177,27 @@ class DrawStep:
         block = self.centres.scaled(block)
         best = self.centres.nearest(block)[1] if len(self.centres) else np.ones(block.n_rows)
         weight = best if block.weight is None else block.weight
-        keys = np.empty(block.n_rows)
-        draw_keys(max(block.start, 0), self.seed, best, weight, block.weight is not None, keys)
-        first = np.argpartition(keys, self.n - 1)[: self.n] if block.n_rows > self.n else np.arange(block.n_rows)
-        first = np.sort(first[keys[first] < np.inf])
+        priorities = np.empty(block.n_rows)
+        draw_priorities(max(block.start, 0), self.seed, best, weight, block.weight is not None, priorities)
+        first = np.arange(block.n_rows)
+        if block.n_rows > self.n:
+            first = np.sort(np.argpartition(-priorities, self.n - 1)[: self.n])
+        first = first[priorities[first] > 0.0]
         rows = dense_rows(block, first, state["rows"].shape[1])
-        cost = float(best.sum() if block.weight is None else best @ block.weight)
-        self.merge(state, {"keys": keys[first], "rows": rows, "cost": np.array([cost])})
+        self.merge(state, {"priorities": priorities[first], "rows": rows})
 
     def merge(self, into: State, other: State) -> State:
-        """Keep the smallest keys."""
-        keys = np.concatenate([into["keys"], other["keys"]])
-        order = np.argsort(keys, kind="stable")[: self.n]
+        """Keep the largest priorities."""
+        priorities = np.concatenate([into["priorities"], other["priorities"]])
+        order = np.argsort(-priorities, kind="stable")[: self.n]
         into["rows"][:] = np.concatenate([into["rows"], other["rows"]])[order]
-        into["keys"][:] = keys[order]
-        into["cost"] += other["cost"]
+        into["priorities"][:] = priorities[order]
         return into
+
+
+def drawn_rows(state: State) -> Floats:
+    """Return the rows of a state of `DrawStep`, as many as were drawn."""
+    return state["rows"][state["priorities"] > 0.0]
 
 
 def dense_rows(block: Block, index: np.ndarray, n_terms: int) -> Floats:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dbml.estimators.clusters.centres import Centres, CentreStep, DrawStep
+from dbml.estimators.clusters.centres import Centres, CentreStep, DrawStep, drawn_rows
 from dbml.estimators.clusters.rows import Rows
 from dbml.estimators.clusters.start import Fold
 from dbml.estimators.clusters.tracking import Tracked
@@ -66,9 +66,8 @@ def moved(centres: Centres, sums: Floats, weight: Floats, fold: Fold, seed: int)
     new = centres.at(centres.means(sums, weight))
     empty = np.flatnonzero(weight <= 0.0)
     if len(empty):
-        drawn = fold(DrawStep(centres, len(empty), seed), "rows far from all centres")
-        found = drawn["keys"] < np.inf
-        new.points[empty[: int(found.sum())]] = drawn["rows"][found]
+        far = drawn_rows(fold(DrawStep(centres, len(empty), seed), "rows far from all centres"))
+        new.points[empty[: len(far)]] = far
     return new
 
 

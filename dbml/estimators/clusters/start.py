@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dbml.estimators.clusters.centres import Centres, CentreStep, DrawStep, dense_rows
+from dbml.estimators.clusters.centres import Centres, CentreStep, DrawStep, dense_rows, drawn_rows
 from dbml.estimators.clusters.rows import Rows
 from dbml.passes.block import Block, Floats
 from dbml.passes.step import State, Step
@@ -63,8 +63,7 @@ def rows_at(rows: Rows, index: np.ndarray) -> Floats:
 def at_random(fold: Fold, k: int, like: Centres, seed: int) -> Floats:
     """Return k rows drawn in proportion to their weight: one pass."""
     none = like.at(np.zeros((0, like.points.shape[1])))
-    state = fold(DrawStep(none, k, seed), "rows to start from")
-    return state["rows"][state["keys"] < np.inf].copy()
+    return drawn_rows(fold(DrawStep(none, k, seed), "rows to start from"))
 
 
 def scalable(fold: Fold, k: int, like: Centres, seed: int) -> Floats:
@@ -75,7 +74,7 @@ def scalable(fold: Fold, k: int, like: Centres, seed: int) -> Floats:
     points = at_random(fold, 1, like, seed)
     for number in range(1, _ROUNDS + 1):
         state = fold(DrawStep(like.at(points), _OVERSAMPLING * k, seed + number), "k-means||")
-        points = np.vstack([points, state["rows"][state["keys"] < np.inf]])
+        points = np.vstack([points, drawn_rows(state)])
     weight = fold(CentreStep(like.at(points)), "k-means||")["totals"][0]
     used = weight > 0.0
     block = Block(np.asfortranarray(points[used]), None, None, weight[used], 0)

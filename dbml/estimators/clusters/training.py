@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dbml.errors import ConvergenceWarning, ExhaustedMemory, InvalidData
-from dbml.estimators.clusters.centres import Centres, DrawStep
+from dbml.estimators.clusters.centres import Centres, DrawStep, drawn_rows
 from dbml.estimators.clusters.lloyd import Descent, Report, descend, mean_variance, refine
 from dbml.estimators.clusters.rows import Rows
 from dbml.estimators.clusters.start import at_random, plus_plus, scalable
@@ -186,6 +186,6 @@ def starting_centres(data: Data, rows: Rows, like: Centres, search: Search, numb
         points = plus_plus(rows, k, seed)
     if len(points) < k and not rows.whole:  # the sample lacks rows that all rows may have
         more = over_all(DrawStep(like.at(points), k - len(points), seed), "rows to start from")
-        points = np.vstack([points, more["rows"][more["keys"] < np.inf]])
+        points = np.vstack([points, drawn_rows(more)])
     points = np.resize(points, (k, points.shape[1]))  # fewer different rows than centres: some lie on others
     return like.at(points).plain()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from dbml_sql.forms import QuadraticForm
 
+from dbml.errors import InvalidData
 from dbml.estimators.clusterer import Clusterer
 from dbml.estimators.mixtures.components import Components, Kind, MixtureStep, is_diagonal
 from dbml.estimators.random_state import seed_of
@@ -53,6 +54,40 @@ class MixtureModel(Clusterer):
             roots = np.repeat(roots[None], k, axis=0)
         roots, means = np.ascontiguousarray(roots), np.ascontiguousarray(self.centred_means_)
         return Components(self.covariance_type, self.weights_, means, roots)
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        con: Any = None,
+        options: dict[str, Any] | None = None,
+    ) -> Self:
+        """Learn from the rows of X.
+
+        Parameters
+        ----------
+        X : relation, table name or SQL (with `con`), Arrow table or reader, DataFrame or ndarray
+            The rows; a sparse matrix is refused, as its means and covariances are dense.
+        y : ignored
+        sample_weight : array of shape (n_rows,) or column name, optional
+            Weights, not negative.
+        con : connection, optional
+            Where a table name or SQL is looked up.
+        options : dict, optional
+            Encoding options, see `dbml.passes.dispatch.as_data`.
+
+        Returns
+        -------
+        self
+        """
+        if hasattr(X, "tocsr"):
+            raise InvalidData(
+                f"{type(self).__name__}: X must be dense, as means and covariances are; got a sparse matrix of shape "
+                f"{X.shape}. Pass X.toarray()"
+            )
+        return super().fit(X, y, sample_weight, con=con, options=options)
 
     # prediction ------------------------------------------------------------------------------------------------
 
@@ -167,4 +202,5 @@ class MixtureModel(Clusterer):
         """Return scikit-learn's tags: a density."""
         tags = super().__sklearn_tags__()
         tags.estimator_type = "density_estimator"
+        tags.input_tags.sparse = False
         return tags
