@@ -66,7 +66,7 @@ KMEANS = Row(
     quality="inertia",
     metric="objective",
     tolerance=0.01,
-    memory_limit="1GB",
+    memory_limit="384MB",
     rounds=2,
     timeout=300,
 )
@@ -91,7 +91,7 @@ MINI_BATCH = Row(
     quality="inertia",
     metric="objective",
     tolerance=0.01,
-    memory_limit="1GB",
+    memory_limit="384MB",
     rounds=2,
 )
 
@@ -114,14 +114,14 @@ MIXTURE = Row(
     ),
     target="label",
     quality="density",
-    memory_limit="1GB",
+    memory_limit="384MB",
     rounds=2,
     timeout=300,
 )
 
 MEMORY = Row(
     "kmeans_20m",
-    f"k-means within 1 GB, k = {K}, 20M x 28 against 2M x 28",
+    f"k-means within 384 MB, k = {K}, 20M x 28 against 2M x 28",
     CLASSES,
     (
         replace(SCAN, label="scan 20M", dataset=CLASSES_20M),
@@ -131,7 +131,7 @@ MEMORY = Row(
     (bars.over("", "MiB more at 20M than at 2M", lambda r: r.one("dbml 20M").peak - r.one("dbml 2M").peak, 64.0),),
     target="label",
     quality="inertia",
-    memory_limit="1GB",
+    memory_limit="384MB",
     rounds=1,
     timeout=300,
 )

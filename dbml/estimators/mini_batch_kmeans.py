@@ -22,7 +22,7 @@ from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data, find_scorer
 from dbml.passes.step import Shuffled, State
 
-_START_ROWS = 16_384
+_START_ROWS, _LLOYD = 65_536, 100  # of the sample that centroids start from, and most iterations there
 
 
 class MiniBatchKMeans(CentroidModel):
@@ -46,7 +46,7 @@ class MiniBatchKMeans(CentroidModel):
     max_no_improvement : int or None, default=10
         Ends after so many batches in a row that did not lower the running average of the loss.
     n_init : "auto" or int, default="auto"
-        Starts, of which the best on a sample of 16,384 rows is taken; "auto" is 3 for "random", else 1.
+        Starts, of which the best on a sample of 65,536 rows is taken; "auto" is 3 for "random", else 1.
     reassignment_ratio : float, default=0.01
         A centroid that has seen fewer rows than this share of the largest starts anew at a row of the batch.
     standardize_features : bool, default=False
@@ -62,14 +62,15 @@ score_quantiles_
     n_steps_ : int
         Batches.
     counts_ : ndarray of shape (n_clusters,)
-        Rows (sum of weights) that moved each centroid.
+        Rows (sum of weights) that each centroid is the mean of.
 
     Notes
     -----
     A pass in random order for each epoch (in the order of the table where its rows are not clustered), and one more for
-    `inertia_`. Centroids start from a sample. Batches move the centroids one after the other, so that a pass uses
-    one core for that; memory does not grow with the rows. `KMeans` is slower by a few passes, and finds a smaller sum
-    of squares. NULL and categories are read as in `KMeans`.
+    `inertia_`. Where rows are more than a sample of 65,536, centroids start where Lloyd's algorithm leads on that, as
+    the means of its rows; centroids that are given start as they are. Batches move the centroids one after the other,
+    so that a pass uses one core for that; memory does not grow with the rows. `KMeans` is slower by a few passes, and
+    finds a smaller sum of squares. NULL and categories are read as in `KMeans`.
 
     References
     ----------
@@ -131,15 +132,15 @@ score_quantiles_
         rows = self._rows(data, like)
         data.plan = data.plan.decide("solver", "mini-batches", f"batches of {self.batch_size:,} rows, in random order")
         try:
-            centres = self._start(data, rows, like)
+            start = self._start(data, rows, like, lloyd=not rows.whole and isinstance(self.init, str))
             batches = self._batches(data, rows)
             if rows.whole:
                 with data.materialise() as kept:
-                    state, self.n_iter_ = self._epochs(kept, centres, batches)
+                    state, self.n_iter_ = self._epochs(kept, *start, batches)
                     data.plan = kept.plan
             else:
-                state, self.n_iter_ = self._epochs(data, centres, batches)
-            self._end(data, rows, centres.at(state["points"]), state)
+                state, self.n_iter_ = self._epochs(data, *start, batches)
+            self._end(data, rows, like.at(state["points"]), state)
         finally:
             rows.close()
 
@@ -171,7 +172,7 @@ score_quantiles_
         like = self._centres() if known else coordinates(data, self.standardize_features)
         rows = self._rows(data, like)
         try:
-            centres = like if known else self._start(data, rows, like)
+            centres = like if known else self._start(data, rows, like, lloyd=False)[0]
             progress = np.zeros(6)
             progress[STEPS] = self.n_steps_ if known else 0
             batches = Batches(self.batch_size, 0, 0.0, None, self.reassignment_ratio, seed_of(self.random_state))
@@ -186,8 +187,8 @@ score_quantiles_
         check_memory(type(self).__name__, data, self.n_clusters)
         return rows_in_memory(data, like, seed_of(self.random_state), max(_START_ROWS, 64 * self.n_clusters))
 
-    def _start(self, data: Data, rows: Rows, like: Centres) -> Centres:
-        """Return the best of the starts, by one look at the rows in memory."""
+    def _start(self, data: Data, rows: Rows, like: Centres, lloyd: bool) -> tuple[Centres, Floats]:
+        """Return the best of the starts on rows in memory, and what its centroids are the mean of already."""
         owner = type(self).__name__
         check_rows(rows, owner, self.n_clusters, data.plan.source)
         init = given_centres(owner, self.init, data, self.n_clusters)
@@ -196,8 +197,10 @@ score_quantiles_
         ends: list[Descent] = []
         for number in range(starts if isinstance(init, str) else 1):
             centres = starting_centres(data, rows, like, search, number)
-            ends.append(descend(rows, centres, 0.0, 0, search.seed, exact=True))
-        return like.at(min(ends, key=lambda end: end.inertia).centres.points)
+            ends.append(descend(rows, centres, 0.0, _LLOYD if lloyd else 0, search.seed, exact=False))
+        best = min(ends, key=lambda end: end.inertia)
+        weight = best.state["totals"][0] if lloyd else np.zeros(self.n_clusters)
+        return like.at(best.centres.points), weight
 
     def _batches(self, data: Data, rows: Rows) -> Batches:
         n_rows = data.n_rows if data.n_rows >= 0 else data.statistics.n_rows
@@ -205,9 +208,9 @@ score_quantiles_
         seed = seed_of(self.random_state)
         return Batches(self.batch_size, n_rows, tol, self.max_no_improvement, self.reassignment_ratio, seed)
 
-    def _epochs(self, data: Data, centres: Centres, batches: Batches) -> tuple[State, int]:
+    def _epochs(self, data: Data, centres: Centres, weight: Floats, batches: Batches) -> tuple[State, int]:
         """Run passes until it stops."""
-        weight, progress = np.zeros(self.n_clusters), np.zeros(6)
+        progress = np.zeros(6)
         for epoch in range(self.max_iter):
             step = MiniBatchStep(centres, weight, progress, batches)
             (state,) = data.fold(step, order=Shuffled(batches.seed, epoch), purpose=f"epoch {epoch + 1}")

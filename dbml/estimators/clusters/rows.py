@@ -98,7 +98,7 @@ class Rows:
 
 
 def rows_in_memory(data: Data, like: Centres, seed: int, most: int = MOST_ROWS) -> Rows:
-    """Return all rows if they are few, else a sample: at most `most` rows, 48 MiB and a quarter of what may be kept.
+    """Return all rows if they are few, else a sample: at most `most` rows, 48 MiB and half of what may be kept.
 
     They are scaled as `like` says.
 
@@ -108,7 +108,7 @@ def rows_in_memory(data: Data, like: Centres, seed: int, most: int = MOST_ROWS) 
         There are no rows, or none of positive weight.
     """
     n_terms = data.schema.encoding.n_terms
-    room = min(_MOST_BYTES, memory_budget().kept // 4)
+    room = min(_MOST_BYTES, memory_budget().kept // 2)
     wanted = max(1_024, min(most, room // data.row_bytes))
     total = data.n_rows
     if total < 0 and data.statistics.exact_rows:
