@@ -112,12 +112,13 @@ def largest_difference(job: Job, outcome: Outcome) -> Quality:
 
 
 def inertia(job: Job, outcome: Outcome) -> Quality:
-    """Return the mean squared distance of the training rows to the nearest of the centroids, `outcome.coef`."""
+    """Return the mean squared distance of training rows to the nearest centroid; `coef` (n_seeds, k, n_features)."""
     total, n = 0.0, 0
     for columns, _ in batches(job, 65_536):
         X = np.column_stack(columns)
-        total += float(np.min([np.square(X - centre).sum(axis=1) for centre in outcome.coef], axis=0).sum())
-        n += len(X)
+        for centroids in outcome.coef:
+            total += float(np.min([np.square(X - centre).sum(axis=1) for centre in centroids], axis=0).sum())
+            n += len(X)
     return {"objective": total / n}
 
 
