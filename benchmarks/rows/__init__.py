@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.contenders import Row
-from benchmarks.rows import components, kernels, linear, networks, scoring, startup, tree_scoring, trees
+from benchmarks.rows import clusters, components, kernels, linear, networks, scoring, startup, tree_scoring, trees
 
 ROWS: dict[str, Row] = {
     row.name: row
@@ -26,6 +26,10 @@ ROWS: dict[str, Row] = {
         trees.SPILLED,
         trees.FOREST,
         trees.GROWTH,
+        clusters.KMEANS,
+        clusters.MINI_BATCH,
+        clusters.MIXTURE,
+        clusters.MEMORY,
         tree_scoring.SCORING,
         tree_scoring.TREESHAP,
         networks.MLP,

@@ -49,6 +49,13 @@ _PASSES = (
     ("randomized", "1 to 8, mostly 2 to 4", "until another one would explain no more, or as many as asked for"),
     ("arpack", "some dozens", "one for each vector, over encoded blocks that are kept in memory or spilled"),
     ("batches", "1", "each batch updates what was learned from the rows before"),
+    (
+        "lloyd on nested samples",
+        "some 4 to 12",
+        "a sample tells how sums change as centroids move, all rows what is left",
+    ),
+    ("mini-batches", "2 or more", "each epoch is one, the last one is for distances"),
+    ("expectation and maximisation, on", "2 or more", "samples lead close to the maximum"),
     ("coordinate descent on", "some", "each reads the columns that may be needed"),
 )
 
