@@ -1,6 +1,6 @@
 """Weights of values by the next bits of their order-preserving integers, among values that begin with some bits.
 
-A double as an integer: all bits turned where it is negative, else the sign bit alone; so integers compare as doubles do.
+A double as an integer: all bits turned where it is negative, else the sign bit alone; so integers compare as doubles.
 Selecting the bin of a rank, and counting again in it, finds any order statistic exactly (radix selection).
 """
 
