@@ -244,7 +244,7 @@ def test_missing_values_and_categories_are_terms():
     rows = pa.table({"num ber": number, "kind": kind, "label": y})
     model = SVC(C=10.0).fit(rows)
     assert model.terms_[:2] == ("num ber", "num ber IS NULL")
-    assert model.score(rows) > 0.9
+    assert (model.predict(rows) == y).mean() > 0.9
     # the same terms by hand
     mean = np.nanmean(number)
     levels = [kind == term.removeprefix("kind = ") for term in model.terms_[2:]]
@@ -357,4 +357,4 @@ def test_mammography_beans_and_incomes_are_classified_as_by_libsvm():
         assert (ours.predict(X) == theirs.predict(X)).mean() > 0.998, name
     rows = rows_of("adult", "SELECT * EXCLUDE (split) FROM {} LIMIT 2000")
     model = SVC(C=10.0, gamma=1e-5).fit(rows, y="income")
-    assert model.score(rows, y="income") > 0.75
+    assert (model.predict(rows) == rows["income"].to_numpy(zero_copy_only=False)).mean() > 0.75
