@@ -153,6 +153,17 @@ REAL_TABLES = {
 }
 
 
+def _sms(con: duckdb.DuckDBPyConnection, rows: int) -> None:
+    """Every fifth message is held out, the others are repeated to make up the rows."""
+    query = "SELECT text AS body, (label = 'spam')::INTEGER AS label, row_number() OVER () AS i FROM read_parquet($1)"
+    con.execute(f"CREATE TABLE sms AS {query}", [_real("sms_spam")])
+    con.execute("CREATE TABLE holdout AS SELECT body, label FROM sms WHERE i % 5 = 0")
+    con.execute("CREATE TABLE warm AS SELECT body, label FROM sms WHERE i % 5 <> 0")
+    repeats = f"range({rows} // (SELECT count(*) FROM warm) + 1)"
+    con.execute(f"CREATE TABLE t AS SELECT warm.* FROM {repeats} r(n), warm LIMIT {rows}")
+    con.execute("DROP TABLE sms")
+
+
 def _real_tables(con: duckdb.DuckDBPyConnection, rows: int) -> None:
     for name, select in REAL_TABLES.items():
         query = f"FROM ({select} FROM read_parquet($1)) WHERE target IS NOT NULL LIMIT {rows}"
@@ -173,6 +184,7 @@ CLASSES_BY_WIDTH = tuple(
 )
 CLASSES_30M = Dataset("classes", 30_000_000, CLASSES.build)
 CLASSES_X2000 = Dataset("classes_x2000", 200_000, _generated(class_target, 2_000, 20_000, 1_000), features=2_000)
+SMS = Dataset("sms", 1_000_000, _sms, features=0)
 REAL_MIXED = Dataset("real_mixed", 150_000, _real_tables, features=0)
 
 

@@ -59,6 +59,13 @@ def auc(job: Job, outcome: Outcome) -> Quality:
     return {"auc": area(decision, positive), "accuracy": accuracy, "log_loss": float(loss)}
 
 
+def spam(job: Job, outcome: Outcome) -> Quality:
+    """Return the F1 score of the second class on the held-out rows."""
+    decision, y = _held_out(job, outcome)
+    hits = float(((decision > 0) & (y > 0.5)).sum())
+    return {"f1": 2 * hits / float((decision > 0).sum() + (y > 0.5).sum())}
+
+
 def lasso(job: Job, outcome: Outcome) -> Quality:
     """Return r2 on the held-out rows and the objective on the training rows."""
     return {**r2(job, outcome), **objective(job, outcome)}

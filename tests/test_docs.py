@@ -31,6 +31,7 @@ def test_the_page_does_what_it_says(page, tmp_path):
         ("quickstart.py", [], "of the flights are predicted right"),
         ("out_of_core.py", ["200000"], "coefficients of x0, x1, x2: [0.0, 1.0, 2.0]"),
         ("sklearn_pipeline.py", [], "best alpha"),
+        ("spam.py", [], "f1 of spam on held-out messages: 1.000"),
     ],
 )
 def test_the_example_runs(script, arguments, words, tmp_path):
@@ -46,4 +47,5 @@ def test_every_example_is_run():
         "quickstart.py",
         "out_of_core.py",
         "sklearn_pipeline.py",
+        "spam.py",
     }

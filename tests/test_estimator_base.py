@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from suited import suited
 
 import dbml
 from dbml import ElasticNet, Lasso, LinearRegression, Ridge
@@ -20,7 +21,7 @@ FOUND = estimators()
 
 def table(name, n=120):
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(n, 4)) + 2.0
+    X = suited(rng.normal(size=(n, 4)) + 2.0, FOUND[name])
     if FOUND[name].task == "classification":
         return X, np.where(X[:, 0] + rng.normal(size=n) > 2.0, "yes", "no")
     return X, np.exp(0.3 * X[:, 0]) + rng.random(n)
@@ -70,6 +71,7 @@ def test_terms_are_named_and_as_many_as_coefficients(fitted):
     model, _, _ = fitted
     assert model.terms_ == ("x0", "x1", "x2", "x3")
     by_term = ("coef_", "feature_importances_", "cluster_centers_", "means_", "components_", "scale_", "statistics_")
+    by_term += ("theta_", "n_categories_")
     of_terms = next((getattr(model, name) for name in by_term if hasattr(model, name)), None)
     if hasattr(model, "coefs_"):
         of_terms = model.coefs_[0].T

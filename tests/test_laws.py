@@ -18,6 +18,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from suited import suited
 
 import dbml.estimators
 from dbml.data.derived import MemoryChunk
@@ -55,18 +56,19 @@ def variants(estimator):
             yield {name: word}
 
 
-def tables(task):
+def tables(estimator):
     """Small dense, weighted, sparse and wide data."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(N_ROWS, 5))
     margin = X[:, 0] + rng.normal(size=N_ROWS)
-    if task == "regression":
+    if estimator.task == "regression":
         y = many = np.exp(margin)
     else:
         y, many = margin > 0, np.digitize(margin, [-0.5, 0.5])
     weight = rng.integers(0, 3, size=N_ROWS).astype(float)
     wide = rng.normal(size=(N_ROWS, 40)) * (rng.random((N_ROWS, 40)) < 0.1)
     wide[:, 0] = X[:, 0]
+    X = suited(X, estimator)  # the target is that of the numbers before
     yield X, y, None
     yield X, many, weight
     yield sp.csr_array(wide), y, weight
@@ -91,7 +93,7 @@ def recorded():
         for step in step_classes():
             patch.setattr(step, "update", recording(step.update))
         for estimator in estimators().values():
-            for params, (X, y, weight) in product(variants(estimator), tables(estimator.task)):
+            for params, (X, y, weight) in product(variants(estimator), tables(estimator)):
                 with warnings.catch_warnings(), contextlib.suppress(DbmlError):
                     warnings.simplefilter("ignore")
                     estimator(**params).fit(X, y, sample_weight=weight)

@@ -11,9 +11,10 @@ from sklearn.base import clone
 from sklearn.datasets import make_classification, make_regression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils._test_common.instance_generator import PER_ESTIMATOR_XFAIL_CHECKS
 from sklearn.utils.estimator_checks import estimator_checks_generator
+from suited import suited
 
 from dbml.estimators.discovery import estimators
 from dbml.params import Real
@@ -55,7 +56,8 @@ def _table(name):
 @pytest.mark.parametrize("name", FOUND)
 def test_ours_work_inside_pipelines_searches_and_cross_validation(name):
     X, y = _table(name)
-    model = make_pipeline(StandardScaler(), FOUND[name]())
+    fitting = FunctionTransformer(suited, kw_args={"estimator": FOUND[name]})
+    model = make_pipeline(StandardScaler(), fitting, FOUND[name]())
     if FOUND[name].task == "none":
         model.fit(X)
         assert (model.predict(X) if hasattr(model, "predict") else model.transform(X)).shape[0] == 200

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from dbml_sql.features import Encoding, Style
+from dbml_sql.features import Encoding, Reading
 from numpy.typing import NDArray
 
 from dbml.data.array_input import check_shape, check_target, check_weight, check_width, encode_target, to_matrix
@@ -88,7 +88,7 @@ def read_array(
     schema: Schema | None,
     con: Any,
     options: dict[str, Any],
-    encode: Style = "terms",
+    encode: Reading = "terms",
 ) -> Data:
     """Return the `Data` over a dense array (or what converts to one); see `dbml.passes.dispatch.as_data`."""
     if schema is not None and any(feature.kind != "number" or feature.part for feature in schema.encoding.features):

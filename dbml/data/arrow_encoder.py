@@ -104,6 +104,10 @@ class _Reader:
                     self._steps += [(number, convert), (values, _to_list(pa.float64()))]
                     scan.append(ScanColumn("", layout, values=""))
                     continue
+            if feature.kind == "text" and feature.levels and pa.types.is_string(types[number]):
+                self._steps += [(number, _same), (number, _no_values)]
+                scan.append(ScanColumn("", "words", values=""))
+                continue
             if found is None:
                 by_duckdb = by_duckdb or _ByDuckDB(encoding, types, who)
                 column = by_duckdb.add(feature)
@@ -180,6 +184,11 @@ def _converter(feature: Feature, kind: pa.DataType) -> tuple[Layout, Convert] | 
 
 def _same(column: pa.Array) -> pa.Array:
     return column
+
+
+def _no_values(column: pa.Array) -> pa.Array:
+    """Return what stands in for the values of words until they are counted."""
+    return pa.nulls(len(column), pa.list_(pa.float64()))
 
 
 def _number(kind: pa.DataType) -> tuple[Layout, Convert] | None:

@@ -21,6 +21,10 @@ class CategoryCodes:
         self._levels = pa.array(feature.levels, pa.string())
         self._null, self._other = (pa.scalar(code, pa.int32()) for code in rest_codes(feature))
 
+    def coded(self, batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
+        """Return a batch with codes in the place of the texts in one column."""
+        return batch.set_column(place, batch.schema.names[place], self.of_texts(batch.column(place)))
+
     def of_texts(self, column: pa.Array) -> pa.Array:
         """Return the code of each text of a column."""
         if not pa.types.is_string(column.type):

@@ -31,6 +31,8 @@ T = TypeVar("T")
 ROW_GROUP = 122_880  # rows of a row group in DuckDB
 _SIZES = (12_288, 6_144, 3_072, 1_536)  # each divides a row group
 _BLOCK_BYTES = 8 << 20
+_TEXT_ROWS = 3_072  # of texts, whose length is not known: some hundred words a row take as much
+_TEXT_BYTES = 2_048  # about what words and terms of a text take
 _SAMPLE_PIECES = 16
 _SAMPLE_ROWS = 50_000
 _SAMPLE_BYTES = 64 << 20
@@ -106,14 +108,18 @@ class ChunkedData(Data, ABC):
     @property
     def block_rows(self) -> int:
         """Most rows of a block."""
-        return rows_per_block(self.n_dense)
+        size = rows_per_block(self.n_dense)
+        return min(size, _TEXT_ROWS) if self._n_texts() else size
+
+    def _n_texts(self) -> int:
+        return sum(feature.kind == "text" for feature in self.schema.encoding.features)
 
     @property
     def row_bytes(self) -> int:
         """About what an encoded row takes."""
         encoding = self.schema.encoding
         sparse = sum(1 for feature in encoding.features if feature.sparse_terms)
-        return 8 * (self.n_dense + 2) + 12 * sparse
+        return 8 * (self.n_dense + 2) + 12 * sparse + _TEXT_BYTES * self._n_texts()
 
     def _work(self, purpose: str, interrupt: Callable[[], None]) -> Work:
         size = self.block_rows * self.row_bytes

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dbml_sql.features import Kind, Part, Style
+from dbml_sql.features import Kind, Part, Reading, Style, Weighting, style_of
 
 from dbml.data.source import Source, find_column
 from dbml.errors import InvalidParameter, UnsupportedColumn, listing, nearest
@@ -15,6 +15,10 @@ from dbml.errors import InvalidParameter, UnsupportedColumn, listing, nearest
 MAX_LEVELS = 1_000
 MOST_CODES = 254  # of a category that is one dense term: they fit in a byte, with one to spare for missing
 MOST_LEVELS = 65_536
+MOST_WORDS = 65_536
+BUCKETS = 8_192
+MOST_BUCKETS = 16_777_216
+TEXT_OPTIONS = ("text", "text_features", "text_weights", "text_max_terms", "text_min_rows")
 MIN_LEVEL_ROWS = 10  # below that a level's weight is mostly noise: its standard error is sigma / sqrt(rows)
 
 _SIGNED = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
@@ -68,8 +72,19 @@ class EncodingOptions:
         Columns that hold the lists of indices and values of sparse rows.
     exclude : tuple of str
         Columns that are no features.
-    style : {"terms", "values"}
-        What the estimator reads; no option of a person.
+    text : tuple of str
+        Columns of text, each of whose words is a term.
+    text_features : {"counted", "hashed"}
+        ``counted``: the words in the most rows have a term each. ``hashed``: every word has that of its bucket, so that
+        no word is unknown; words share buckets.
+    text_weights : {"count", "binary", "tfidf"}
+        See `Feature.weighting`.
+    text_max_terms : int or None
+        Most words, the number of buckets; None: 65,536 words, 8,192 buckets.
+    text_min_rows : int or None
+        Fewest rows of a word; None: 2, or 1 of fewer than 200 rows.
+    reading : {"terms", "values", "counts", "categories"}
+        What the estimator reads (see `dbml.passes.dispatch.as_data`); no option of a person.
     every_level : bool
         With style ``values``: every level has a code, however rare, also of a constant and of what looks like an
         identifier, and all unseen ones share one more. What the estimator asks for; no option of a person.
@@ -79,8 +94,18 @@ class EncodingOptions:
     min_level_rows: int | None = None
     sparse: tuple[str, str] | None = None
     exclude: tuple[str, ...] = ()
-    style: Style = "terms"
+    text: tuple[str, ...] = ()
+    text_features: str = "counted"
+    text_weights: Weighting = "count"
+    text_max_terms: int | None = None
+    text_min_rows: int | None = None
+    reading: Reading = "terms"
     every_level: bool = False
+
+    @property
+    def style(self) -> Style:
+        """Style of the features."""
+        return style_of(self.reading)
 
     def most(self, kind: Kind) -> int:
         """Return the most levels of a category, or keys of a map."""
@@ -91,27 +116,55 @@ class EncodingOptions:
         return MOST_CODES if self.style == "values" else MAX_LEVELS
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], style: Style = "terms") -> EncodingOptions:
+    def of(cls, options: Mapping[str, Any], reading: Reading = "terms") -> EncodingOptions:
         """Return the checked options; ``owner`` (the estimator's name, for messages) is not one of them."""
-        known = tuple(name for name in cls.__slots__ if name not in ("style", "every_level"))
+        known = tuple(name for name in cls.__slots__ if name not in ("reading", "every_level"))
         for name in options:
             if name not in known and name not in ("owner", "every_level"):
                 raise InvalidParameter(
                     f"no encoding option {name!r}{nearest(name, known)} (options: {', '.join(known)})"
                 )
         given = {name: value for name, value in options.items() if name in known}
-        for name, low, high in (("max_levels", 1, MOST_LEVELS), ("min_level_rows", 1, None)):
+        for name, low, high in _BOUNDS:
             value = given.get(name)
-            if value is not None and (not isinstance(value, int) or value < low or (high and value > high)):
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int) or value < low or (high and value > high)
+            ):
                 limit = f"between {low} and {high}" if high else f">= {low}"
                 raise InvalidParameter(f"encoding option {name} must be an integer {limit}; got {value!r}")
-        return cls(**_names(given), style=style, every_level=bool(options.get("every_level")))
+        for name, words in _WORDS.items():
+            value = given.get(name, words[0])
+            if value not in words:
+                listed = ", ".join(map(repr, words))
+                raise InvalidParameter(f"encoding option {name} must be one of {listed}; got {value!r}")
+        without = next(
+            (name for name in TEXT_OPTIONS[1:] if given.get(name) is not None and not given.get("text")), None
+        )
+        if without is not None:
+            raise InvalidParameter(f"encoding option {without} needs text: the columns whose words are terms")
+        most = given.get("text_max_terms")
+        if most is not None and most > MOST_WORDS and given.get("text_features") != "hashed":
+            raise InvalidParameter(
+                f"encoding option text_max_terms must be at most {MOST_WORDS:,} for counted words; got {most:,}. "
+                "text_features='hashed' takes more"
+            )
+        return cls(**_names(given), reading=reading, every_level=bool(options.get("every_level")))
+
+
+_BOUNDS = (
+    ("max_levels", 1, MOST_LEVELS),
+    ("min_level_rows", 1, None),
+    ("text_max_terms", 1, MOST_BUCKETS),
+    ("text_min_rows", 1, None),
+)
+_WORDS = {"text_features": ("counted", "hashed"), "text_weights": ("count", "binary", "tfidf")}
 
 
 def _names(given: dict[str, Any]) -> dict[str, Any]:
-    if isinstance(given.get("exclude"), str):
-        given["exclude"] = [given["exclude"]]
-    for name in ("exclude", "sparse"):
+    for name in ("exclude", "text"):
+        if isinstance(given.get(name), str):
+            given[name] = [given[name]]
+    for name in ("exclude", "sparse", "text"):
         if given.get(name) is None:
             given.pop(name, None)
             continue
@@ -136,13 +189,19 @@ def assign_roles(source: Source, taken: tuple[str, ...], options: EncodingOption
     excluded = {source.find(name, "excluded column") for name in options.exclude}
     columns = {name: t for name, t in source.columns.items() if name not in taken and name not in excluded}
     lists = _find_lists(columns, options)
+    texts = {find_column(name, columns, f"text column {name!r}") for name in options.text}
     roles, refused = [], []
     for name, column_type in columns.items():
         if lists is not None and name in lists:
             if name == lists[0]:
                 roles.append(Role(name, column_type, "lists", values=lists[1]))
             continue
-        found = _roles_of(name, column_type, options.style)
+        if name in texts:
+            if column_type != "VARCHAR":
+                raise UnsupportedColumn(f"{source.name}: text column {name!r} must be VARCHAR; it is {column_type}")
+            roles.append(Role(name, column_type, "text"))
+            continue
+        found = _roles_of(name, column_type, options.reading)
         if isinstance(found, str):
             refused.append(f"{name} {column_type} ({found})")
         else:
@@ -161,7 +220,7 @@ def assign_roles(source: Source, taken: tuple[str, ...], options: EncodingOption
     return roles
 
 
-def _roles_of(name: str, column_type: str, style: Style) -> list[Role] | str:
+def _roles_of(name: str, column_type: str, reading: Reading) -> list[Role] | str:
     """Return the roles of a column, or why it is refused."""
     if (
         column_type in INTEGERS
@@ -169,14 +228,16 @@ def _roles_of(name: str, column_type: str, style: Style) -> list[Role] | str:
         or column_type == "BOOLEAN"
         or column_type.startswith("DECIMAL")
     ):
-        return [Role(name, column_type, "number")]
+        coded = reading == "categories" and (column_type in INTEGERS or column_type == "BOOLEAN")
+        return [Role(name, column_type, "category" if coded else "number")]
     if column_type == "VARCHAR" or column_type.startswith("ENUM("):
         return [Role(name, column_type, "category")]
     if column_type in _DAYS or column_type in _TIMES:
         parts: tuple[Part, ...] = ("month", "weekday") if column_type in _DAYS else ("month", "weekday", "hour")
         epoch = Role(name, column_type, "number", "epoch")
-        kind: Kind = "number" if style == "values" else "category"
-        return [epoch, *(Role(name, column_type, kind, part) for part in parts)]
+        kind: Kind = "number" if reading == "values" else "category"
+        found = [] if reading == "categories" else [epoch]
+        return [*found, *(Role(name, column_type, kind, part) for part in parts)]
     vector = _VECTOR.fullmatch(column_type)
     if vector is not None and is_number(vector["element"]):
         return [Role(name, column_type, "vector", width=int(vector["width"]))]

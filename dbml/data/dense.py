@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from dbml_sql.features import Feature, Style
+from dbml_sql.features import CENTRES, Feature, Reading
 from numpy.typing import NDArray
 
 from dbml.data.array_input import duckdb_type
@@ -75,13 +75,13 @@ class DenseDesign:
             out[start:stop] = tile.T
 
 
-def learn_features(X: NDArray, style: Style) -> tuple[Feature, ...]:
+def learn_features(X: NDArray, reading: Reading) -> tuple[Feature, ...]:
     """Return one ``number`` feature per column of X, called x0, x1, …: its mean, and a flag if it has missing values.
 
     One pass over the rows; a second one over those columns where a value is missing or the sum overflows. Nothing is
     read for plain values.
     """
-    if style == "values":
+    if reading == "values":
         return value_features(X.dtype, X.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):
         mean = X.sum(axis=0, dtype=np.float64) / len(X)
@@ -91,7 +91,12 @@ def learn_features(X: NDArray, style: Style) -> tuple[Feature, ...]:
         values = values[np.isfinite(values)]
         flag[column] = values.size < len(X)
         mean[column] = np.mean(values / 2) * 2 if values.size else 0.0
-    return number_features(X.dtype, mean, flag)
+    return number_features(X.dtype, centres(mean, reading), flag)
+
+
+def centres(mean: NDArray[np.float64], reading: Reading) -> NDArray[np.float64]:
+    """Return what columns of these means are centred at."""
+    return np.full_like(mean, CENTRES[reading]) if reading in CENTRES else mean
 
 
 def value_features(dtype: np.dtype, n_columns: int) -> tuple[Feature, ...]:

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dbml.data.category_codes import CategoryCodes
+    from dbml.data.word_counts import WordCounts
 
 _DENSE: dict[Layout, int] = {"DOUBLE": 0, "FLOAT": 1, "BIGINT": 2, "INTEGER": 3, "DOUBLE[]": 0, "FLOAT[]": 1}
 _DENSE |= {"codes": 4, "text": 4}
-_SPARSE: dict[Layout, int] = {"codes": 0, "text": 0, "pairs": 1}
+_SPARSE: dict[Layout, int] = {"codes": 0, "text": 0, "pairs": 1, "words": 1}
 
 _capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _capsule_pointer.restype = ctypes.c_void_p
@@ -126,7 +127,7 @@ class Gather:
         self.expressions: list[str] = []
         self.input_columns: list[str] = []
         self.features: list[int] = []
-        self._texts: list[tuple[int, CategoryCodes]] = []
+        self._texts: list[tuple[int, CategoryCodes | WordCounts]] = []
         dense, sparse = DenseColumns(), SparseColumns()
         for number, (feature, column, at) in enumerate(zip(encoding.features, scan, encoding.offsets(), strict=True)):
             n_values, n_sparse = len(feature.dense_terms), len(feature.sparse_terms)
@@ -143,6 +144,10 @@ class Gather:
                 from dbml.data.category_codes import CategoryCodes
 
                 self._texts.append((place, CategoryCodes(feature)))
+            elif column.layout == "words":
+                from dbml.data.word_counts import WordCounts
+
+                self._texts.append((place, WordCounts(feature)))
             self.features.append(number)
             self.expressions.append(column.sql)
             self.input_columns.append(feature.column)
@@ -160,7 +165,7 @@ class Gather:
         for rows in parts:
             batch = rows.batch.slice(rows.first, rows.n)
             for place, codes in self._texts:
-                batch = batch.set_column(place, batch.schema.names[place], codes.of_texts(batch.column(place)))
+                batch = codes.coded(batch, place)
             made.append(Rows(batch, 0, rows.n))
         return made
 

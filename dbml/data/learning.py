@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbml_sql.expressions import feature_value, identifier, text_map
-from dbml_sql.features import Encoding, Feature, Style
+from dbml_sql.features import CENTRES, Encoding, Feature, Reading, Style
 
 from dbml.data.columns import MIN_LEVEL_ROWS, MOST_CODES, EncodingOptions, Role
 from dbml.data.presence import Presence, find_presence
 from dbml.data.snapshot import Snapshot
 from dbml.data.source import Source
 from dbml.data.statistics import NumberStatistics, number_statistics
+from dbml.data.text_learning import learn_text
 from dbml.errors import InvalidData, UnsupportedColumn, listing
 from dbml.passes.plan import Decision
 
@@ -51,19 +52,21 @@ def learn_encoding(
     InvalidData
         No column is left.
     """
-    numbers = _learn_numbers(source, roles, n_rows, options.style, snapshot)
+    known = _learn_numbers(source, roles, n_rows, options.reading, snapshot)
     levels = count_levels(source, [role for role in roles if role.kind in ("category", "map")], options)
-    features, dropped, ids = [], [], []
+    texts = {role: learn_text(source, role, n_rows, options) for role in roles if role.kind == "text"}
+    known |= {role: text.feature for role, text in texts.items()}
+    features, dropped, ids = [], [], {}
     for role in roles:
-        if role in numbers:
-            feature = numbers[role]
+        if role in known:
+            feature = known[role]
         elif role.kind == "lists":
             feature = _lists(source, role, options.style)
         elif role.kind == "map":
             feature = _map(role, levels[role], options)
         else:
             if role.part is None and not options.every_level and looks_like_id(levels[role], n_rows, options):
-                ids.append(f"{role.column} ({levels[role].n_levels:,} different values in {n_rows:,} rows)")
+                ids[role.column] = f"{levels[role].n_levels:,} different values in {n_rows:,} rows"
                 continue
             feature = _category(role, levels[role], n_rows, options)
         if feature is None:
@@ -73,12 +76,14 @@ def learn_encoding(
     if ids:
         raise UnsupportedColumn(
             f"{source.name}: these look like identifiers or free text, which say nothing about other rows: "
-            f"{listing(ids)}. Leave them out with options={{'exclude': [...]}} or SELECT * EXCLUDE (...)"
+            f"{listing(f'{name} ({found})' for name, found in ids.items())}. Read the words of a text with "
+            f"options={{'text': [{next(iter(ids))!r}]}}, in SQL OPTIONS (text = [{next(iter(ids))!r}]); leave others "
+            "out with options={'exclude': [...]} or SELECT * EXCLUDE (...)"
         )
     if not features:
         left = f"all NULL or constant: {listing(dropped)}" if dropped else "there is none besides target and weights"
         raise InvalidData(f"{source.name}: no column is left to learn from ({left})")
-    decisions = _decisions(features, dropped)
+    decisions = _decisions(features, dropped) + [text.decision for text in texts.values()]
     for role in roles:
         if role.kind == "map" and levels[role].n_levels > options.most("map"):
             choice = f"the {options.most('map'):,} most frequent of {levels[role].n_levels:,}"
@@ -97,13 +102,14 @@ def _decisions(features: Sequence[Feature], dropped: Sequence[str]) -> list[Deci
 
 
 def _learn_numbers(
-    source: Source, roles: Sequence[Role], n_rows: int, style: Style, snapshot: Snapshot | None
+    source: Source, roles: Sequence[Role], n_rows: int, reading: Reading, snapshot: Snapshot | None
 ) -> dict[Role, Feature | None]:
     """Return the feature of each number and vector, None of one that says nothing."""
     roles = [role for role in roles if role.kind in ("number", "vector")]
-    if style == "values":
+    if reading == "values":
         return {role: _value(role, seen) for role, seen in find_presence(source, roles, snapshot).items()}
-    return {role: _number(role, known) for role, known in number_statistics(source, roles, n_rows, snapshot).items()}
+    found = number_statistics(source, roles, n_rows, snapshot)
+    return {role: _number(role, known, CENTRES.get(reading)) for role, known in found.items()}
 
 
 def _value(role: Role, seen: Presence) -> Feature | None:
@@ -112,12 +118,11 @@ def _value(role: Role, seen: Presence) -> Feature | None:
     return Feature(role.column, role.type, role.kind, role.part, width=role.width, style="values")
 
 
-def _number(role: Role, known: NumberStatistics) -> Feature | None:
+def _number(role: Role, known: NumberStatistics, centre: float | None) -> Feature | None:
     if known.all_missing or (role.part == "epoch" and known.constant):
         return None
-    return Feature(
-        role.column, role.type, role.kind, role.part, fill=known.mean, flag=known.has_missing, width=role.width
-    )
+    fill = known.mean if centre is None else (centre,) * len(known.mean)
+    return Feature(role.column, role.type, role.kind, role.part, fill=fill, flag=known.has_missing, width=role.width)
 
 
 def looks_like_id(levels: Levels, n_rows: int, options: EncodingOptions) -> bool:

@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from dbml_sql.features import Encoding, Feature, Style
+from dbml_sql.features import Encoding, Feature, Reading, style_of
 from numpy.typing import NDArray
 
 from dbml.data.array_input import check_shape, check_target, check_weight, check_width, encode_target
 from dbml.data.chunked import Chunk, ChunkedData, Workspace, rows_per_block
-from dbml.data.dense import DenseDesign, number_features, value_features
+from dbml.data.dense import DenseDesign, centres, number_features, value_features
 from dbml.data.matrix import Index, MatrixData
 from dbml.data.sampling import describe_terms, take_sparse
 from dbml.data.selection import Selection
@@ -154,18 +154,19 @@ def to_csr(X: Any) -> Any:
     return csr
 
 
-def learn_encoding(X: Any, style: Style) -> Encoding:
+def learn_encoding(X: Any, reading: Reading) -> Encoding:
     """Return the encoding of a CSR matrix: dense where it is narrow or nearly full."""
     n, p = X.shape
     if p > _NARROW and X.nnz < _DENSE * n * p:
-        return Encoding((Feature("indices", "INTEGER[]", "lists", width=p, values="values", style=style),))
-    if style == "values":
+        return Encoding((Feature("indices", "INTEGER[]", "lists", width=p, values="values", style=style_of(reading)),))
+    if reading == "values":
         return Encoding(value_features(X.dtype, p))
     values = X.data.astype(np.float64)
     finite = np.isfinite(values)
     missing = np.bincount(X.indices[~finite], minlength=p)
     total = np.bincount(X.indices[finite], values[finite], minlength=p)
-    return Encoding(number_features(X.dtype, total / np.maximum(1, n - missing), missing > 0))
+    mean = total / np.maximum(1, n - missing)
+    return Encoding(number_features(X.dtype, centres(mean, reading), missing > 0))
 
 
 def read_sparse(
@@ -177,7 +178,7 @@ def read_sparse(
     schema: Schema | None,
     con: Any,
     options: dict[str, Any],
-    encode: Style = "terms",
+    encode: Reading = "terms",
 ) -> Data:
     """Return the `Data` over a sparse matrix; see `dbml.passes.dispatch.as_data`."""
     X = to_csr(X)

@@ -8,7 +8,7 @@ from typing import Any
 
 from dbml_sql.encode import ScanColumn, scan_column
 from dbml_sql.expressions import identifier
-from dbml_sql.features import Feature, Style
+from dbml_sql.features import Feature, Reading
 from dbml_sql.retyped import refused_types
 
 from dbml.data.array_input import check_target, check_weight, encode_target
@@ -34,7 +34,7 @@ def read_table(
     schema: Schema | None,
     con: Any,
     options: dict[str, Any],
-    encode: Style = "terms",
+    encode: Reading = "terms",
 ) -> ChunkedData:
     """Return the `Data` over anything that DuckDB reads; see `dbml.passes.dispatch.as_data`."""
     source = open_source(X, con)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from dbml_sql.features import Style
+from dbml_sql.features import Reading
 from dbml_sql.forms import Form
 
 from dbml.errors import InterruptedTraining, InvalidData, listing
@@ -59,8 +59,9 @@ class Estimator(SklearnProtocol, SqlOptions):
     ----------------
     task : {"regression", "classification", "none"}
         How the target is read.
-    encoding_style : {"terms", "values"}
-        What it reads: centred numbers and one-hot levels, or plain values with NaN; see `dbml_sql.features.Feature`.
+    encoding_style : {"terms", "values", "counts", "categories"}
+        What it reads: centred numbers and one-hot levels, plain values with NaN, numbers from 0 on and one-hot levels,
+        or levels of all columns; see `dbml.passes.dispatch.as_data`.
     encoding_options : mapping
         What it asks of the encoding, besides what a person says in `options`.
     rules : mapping of str to Rule
@@ -84,7 +85,7 @@ class Estimator(SklearnProtocol, SqlOptions):
     """
 
     task: ClassVar[Task] = "none"
-    encoding_style: ClassVar[Style] = "terms"
+    encoding_style: ClassVar[Reading] = "terms"
     encoding_options: ClassVar[Mapping[str, Any]] = {}
 
     schema_: Schema

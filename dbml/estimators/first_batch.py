@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from dbml_sql.features import Reading
 
 from dbml.errors import InvalidParameter
 from dbml.passes.dispatch import as_data
@@ -17,10 +18,14 @@ def labels_of(classes: Any) -> tuple[Any, ...]:
     return tuple(np.unique(np.asarray(classes)).tolist())
 
 
-def first_schema(X: Any, y: Any, classes: Any, con: Any, options: dict[str, Any], sample_weight: Any) -> Schema:
+def first_schema(
+    X: Any, y: Any, classes: Any, con: Any, options: dict[str, Any], sample_weight: Any, encode: Reading = "terms"
+) -> Schema:
     """Return the schema that a first batch teaches: with all `classes`, which its own rows need not have."""
+    how: dict[str, Any] = {"con": con, "encode": encode}
     if classes is None:
-        with as_data(X, y, sample_weight=sample_weight, task="classification", con=con, options=options) as data:
+        weighted = {"sample_weight": sample_weight, "options": options}
+        with as_data(X, y, task="classification", **weighted, **how) as data:
             return data.schema
     labels = np.asarray(labels_of(classes))
     with as_data(np.zeros((len(labels), 1)), labels, task="classification") as data:
@@ -28,7 +33,7 @@ def first_schema(X: Any, y: Any, classes: Any, con: Any, options: dict[str, Any]
     assert target is not None, "labels were given"
     named = [name for name in (y, sample_weight) if isinstance(name, str)]
     without = {**options, "exclude": [*options.get("exclude", ()), *named]} if named else options
-    with as_data(X, task="none", con=con, options=without) as data:
+    with as_data(X, task="none", options=without, **how) as data:
         return replace(data.schema, target=replace(target, name=y if isinstance(y, str) else target.name))
 
 

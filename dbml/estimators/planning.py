@@ -41,6 +41,7 @@ _PASSES = (
     ("svd", "1", "the few rows are kept in memory"),
     ("sparse_cg", "some dozens", "one for each step of conjugate gradients"),
     ("ridge on the Gram", "1, or 2 where every row is left out once", "second moments serve all penalties"),
+    ("sums by class", "1", "sums by class serve all parameters"),
     ("coordinate descent on the Gram", "1", "second moments serve all sweeps"),
     ("coordinate descent on Gram", "1", "second moments of the folds serve all penalties"),
     ("covariance_eigh", "1", "second moments hold the components"),

@@ -31,6 +31,10 @@ _FEATURE_COLUMNS = (
     ("values_column", "VARCHAR", "values"),
     ("first_index", "INTEGER", "first_index"),
 )
+# Of texts, in a table of their own; the rows of other features end before.
+_TEXT_COLUMNS = (("weighting", "VARCHAR", "weighting"), ("scale", "DOUBLE[]", "scale"))
+N_FEATURE_COLUMNS = len(_FEATURE_COLUMNS)
+TEXT_COLUMNS = tuple((name, type) for name, type, _ in _TEXT_COLUMNS)
 FEATURE_COLUMNS = tuple((name, type) for name, type, _ in _FEATURE_COLUMNS)
 CONTENT_COLUMNS = ("type", "task", "target", "target_type", "classes", "named", "params", "attributes", "link")
 
@@ -110,11 +114,13 @@ def _members(owner: str, what: str, values: dict[str, Any]) -> str:
 
 
 def _to_row(feature: Feature) -> tuple[Any, ...]:
-    values = (getattr(feature, attribute) for _, _, attribute in _FEATURE_COLUMNS)
+    columns = (*_FEATURE_COLUMNS, *(_TEXT_COLUMNS if feature.kind == "text" else ()))
+    values = (getattr(feature, attribute) for _, _, attribute in columns)
     return tuple(list(value) if isinstance(value, tuple) else value for value in values)
 
 
 def _to_feature(row: tuple[Any, ...]) -> Feature:
-    stored = dict(zip((attribute for _, _, attribute in _FEATURE_COLUMNS), row, strict=True))
+    attributes = [attribute for _, _, attribute in (*_FEATURE_COLUMNS, *_TEXT_COLUMNS)]
+    stored = dict(zip(attributes, row, strict=False))
     # Only features that are read as plain values have no fill at all.
     return Feature.from_json({**stored, "style": "terms" if stored["fill"] else "values"})

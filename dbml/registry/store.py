@@ -20,6 +20,8 @@ from dbml.registry.content import (
     CONTENT_COLUMNS,
     FEATURE_COLUMNS,
     FORMAT,
+    N_FEATURE_COLUMNS,
+    TEXT_COLUMNS,
     Content,
     check_content,
     from_content,
@@ -186,6 +188,7 @@ def read_state(con: duckdb.DuckDBPyConnection, found: Version) -> ModelState:
     features = con.execute(
         f"SELECT {feature_columns} FROM {schema}.features WHERE model_id = ? AND version = ? ORDER BY position", keys
     ).fetchall()
+    features = _with_texts(con, schema, keys, features)
     arrays = con.execute(
         f"SELECT name, dtype, shape, data, sha256 FROM {schema}.arrays "
         "WHERE model_id = ? AND version = ? ORDER BY name",
@@ -194,6 +197,19 @@ def read_state(con: duckdb.DuckDBPyConnection, found: Version) -> ModelState:
     content = Content(tuple(values), features, [StoredArray(*array) for array in arrays])
     check_content(str(found), content, checksum)
     return from_content(str(found), content)
+
+
+def _with_texts(
+    con: duckdb.DuckDBPyConnection, schema: str, keys: list[Any], features: list[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    """Return the rows of features with those of texts behind them; older registries have no texts."""
+    kind = [name for name, _ in FEATURE_COLUMNS].index("kind")
+    if not any(row[kind] == "text" for row in features):
+        return features
+    columns = ", ".join(name for name, _ in TEXT_COLUMNS)
+    query = f"SELECT position, {columns} FROM {schema}.text_features WHERE model_id = ? AND version = ?"
+    texts = {position: row for position, *row in con.execute(query, keys).fetchall()}
+    return [(*row, *texts.get(position, ())) for position, row in enumerate(features)]
 
 
 def existing_version(con: duckdb.DuckDBPyConnection, model: str | ModelReference) -> Version | None:
@@ -266,7 +282,10 @@ def _insert_version(
         [*keys, names, numbers, *values.values()],
     )
     columns = (("position", "INTEGER"), *FEATURE_COLUMNS)
-    insert_rows(con, saved, "features", columns, [(i, *row) for i, row in enumerate(content.features)])
+    rows = [(i, *row[:N_FEATURE_COLUMNS]) for i, row in enumerate(content.features)]
+    insert_rows(con, saved, "features", columns, rows)
+    texts = [(i, *row[N_FEATURE_COLUMNS:]) for i, row in enumerate(content.features) if len(row) > N_FEATURE_COLUMNS]
+    insert_rows(con, saved, "text_features", (("position", "INTEGER"), *TEXT_COLUMNS), texts)
     for array in content.arrays:
         con.execute(f"INSERT INTO {schema}.arrays VALUES (?, ?, ?, ?, ?::BIGINT[], ?, ?)", [*keys, *array])
 

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 from dbml_sql.statements import ModelReference
 
+from dbml.data.columns import TEXT_OPTIONS
 from dbml.data.duck import what_is_no_query
 from dbml.errors import ALIKE, DbmlError, InvalidParameter, UnknownName, UnknownOption, listing, nearest
 from dbml.estimators.base import Estimator
@@ -23,7 +24,7 @@ from dbml.registry.versions import check_name
 # Options about the data; all others are the estimator's.
 _LABELS = "input_label_cols"
 _WEIGHT = "sample_weight_col"
-_ENCODING = ("max_levels", "min_level_rows", "exclude")
+_ENCODING = ("max_levels", "min_level_rows", "exclude", *TEXT_OPTIONS)
 DATA_OPTIONS = ("model_type", _LABELS, _WEIGHT, *_ENCODING, *SPLIT_OPTIONS)
 
 

@@ -16,6 +16,7 @@ from dbml.registry.database import Place, attached_place, named_place, other_pla
 from dbml.registry.migrations import schema_number
 from dbml.registry.reading import first_row
 
+_TEXTS = 2  # the migration that made the table of texts
 _NO_MODELS = """SELECT NULL::VARCHAR AS name, NULL::INTEGER AS version, NULL::VARCHAR AS type, NULL::VARCHAR AS task,
 NULL::VARCHAR AS target, NULL::VARCHAR[] AS features, NULL::VARCHAR AS params, NULL::MAP(VARCHAR, DOUBLE) AS metrics,
 NULL::BIGINT AS n_rows, NULL::VARCHAR[] AS aliases, NULL::BIGINT AS versions, NULL::TIMESTAMP AS created_at,
@@ -283,6 +284,7 @@ def set_current(con: duckdb.DuckDBPyConnection, found: Version) -> None:
 def delete_rows(con: duckdb.DuckDBPyConnection, found: Version, whole: bool) -> None:
     """Delete a version, or all of a model. Runs in the caller's transaction."""
     tables = ["model_versions", "aliases", "features", "weights", "arrays"] + ["registered_models"] * whole
+    tables += ["text_features"] * (schema_number(con, found.place.database) >= _TEXTS)
     for table in tables:
         condition = "model_id = ?" if whole else "model_id = ? AND version = ?"
         keys = [found.model_id] if whole else [found.model_id, found.version]

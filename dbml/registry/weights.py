@@ -49,6 +49,8 @@ def _kinds(feature: Feature) -> list[tuple[str, str | None]]:
         found: list[tuple[str, str | None]] = [("value", None)]
     elif feature.kind == "vector":
         found = [("value", str(i + 1)) for i in range(feature.width)]
+    elif feature.kind == "text" and not feature.levels:
+        return [("index", str(i)) for i in range(feature.width)]
     elif feature.kind == "lists":
         return [("index", str(i + feature.first_index)) for i in range(feature.width)]
     else:

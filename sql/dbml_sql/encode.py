@@ -12,10 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dbml_sql.expressions import calendar_part, feature_value, identifier, string, text_map, total, vector
+from dbml_sql.expressions import (
+    calendar_part,
+    category,
+    feature_value,
+    identifier,
+    string,
+    text_map,
+    total,
+    vector,
+    words_beyond_ascii,
+)
 from dbml_sql.features import Encoding, Feature
 
-Layout = Literal["DOUBLE", "FLOAT", "BIGINT", "INTEGER", "DOUBLE[]", "FLOAT[]", "codes", "text", "pairs"]
+Layout = Literal["DOUBLE", "FLOAT", "BIGINT", "INTEGER", "DOUBLE[]", "FLOAT[]", "codes", "text", "pairs", "words"]
 
 _NATIVE: dict[str, Layout] = {"DOUBLE": "DOUBLE", "FLOAT": "FLOAT", "BIGINT": "BIGINT", "INTEGER": "INTEGER"}
 _SMALL = ("BOOLEAN", "TINYINT", "SMALLINT", "UTINYINT", "USMALLINT")
@@ -36,9 +46,11 @@ class ScanColumn:
         Expression over the input columns.
     layout : str
         What the kernel finds: numbers of a type, vectors of a type, codes (INTEGER), text whose code is looked up in
-        the batch, or pairs: a list of BIGINT codes, followed by a column with a list of DOUBLE values.
+        the batch, or pairs: a list of BIGINT codes, followed by a column with a list of DOUBLE values. Words (a text,
+        or the buckets of its words) become pairs in the batch; until then, the column that follows a text has its words
+        where it is not ASCII.
     values : str or None
-        Pairs: the expression of the values.
+        Pairs, words: the expression of the values.
     """
 
     sql: str
@@ -71,6 +83,10 @@ def scan_column(feature: Feature, type_now: str, column: str | None = None) -> S
     if feature.kind == "map":
         keys = f"list_transform(map_keys({text_map(column)}), lambda k: {level_code('k', feature.levels)})"
         return ScanColumn(f"CAST({keys} AS BIGINT[])", "pairs", f"map_values({text_map(column)})")
+    if feature.kind == "text":
+        if not feature.levels:
+            return ScanColumn(feature_value(feature, column), "words", "CAST(NULL AS VARCHAR[])")
+        return ScanColumn(category(column), "words", words_beyond_ascii(category(column)))
     if feature.part in _FIRST_PART:
         return ScanColumn(_part_code(feature, column), "codes")
     text = feature_value(feature, column)

@@ -13,6 +13,9 @@ from dbml_sql.features import Feature, Part
 
 MICROSECONDS_PER_DAY = 86_400_000_000
 
+# A word: two or more letters (with their marks), digits or underscores of any script, in lower case.
+_WORD = r"[\p{L}\p{M}\p{N}_]{2,}"
+
 
 def identifier(name: str) -> str:
     """Return a quoted name: ``"dep hour"``."""
@@ -76,6 +79,27 @@ def text_map(value: str) -> str:
     return f"TRY_CAST({value} AS MAP(VARCHAR, DOUBLE))"
 
 
+def words(value: str) -> str:
+    """Return the words of a text as VARCHAR[], in order; NULL for NULL."""
+    return f"regexp_extract_all(lower({value}), {string(_WORD)})"
+
+
+def words_beyond_ascii(text: str) -> str:
+    """Return the words of a text that has characters beyond ASCII, NULL for others."""
+    return f"CASE WHEN strlen({text}) <> length({text}) THEN {words(text)} END"
+
+
+def bucket(word: str, width: int) -> str:
+    """Return the bucket of a word, from 0 on: its MD5, which is the same in every version of DuckDB, modulo `width`."""
+    return f"CAST(md5_number_lower({word}) % {width} AS BIGINT)"
+
+
+def text_terms(feature: Feature, value: str) -> str:
+    """Return a text as the list of its words, or of their buckets where words have no terms of their own."""
+    found = words(category(value))
+    return found if feature.levels else f"list_transform({found}, lambda w: {bucket('w', feature.width)})"
+
+
 def utc_timestamp(value: str) -> str:
     """Return a DATE or any TIMESTAMP as TIMESTAMP in UTC, whatever the session's time zone.
 
@@ -109,7 +133,7 @@ def feature_value(feature: Feature, value: str | None = None) -> str:
         ``number`` and part ``epoch`` give DOUBLE, other parts BIGINT as a ``number``, VARCHAR as a ``category``;
         ``category`` gives VARCHAR, ``vector`` DOUBLE[],
         ``lists`` its indices as BIGINT[] (its values, in another column, are a `vector`), ``map``
-        MAP(VARCHAR, DOUBLE).
+        MAP(VARCHAR, DOUBLE), ``text`` the words as VARCHAR[] or their buckets as BIGINT[].
     value : str, optional
         Expression of the column; its quoted name by default.
     """
@@ -117,5 +141,7 @@ def feature_value(feature: Feature, value: str | None = None) -> str:
     if feature.part is not None:
         read = calendar_part(value, feature.part)
         return read if feature.kind == "number" else category(read)
+    if feature.kind == "text":
+        return text_terms(feature, value)
     readers = {"number": number, "category": category, "vector": vector, "lists": indices, "map": text_map}
     return readers[feature.kind](value)

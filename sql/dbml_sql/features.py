@@ -9,9 +9,20 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["number", "category", "vector", "lists", "map"]
+Kind = Literal["number", "category", "vector", "lists", "map", "text"]
+Weighting = Literal["count", "binary", "tfidf"]
 Style = Literal["terms", "values"]
+Reading = Literal["terms", "values", "counts", "categories"]
 Part = Literal["epoch", "year", "month", "weekday", "hour"]
+
+# What numbers are centred at where that is not their mean. A missing value is 0 in a block; the centre of codes is so
+# far from them that no other value is.
+CENTRES = {"counts": 0.0, "categories": -(2.0**32)}
+
+
+def style_of(reading: Reading) -> Style:
+    """Return the style of the features that a reading makes."""
+    return "values" if reading == "values" else "terms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +35,11 @@ class Feature:
         Column name as the table spells it.
     type : str
         DuckDB type of the column when the model was trained.
-    kind : {"number", "category", "vector", "lists", "map"}
+    kind : {"number", "category", "vector", "lists", "map", "text"}
         ``number``: one dense term. ``category``: one sparse 0/1 term per level (one dense term with style
         ``values``). ``vector``: `width` dense terms. ``lists``: sparse indices in `column`, values in `values`, `width`
-        terms. ``map``: sparse, keys in `levels`.
+        terms. ``map``: sparse, keys in `levels`. ``text``: sparse, words in `levels`, or `width` buckets where there
+        are no levels: a word belongs to the bucket of its hash.
     part : str or None
         For DATE and TIMESTAMP columns, which calendar part: ``epoch`` (days since 1970 as a number), the others
         are categories (numbers with style ``values``). All in UTC.
@@ -38,18 +50,23 @@ class Feature:
     flag : bool
         Number, vector: training saw missing values, so a dense 0/1 term marks them. Never with style ``values``.
     levels : tuple of str
-        Category, map: the text of each level that has a term of its own.
+        Category, map, text: the text of each level that has a term of its own.
     null_level : bool
         Category: training saw NULL, so NULL has a term. Otherwise NULL contributes nothing.
     other_level : bool
         Category: rare levels were pooled, so rare and unseen levels share a term. Otherwise an unseen level
         contributes nothing.
     width : int
-        Vector, lists: number of terms.
+        Vector, lists, text: number of terms.
     values : str or None
         Lists: the column that holds the values.
     first_index : int
         Lists: the index of the first term, 0 or 1.
+    weighting : {"count", "binary", "tfidf"}
+        Text: a term is the number of times that its word (or the words of its bucket) stand in the text, or 1 if they
+        do, or that number times `scale`, divided by the Euclidean norm of all terms of the text.
+    scale : tuple of float
+        Text with ``tfidf``: inverse document frequency of each term.
     style : {"terms", "values"}
         What models of this encoding read; all features of an encoding have the same style.
 
@@ -73,6 +90,8 @@ class Feature:
     values: str | None = None
     first_index: int = 0
     style: Style = "terms"
+    weighting: Weighting = "count"
+    scale: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.style == "values":
@@ -106,7 +125,9 @@ class Feature:
             return tuple(names + [f"{self.name} = other"] * self.other_level)
         if self.kind == "lists":
             return tuple(f"{self.name}[{i + self.first_index}]" for i in range(self.width))
-        if self.kind == "map":
+        if self.kind == "text" and not self.levels:
+            return tuple(f"{self.name}[{i}]" for i in range(self.width))
+        if self.kind in ("map", "text"):
             return tuple(f"{self.name}[{level}]" for level in self.levels)
         return ()
 
@@ -129,7 +150,8 @@ class Feature:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Feature:
         """Rebuild a feature from `to_json`."""
-        return cls(**{**stored, "fill": tuple(stored["fill"]), "levels": tuple(stored["levels"])})
+        listed = {name: tuple(stored.get(name, ())) for name in ("fill", "levels", "scale")}
+        return cls(**{**stored, **listed})
 
 
 @dataclass(frozen=True)

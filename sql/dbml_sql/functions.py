@@ -18,6 +18,7 @@ from dbml_sql.explain import (
     permutation_importance,
 )
 from dbml_sql.expressions import identifier, string
+from dbml_sql.features import CENTRES
 from dbml_sql.macros import DEFAULT_THRESHOLD, predict_macro, scored_query
 from dbml_sql.pruned import pruned_for
 from dbml_sql.score import label_text, label_type
@@ -257,9 +258,10 @@ def _trees(call: Call) -> str:
 
 def _feature_info(call: Call) -> str:
     return f"""(SELECT column_name AS input, part, type, kind,
-  CASE WHEN kind = 'number' THEN fill[1] END AS mean,
-  CASE WHEN kind IN ('category', 'map') THEN len(levels) END AS category_count,
-  CASE WHEN fill = [] AND kind NOT IN ('lists', 'map') THEN 'kept'
+  CASE WHEN kind = 'number' AND fill[1] <> {CENTRES["categories"]} THEN fill[1] END AS mean,
+  CASE WHEN kind IN ('category', 'map', 'text') THEN len(levels) END AS category_count,
+  CASE WHEN fill = [] AND kind NOT IN ('lists', 'map', 'text') THEN 'kept'
+    WHEN fill[1] = {CENTRES["categories"]} THEN CASE WHEN flag THEN 'own code' ELSE 'no code' END
     WHEN kind IN ('number', 'vector') THEN CASE WHEN flag THEN 'mean, flagged' ELSE 'mean' END
     WHEN kind = 'category' THEN CASE WHEN null_level THEN 'own term' ELSE 'no term' END
     ELSE 'zero' END AS missing,

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dbml_sql.expressions import double, feature_value, identifier, string, text_map, total, vector
-from dbml_sql.features import Encoding
+from dbml_sql.features import Encoding, Feature
 from dbml_sql.forms import LinearForm
 from dbml_sql.terms import FeatureWeights, Output, outputs
-from dbml_sql.text_table import hashed, listed
+from dbml_sql.text_table import constants, hashed, listed
 
 Column = Callable[[str], str]
 
@@ -96,7 +96,7 @@ def _predictor(output: Output, column: Column, fold: bool) -> str:
     others = [f for f in output.features if f.feature.kind != "number"]
     fold = fold and _products(numbers) <= _FOLD_LIMIT
     parts = [_numbers(numbers, output.intercept, column, fold)]
-    writers = {"category": category_weight, "vector": _vector, "lists": _lists, "map": _map}
+    writers = {"category": category_weight, "vector": _vector, "lists": _lists, "map": _map, "text": _text}
     parts += [writers[weights.feature.kind](weights, column) for weights in others]
     return total(parts)
 
@@ -190,3 +190,28 @@ def _map(weights: FeatureWeights, column: Column) -> str:
     table = f"MAP {{{', '.join(f'{string(level)}: {double(weight)}' for level, weight in pairs)}}}"
     product = f"CASE WHEN isfinite(z.value) THEN {table}[z.key] * z.value END"
     return f"coalesce(list_sum(list_transform(map_entries({value}), lambda z: {product})), 0e0)"
+
+
+def _text(weights: FeatureWeights, column: Column) -> str:
+    """Return the sum of the weights of the words of a text, each as often as it counts, by looking every one up."""
+    feature = weights.feature
+    terms = feature_value(feature, column(feature.column))
+    if feature.weighting == "count":
+        return f"coalesce({_sum_of_terms(terms, feature, weights.values)}, 0e0)"
+    if feature.weighting == "binary":
+        return f"coalesce({_sum_of_terms(f'list_distinct({terms})', feature, weights.values)}, 0e0)"
+    scaled = [weight * scale for weight, scale in zip(weights.values, feature.scale, strict=True)]
+    value = f"({_of_term('z.key', feature, feature.scale)} * z.value)"
+    squares = f"list_sum(list_transform(map_entries(list_histogram({terms})), lambda z: {value} * {value}))"
+    return f"coalesce({_sum_of_terms(terms, feature, scaled)} / sqrt(nullif({squares}, 0e0)), 0e0)"
+
+
+def _sum_of_terms(terms: str, feature: Feature, values: Sequence[float]) -> str:
+    return f"list_sum(list_transform({terms}, lambda z: {_of_term('z', feature, values)}))"
+
+
+def _of_term(term: str, feature: Feature, values: Sequence[float]) -> str:
+    """Return the number that goes with a word or a bucket; NULL for a word without a term."""
+    if not feature.levels:
+        return f"{constants([repr(float(value)) for value in values], 'DOUBLE')}[{term} + 1]"
+    return look_up(term, [(word, value) for word, value in zip(feature.levels, values, strict=True) if value])

@@ -27,6 +27,7 @@ _REFUSED = {
     "vector": f"{_RECORDS}|{_OTHER}|{_DATES}|{_NUMBERS}",
     "lists": f"{_RECORDS}|{_OTHER}|{_DATES}|{_NUMBERS}",
     "map": rf"\]$|{_OTHER}|{_DATES}|{_NUMBERS}",
+    "text": f"{_NESTED}|{_OTHER}|{_DATES}|{_NUMBERS}",
 }
 _BECAME = {
     "number": "a number",
@@ -35,6 +36,7 @@ _BECAME = {
     "vector": "a vector",
     "lists": "a list of indices",
     "map": "a map",
+    "text": "a text",
 }
 
 

@@ -19,7 +19,7 @@ class FeatureWeights:
     position : int
         Its position in the encoding.
     values : tuple of float
-        Number: one weight. Vector, lists: one a term. Category, map: one a level.
+        Number: one weight. Vector, lists, text: one a term. Category, map: one a level.
     missing : float
         Number, vector: weight of the flag. Category: of the NULL level. 0 where there is none.
     other : float
@@ -73,7 +73,7 @@ def _feature_weights(
     if feature.kind in ("number", "vector"):
         end = dense + (1 if feature.kind == "number" else feature.width)
         return FeatureWeights(feature, position, tuple(coef[dense:end]), coef[end] if feature.flag else 0.0)
-    end = sparse + (feature.width if feature.kind == "lists" else len(feature.levels))
+    end = sparse + (feature.width if feature.kind in ("lists", "text") else len(feature.levels))
     values = tuple(coef[sparse:end])
     missing = coef[end] if feature.null_level else 0.0
     other = coef[end + feature.null_level] if feature.other_level else 0.0

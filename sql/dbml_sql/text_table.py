@@ -52,20 +52,20 @@ def hashed(text: str, keys: Sequence[str], values: Sequence[str], type_: str) ->
     order = [placed[slot or 0] for slot in slots]
     # DuckDB computes what has one input once a value of a dictionary, and the remainder by the divisor once a row.
     hash_ = f"CAST(hash({text}) >> 1 AS BIGINT)"
-    place = f"{hash_} % {_split(list(map(str, divisors)), 'BIGINT')}[{hash_} % {len(divisors)} + 1]"
-    texts = _split([keys[number] for number in order])
+    place = f"{hash_} % {constants(list(map(str, divisors)), 'BIGINT')}[{hash_} % {len(divisors)} + 1]"
+    texts = constants([keys[number] for number in order])
     found = f"WHEN {texts}[{place}] = {text} THEN {place}"
     rest = sorted(set(range(len(keys))) - set(placed))
     if rest:  # texts of one hash do happen: of 10,000 that repeat a few words, some pairs
         others = ", ".join(string(keys[number]) for number in rest)
         found += f" ELSE {len(order)} + nullif(list_position([{others}], {text}), 0)"
     known = total([f"hash({string(probe)}) = {text_hash(probe)}" for probe in _PROBES], "AND")
-    all_texts = _split([keys[number] for number in (*order, *rest)])
+    all_texts = constants([keys[number] for number in (*order, *rest)])
     found = f"CASE WHEN NOT {known} THEN list_position({all_texts}, {text}) {found} END"
-    return f"{_split([values[number] for number in (*order, *rest)], type_)}[{found}]"
+    return f"{constants([values[number] for number in (*order, *rest)], type_)}[{found}]"
 
 
-def _split(items: Sequence[str], type_: str = "VARCHAR") -> str:
+def constants(items: Sequence[str], type_: str = "VARCHAR") -> str:
     """Return a list as one text to split: DuckDB reads it 10 times as fast as a list of literals, and folds it."""
     separator = next((sign for sign in _SEPARATORS if not any(sign in item for item in items)), None)
     if separator is None:
