@@ -23,6 +23,7 @@ from dbml.passes.dispatch import as_data, find_scorer
 from dbml.passes.plan import Plan
 from dbml.passes.progress import listeners
 from dbml.passes.schema import LARGEST, Schema, Task
+from dbml.passes.vectors import Vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,7 @@ class ModelState:
     """A fitted model as plain data: what the registry stores and rebuilds, without running anything.
 
     `attributes` holds JSON values, `arrays` holds NumPy arrays of numbers; names are those of the fitted attributes.
+    `vectors` holds the rows of a model that keeps some: a table of its own in the registry.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class ModelState:
     schema: Schema
     attributes: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    vectors: Vectors | None = None
 
 
 class Estimator(SklearnProtocol, SqlOptions):
