@@ -66,6 +66,8 @@ class Estimator(SklearnProtocol, SqlOptions):
         What it reads: centred numbers and one-hot levels, or plain values with NaN; see `dbml_sql.features.Feature`.
     encoding_options : mapping
         What it asks of the encoding, besides what a person says in `options`.
+    keeps_vectors : bool
+        Whether it keeps rows of the training, which the registry stores in a table of their own.
     rules : mapping of str to Rule
         What each hyperparameter may be.
     model_types : tuple of str
@@ -89,6 +91,7 @@ class Estimator(SklearnProtocol, SqlOptions):
     task: ClassVar[Task] = "none"
     encoding_style: ClassVar[Style] = "terms"
     encoding_options: ClassVar[Mapping[str, Any]] = {}
+    keeps_vectors: ClassVar[bool] = False
 
     schema_: Schema
     plan_: Plan

@@ -17,7 +17,16 @@ import numpy as np
 
 from dbml_kernels.jit import kernel
 from dbml_kernels.nearest_heap import heap_offer
-from dbml_kernels.vector_distance import COSINE, EUCLIDEAN, INNER_PRODUCT, MANHATTAN, distance, product_sum, square_sum
+from dbml_kernels.vector_distance import (
+    COSINE,
+    EUCLIDEAN,
+    INNER_PRODUCT,
+    MANHATTAN,
+    distance,
+    distance_bound,
+    product_sum,
+    square_sum,
+)
 
 ROUNDING = 1e-15
 
@@ -102,10 +111,11 @@ def cells_search(
             for i in range(begin, end):
                 if lower_bound(metric, centre, radius[i], radius[i], size, d) > within:
                     continue
+                if distance_bound(metric, rows[i], q, size) > distances[0]:
+                    continue
                 found = distance(metric, rows[i], q)
-                if found <= distances[0]:
-                    heap_offer(distances, taken, tags, found, positions[i], labels[i])
-                    within = reach(metric, distances[0], d)
+                heap_offer(distances, taken, tags, found, positions[i], labels[i])
+                within = reach(metric, distances[0], d)
 
 
 @kernel(exact=True)
@@ -121,6 +131,8 @@ def cells_within(
             begin, end = offsets[cells[entry]], offsets[cells[entry] + 1]
             for i in range(begin, end):
                 if lower_bound(metric, to_centre[entry], radius[i], radius[i], sizes[query], d) > within:
+                    continue
+                if distance_bound(metric, rows[i], queries[query], sizes[query]) > farthest:
                     continue
                 found = distance(metric, rows[i], queries[query])
                 if found <= farthest:

@@ -111,12 +111,6 @@ class Placing:
         label = np.zeros(block.n_rows) if block.y is None else block.y.copy()
         return {"vectors": vectors.astype(self.dtype), "cell": cell, "radius": radius, "label": label}
 
-    def rows(self, block: Block, position: int) -> Rows:
-        """Return the rows of a block in the order of cells; the first one has the number `position`."""
-        made = self.arrays(block)
-        numbers = np.arange(position, position + block.n_rows)
-        return Rows(made["vectors"], numbers, made["cell"], made["radius"], made["label"]).in_order()
-
 
 def place_rows(data: Data, n_rows: int, placing: Placing) -> HeldRows | SpilledRows:
     """Return all rows, placed: in memory within the share of kept rows, else in shards that are spilled."""

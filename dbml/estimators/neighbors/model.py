@@ -53,7 +53,11 @@ class NeighborsModel(Estimator):
     recall_ : float
         Share of the `n_neighbors` nearest rows that `nprobe` cells hold, estimated with rows of the training as
         queries; 1.0 where the search is exact.
+    id_column_ : str or None
+        Column of the ids of the rows, where a model statement names one (``id_col``).
     """
+
+    keeps_vectors: ClassVar[bool] = True
 
     n_neighbors: int
     algorithm: str
@@ -72,6 +76,7 @@ class NeighborsModel(Estimator):
     stored_type_: str
     cell_centers_: Floats
     recall_: float
+    id_column_: str | None
     _vectors: Vectors
 
     def fit(self, X: Any, y: Any = None, *, con: Any = None, options: dict[str, Any] | None = None) -> Self:
@@ -131,7 +136,7 @@ class NeighborsModel(Estimator):
             centres = find_centres(data, metric, centre, self.stored_type_, wanted, seed)
         self.cell_centers_ = np.zeros((0, encoding.n_terms)) if centres is None else centres
         self._vectors = place_rows(data, n_rows, Placing(metric, centre, self.stored_type_, centres))
-        self.n_samples_fit_ = n_rows
+        self.n_samples_fit_, self.id_column_ = n_rows, None
         self.recall_ = 1.0
         if self.nprobe is not None and centres is not None:
             self.recall_ = self._estimated_recall(data, centre)
@@ -182,6 +187,10 @@ class NeighborsModel(Estimator):
         if nprobe is None:
             nprobe = self.nprobe
         return index.nearest(queries, k, nprobe if index.centres is not None else None)
+
+    def neighbors_block(self, block: Block, k: int | None, nprobe: int | None) -> Found:
+        """Return the neighbours of the rows of a block; None: as many, of as many cells, as the model says."""
+        return self._nearest(self._queries(block), self._asked(k), nprobe)
 
     def _n_kept(self, index: Index) -> int:
         with index.vectors.reading() as reading:
@@ -273,12 +282,11 @@ class NeighborsModel(Estimator):
 
     # state -----------------------------------------------------------------------------------------------------
 
-    def placed_rows(self, data: Data, first: int) -> Any:
-        """Yield the rows of data, encoded as those of the training, as `Rows` numbered from `first`."""
+    def placed(self, data: Data, n_rows: int) -> Vectors:
+        """Return the rows of data in the cells of this model, numbered from 0."""
         centres = self.cell_centers_ if len(self.cell_centers_) else None
         centre = np.array(self.schema_.encoding.centre())
-        placing = Placing(self._metric, centre, self.stored_type_, centres)
-        yield from data.map(lambda block: placing.rows(block, first + block.start), purpose="vectors")
+        return place_rows(data, n_rows, Placing(self._metric, centre, self.stored_type_, centres))
 
     def get_state(self) -> ModelState:
         """Return the fitted model as plain data, with its rows."""
