@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from dbml_sql.expressions import identifier
 from dbml_sql.statements import ModelReference
 
@@ -72,14 +73,31 @@ def _neighbors(scorer: Scorer, columns: list[pa.Array], k: int | None, nprobe: i
 
 
 def _check_vectors(scorer: Scorer, columns: list[pa.Array]) -> None:
-    """Refuse a NULL in place of a whole vector: the mean of all vectors is no query."""
-    vectors = {feature.column for feature in scorer.model.schema_.encoding.features if feature.kind == "vector"}
+    """Refuse a NULL in place of a whole vector, and vectors of another length: the mean of all vectors is no query."""
+    features = scorer.model.schema_.encoding.features
+    vectors = {feature.column: feature.width for feature in features if feature.kind == "vector"}
     for name, column in zip(scorer.columns, columns, strict=True):
+        if name in vectors:
+            _check_length(scorer.name, name, column, vectors[name])
         if name in vectors and column.null_count:
             raise InvalidData(
                 f"model {scorer.name!r}: column {name!r} must hold a vector in every row; {column.null_count:,} of "
                 f"these {len(column):,} rows hold NULL. Leave them out with WHERE {identifier(name)} IS NOT NULL"
             )
+
+
+def _check_length(model: str, name: str, column: pa.Array, width: int) -> None:
+    if pa.types.is_fixed_size_list(column.type):
+        lengths = [column.type.list_size] if len(column) else []
+    elif pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        lengths = pc.list_value_length(column).unique().drop_null().to_pylist()
+    else:
+        return
+    wrong = [length for length in lengths if length != width]
+    if wrong:
+        raise InvalidData(
+            f"model {model!r}: column {name!r} must hold vectors of {width:,} numbers; got one of {wrong[0]:,}"
+        )
 
 
 def extend_model(con: duckdb.DuckDBPyConnection, reference: str | ModelReference, relation: Any) -> int:
@@ -153,7 +171,9 @@ def staged_ids(con: Any, who: str, relation: Any, column: str) -> tuple[Any, str
     unstage(con)
     if not duck.keep(relation, f"SELECT * FROM {duck.VIEW}", f"{_IDS}_rows"):
         raise InvalidData(f"{who}: there is no room for a copy of the rows, which id_col needs; raise memory_limit")
-    con.execute(f"CREATE TEMP VIEW dbml_ids AS SELECT rowid AS position, {identifier(name)} AS id FROM {_IDS}_rows")
+    # Not by rowid: rows of an open transaction have large ones.
+    numbered = f"SELECT row_number() OVER () - 1 AS position, {identifier(name)} AS id FROM {_IDS}_rows"
+    con.execute(f"CREATE TEMP VIEW dbml_ids AS {numbered}")
     return con.sql(f"SELECT * EXCLUDE ({identifier(name)}) FROM {_IDS}_rows"), _IDS
 
 
