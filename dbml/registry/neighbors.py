@@ -174,7 +174,7 @@ def staged_ids(con: Any, who: str, relation: Any, column: str) -> tuple[Any, str
     # Not by rowid: rows of an open transaction have large ones.
     numbered = f"SELECT row_number() OVER () - 1 AS position, {identifier(name)} AS id FROM {_IDS}_rows"
     con.execute(f"CREATE TEMP VIEW dbml_ids AS {numbered}")
-    return con.sql(f"SELECT * EXCLUDE ({identifier(name)}) FROM {_IDS}_rows"), _IDS
+    return con.sql(f"FROM {_IDS}_rows"), _IDS
 
 
 def unstage(con: Any) -> None:

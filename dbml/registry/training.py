@@ -175,7 +175,9 @@ def _fit(con: duckdb.DuckDBPyConnection, job: Job) -> str | None:
         job.fit()
         return None
     rows, ids = staged_ids(con, type(job.estimator).__name__, job.split.training, job.id_column)
-    replace(job, split=replace(job.split, training=rows)).fit()
+    left_out = job.encoding.get("exclude", ())
+    exclude = [*([left_out] if isinstance(left_out, str) else left_out), job.id_column]
+    replace(job, split=replace(job.split, training=rows), encoding={**job.encoding, "exclude": exclude}).fit()
     vars(job.estimator)["id_column_"] = job.id_column
     return ids
 

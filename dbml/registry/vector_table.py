@@ -159,7 +159,7 @@ class TableRows:
     @contextmanager
     def _cursor(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, bool]]:
         try:
-            own = not in_transaction(self._con)
+            own = not _is_in_transaction(self._con)
             con = self._con.cursor() if own else self._con
         except duckdb.ConnectionException as error:
             raise RegistryError(f"{self.of}: its rows are in the database, and the connection was closed") from error
@@ -210,6 +210,14 @@ class TableRows:
         """Copies and pickles hold the rows in memory."""
         with self.reading() as reading:
             return HeldRows, (_copied(reading), self.n_cells)
+
+
+def _is_in_transaction(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a connection has an open transaction; False inside a query of its own, where it cannot be asked."""
+    try:
+        return in_transaction(con)
+    except duckdb.ResourceInUseException:
+        return False
 
 
 class _TableReading:

@@ -18,6 +18,7 @@ from dbml_kernels.vector_distance import COSINE, EUCLIDEAN, INNER_PRODUCT, MANHA
 
 UNIT = 2.0**-24  # of rounding, in single precision
 TINY = 2.0**-148  # what is lost below the smallest normal number
+LARGEST = 1e37  # above which sums may overflow in single precision
 RUN = 16  # rows that are looked at together
 GROUP = 4  # queries that are computed together
 
@@ -143,6 +144,8 @@ def tile_sums(metric, x, half, queries, first, sums):
 @kernel
 def highest_sum(metric, farthest, size, largest, d):
     """The s above which no row of a tile is as near as `farthest`, whatever was lost in single precision."""
+    if not (size + largest) * (1.0 if metric == MANHATTAN else size + largest) < LARGEST:
+        return math.inf
     if metric == MANHATTAN:
         lost = (d + 8) * UNIT * (size + largest + farthest)
         return farthest + lost + TINY * d
