@@ -57,7 +57,7 @@ def test_neighbours_in_sql_are_those_in_python(con):
 
 
 def test_all_columns_of_the_queries_are_kept(con):
-    create(con, "n_neighbors = 2")
+    create(con, "n_neighbors = 2", columns="v")
     con.execute("CREATE TABLE queries AS SELECT v, 'a' AS rank_before, item FROM items LIMIT 3")
     rows = con.sql("FROM ML.NEIGHBORS(MODEL near, TABLE queries)")
     assert rows.columns == ["v", "rank_before", "item", "neighbor_id", "distance", "rank"]

@@ -24,21 +24,26 @@ from dbml_kernels.vector_distance import (
     MANHATTAN,
     distance,
     distance_bound,
-    product_sum,
-    square_sum,
 )
 
 ROUNDING = 1e-15
 
 
-@kernel(exact=True)
+@kernel
 def centre_distance(metric, x, q):
     """What bounds are made of: the distance to a centre, or the opposite of the product with it."""
+    total = 0.0
     if metric == INNER_PRODUCT:
-        return -product_sum(x, q)
+        for j in range(q.shape[0]):
+            total -= x[j] * q[j]
+        return total
     if metric == MANHATTAN:
-        return distance(MANHATTAN, x, q)
-    return math.sqrt(square_sum(x, q))
+        for j in range(q.shape[0]):
+            total += abs(x[j] - q[j])
+        return total
+    for j in range(q.shape[0]):
+        total += (x[j] - q[j]) * (x[j] - q[j])
+    return math.sqrt(total)
 
 
 @kernel(exact=True)
@@ -53,8 +58,7 @@ def centres_measure(metric, centres, queries, first, last, out):
 def radii_measure(metric, rows, centres, cell, out):
     """Fill out (n,) with the distance of each row to the centre of its cell."""
     for i in range(rows.shape[0]):
-        x, c = rows[i], centres[cell[i]]
-        out[i] = distance(MANHATTAN, x, c) if metric == MANHATTAN else math.sqrt(square_sum(x, c))
+        out[i] = centre_distance(metric, rows[i], centres[cell[i]])
 
 
 @kernel(exact=True)

@@ -5,6 +5,9 @@ Centres need not be good for the search to be exact: they decide how many rows i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from dbml_kernels.cell_search import radii_measure
 from dbml_kernels.rows_permute import rows_permute
@@ -22,7 +25,7 @@ from dbml.passes.shards import Arrays
 from dbml.passes.vectors import Rows
 
 _SAMPLE = 96  # rows a cell
-_ROUNDS = 8
+_ROUNDS, _DRAWS = 8, 5
 _RUN = 4096  # rows that a thread assigns at a time
 _SHORT = ("FLOAT", "TINYINT", "SMALLINT", "UTINYINT", "USMALLINT", "BOOLEAN")
 
@@ -42,21 +45,49 @@ def find_centres(data: Data, metric: Metric, centre: Floats, dtype: str, n_cells
     """Return the centres of at most `n_cells` cells, by some rounds of k-means over a sample."""
     sample = data.sample(n_cells * _SAMPLE, seed)
     rows = metric.placed(block_vectors(sample, centre, dtype))
+    n_cells = min(n_cells, len(rows))
     generator = np.random.default_rng(seed)
-    centres = rows[np.sort(generator.permutation(len(rows))[:n_cells])]
     crew = current().crew(64)
     runs = [slice(start, start + _RUN) for start in range(0, len(rows), _RUN)]
+
+    def assigned(centres: Floats) -> tuple[NDArray[np.int32], Floats]:
+        """Return the cell and the radius of each row."""
+        nearest, cell, radius = Centres(metric.cell_code, centres), np.empty(len(rows), np.int32), np.empty(len(rows))
+
+        def assign(run: slice) -> None:
+            cell[run] = nearest.nearest(rows[run])
+            radii_measure(metric.cell_code, rows[run], centres, cell[run], radius[run])
+
+        crew.each(assign, runs, "assign")
+        return cell, radius
+
     try:
+        centres = _first_centres(rows, n_cells, generator, assigned)
         for _ in range(_ROUNDS):
-            nearest = Centres(metric.cell_code, centres)
-            number = np.concatenate(crew.each(lambda run: nearest.nearest(rows[run]), runs, "assign"))  # noqa: B023
-            moved = _means(rows, number, centres)
+            moved = _means(rows, assigned(centres)[0], centres)
             if np.array_equal(moved, centres):
                 break
             centres = moved
     finally:
         crew.close()
     return centres
+
+
+def _first_centres(
+    rows: Floats, n_cells: int, generator: np.random.Generator, assigned: Callable[[Floats], tuple[Any, Floats]]
+) -> Floats:
+    """Return rows to begin with: some at random, then those far from all before, in a few draws of many each."""
+    weight = np.ones(len(rows))
+    chosen = np.zeros(0, np.int64)
+    for draw in range(1, _DRAWS + 1):
+        wanted = n_cells * draw // _DRAWS - len(chosen)
+        # The largest of u^(1/w): a draw without replacement in proportion to the weights.
+        keys = np.log(generator.random(len(rows))) / np.maximum(weight, 1e-300)
+        keys[chosen] = -np.inf
+        chosen = np.concatenate([chosen, np.sort(np.argpartition(-keys, wanted - 1)[:wanted])]) if wanted else chosen
+        if draw < _DRAWS and len(chosen):
+            weight = assigned(rows[chosen])[1] ** 2
+    return rows[chosen]
 
 
 def _means(rows: Floats, number: NDArray[np.int32], centres: Floats) -> Floats:
