@@ -216,7 +216,9 @@ def test_a_real_table_is_classified_as_by_scikit_learn(raw):
     columns = [c for c in raw.sql(f"FROM '{path}'").columns if c.lower() != "class"]
     label = next(c for c in raw.sql(f"FROM '{path}'").columns if c.lower() == "class")
     named = ", ".join(f'"{c}"' for c in columns)
-    rows = raw.sql(f"SELECT {named}, \"{label}\" AS label FROM '{path}' USING SAMPLE reservoir(3000 ROWS) REPEATABLE (1)")
+    rows = raw.sql(
+        f"SELECT {named}, \"{label}\" AS label FROM '{path}' USING SAMPLE reservoir(3000 ROWS) REPEATABLE (1)"
+    )
     frame = rows.df()
     ours = KNeighborsClassifier().fit(frame[columns], frame["label"])
     theirs = neighbors.KNeighborsClassifier(algorithm="brute").fit(frame[columns], frame["label"])
@@ -235,7 +237,9 @@ def test_one_row_a_constant_column_and_no_row(raw):
 
 def test_what_cannot_be_asked_is_refused_with_words():
     X = clumps(20)
-    with pytest.raises(InvalidData, match="n_neighbors must be at most the number of rows; got 21 neighbors of 20 rows"):
+    with pytest.raises(
+        InvalidData, match="n_neighbors must be at most the number of rows; got 21 neighbors of 20 rows"
+    ):
         NearestNeighbors(n_neighbors=21).fit(X).kneighbors(X)
     with pytest.raises(InvalidParameter, match="nprobe is a number of cells, and algorithm='brute' has none"):
         NearestNeighbors(algorithm="brute", nprobe=2).fit(X)

@@ -33,7 +33,9 @@ def vectors(con):
 
 
 def create(con, options="algorithm = 'index', id_col = 'item'", name="near", columns="item, v"):
-    con.execute(f"CREATE OR REPLACE MODEL {name} OPTIONS (model_type = 'nearest_neighbors', {options}) AS SELECT {columns} FROM items")
+    con.execute(
+        f"CREATE OR REPLACE MODEL {name} OPTIONS (model_type = 'nearest_neighbors', {options}) AS SELECT {columns} FROM items"
+    )
 
 
 def found(con, source, more="", name="near"):
@@ -82,7 +84,9 @@ def test_the_rows_are_a_table_that_any_client_reads(con, database):
             "label": "DOUBLE",
             "vector": "FLOAT[3]",
         }
-        assert plain.sql("SELECT count(*) FROM ml.vectors_1_1 v JOIN items i ON i.item = v.id AND i.v = v.vector").fetchall() == [(600,)]
+        assert plain.sql(
+            "SELECT count(*) FROM ml.vectors_1_1 v JOIN items i ON i.item = v.id AND i.v = v.vector"
+        ).fetchall() == [(600,)]
         cells = [cell for (cell,) in plain.sql("SELECT cell FROM ml.vectors_1_1").fetchall()]
         assert cells == sorted(cells)
         assert len(set(cells)) > 10
@@ -123,8 +127,12 @@ def test_added_rows_of_a_classifier_vote(con):
         "CREATE MODEL knn OPTIONS (model_type = 'knn_classifier', input_label_cols = ['third'], n_neighbors = 1) "
         "AS SELECT v, third FROM items"
     )
-    con.extend_model("knn", "SELECT [50, 0, 0]::FLOAT[3] AS v, true AS third UNION ALL SELECT [-50, 0, 0]::FLOAT[3], false")
-    rows = con.sql("SELECT predict('knn', v) FROM (VALUES ([49, 0, 0]::FLOAT[3]), ([-49, 0, 0]::FLOAT[3])) t(v)").fetchall()
+    con.extend_model(
+        "knn", "SELECT [50, 0, 0]::FLOAT[3] AS v, true AS third UNION ALL SELECT [-50, 0, 0]::FLOAT[3], false"
+    )
+    rows = con.sql(
+        "SELECT predict('knn', v) FROM (VALUES ([49, 0, 0]::FLOAT[3]), ([-49, 0, 0]::FLOAT[3])) t(v)"
+    ).fetchall()
     assert rows == [(True,), (False,)]
 
 
@@ -204,13 +212,17 @@ def test_what_is_asked_wrongly_is_refused_with_words(con):
         con.execute("FROM ML.NEIGHBORS(MODEL near, TABLE items, m => 3)")
     with pytest.raises(UnknownName, match="needs a column 'v'"):
         con.execute("FROM ML.NEIGHBORS(MODEL near, (SELECT 1 AS u))")
-    con.execute("CREATE MODEL line OPTIONS (model_type = 'linear_reg', input_label_cols = ['price']) AS SELECT price, third FROM items")
+    con.execute(
+        "CREATE MODEL line OPTIONS (model_type = 'linear_reg', input_label_cols = ['price']) AS SELECT price, third FROM items"
+    )
     with pytest.raises(StatementError, match="line keeps no rows"):
         con.execute("FROM ML.NEIGHBORS(MODEL line, TABLE items)")
     with pytest.raises(InvalidData, match="model 'line' is a LinearRegression, which keeps no rows"):
         con.extend_model("line", "FROM items")
     with pytest.raises(InvalidParameter, match="id_col is for models that keep their rows"):
-        con.execute("CREATE MODEL l2 OPTIONS (model_type = 'linear_reg', input_label_cols = ['price'], id_col = 'item') AS FROM items")
+        con.execute(
+            "CREATE MODEL l2 OPTIONS (model_type = 'linear_reg', input_label_cols = ['price'], id_col = 'item') AS FROM items"
+        )
     assert {"neighbors", "add_rows"} <= set(TYPES)
 
 

@@ -29,7 +29,7 @@ class KNeighborsClassifier(NeighborsModel, ProbabilisticClassifier):
     metric : {"euclidean", "cosine", "inner_product", "manhattan"}, default="euclidean"
         Also ``l2``, and ``l1`` and ``cityblock`` for Manhattan; see `NearestNeighbors`.
     n_cells : int or None, default=None
-        Cells of the index; None: the square root of the number of rows.
+        Cells of the index; None: twice the square root of the number of rows.
     nprobe : int or None, default=None
         Search this many cells only: faster, and approximate. None: exact.
     random_state : int, RandomState or None, default=None

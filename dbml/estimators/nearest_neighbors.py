@@ -28,7 +28,7 @@ class NearestNeighbors(NeighborsModel):
         Also ``l2``, and ``l1`` and ``cityblock`` for Manhattan. Cosine: 1 less the cosine of the angle. Inner product:
         the row of the largest product is nearest, and its distance is the opposite of the product.
     n_cells : int or None, default=None
-        Cells of the index; None: the square root of the number of rows.
+        Cells of the index; None: twice the square root of the number of rows.
     nprobe : int or None, default=None
         Search this many cells only, the nearest ones: faster, and approximate; `recall_` says how much is found.
         None: exact.

@@ -147,7 +147,9 @@ def _append(con: Any, found: Version, model: NeighborsModel, relation: Any, ids:
     with rows.reading() as reading:
         for piece in reading.pieces():
             later = type(piece)(piece.vectors, piece.position + first, piece.cell, piece.radius, piece.label)
-            append_vectors(con, found, later, None if ids is None else f"(SELECT position + {first} AS position, id FROM {ids})")
+            append_vectors(
+                con, found, later, None if ids is None else f"(SELECT position + {first} AS position, id FROM {ids})"
+            )
     return n_rows
 
 

@@ -194,10 +194,10 @@ class TableRows:
             f"SELECT cell, count(*) AS n, min(radius) AS low, max(radius) AS high FROM {vector_table(self.of)} GROUP BY cell"
         ).to_arrow_table()
         cell = found["cell"].to_numpy()
-        sizes = CellSizes(
-            np.zeros(self.n_cells, np.int64), np.full(self.n_cells, np.inf), np.zeros(self.n_cells)
+        sizes = CellSizes(np.zeros(self.n_cells, np.int64), np.full(self.n_cells, np.inf), np.zeros(self.n_cells))
+        sizes.counts[cell], sizes.low[cell], sizes.high[cell] = (
+            found[name].to_numpy() for name in ("n", "low", "high")
         )
-        sizes.counts[cell], sizes.low[cell], sizes.high[cell] = (found[name].to_numpy() for name in ("n", "low", "high"))
         self._known = state, sizes
         return sizes
 
@@ -260,4 +260,3 @@ def _copied(reading: Any) -> Rows:
         done += piece.n_rows
     assert into is not None
     return Rows(*into).in_order()
-

@@ -131,7 +131,7 @@ class NeighborsModel(Estimator):
         metric, centre = self._metric, np.array(encoding.centre())
         centres = None
         if by_cells:
-            wanted = min(n_rows, self.n_cells or max(1, round(n_rows**0.5)))
+            wanted = min(n_rows, self.n_cells or max(1, round(2.0 * n_rows**0.5)))
             seed = seed_of(self.random_state)
             centres = find_centres(data, metric, centre, self.stored_type_, wanted, seed)
         self.cell_centers_ = np.zeros((0, encoding.n_terms)) if centres is None else centres

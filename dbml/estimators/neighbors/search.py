@@ -27,7 +27,7 @@ from dbml.passes.vectors import Reading, Rows, Vectors
 
 R = TypeVar("R")
 
-_TILED_SHARE = 0.08  # of all pairs: comparing a pair in a cell takes about as long as a dozen in a tile
+_TILED_SHARE = 0.3  # of all pairs in the cells that are left: radii exclude most of them one by one
 _FEW = 8  # queries that are not worth packing all rows into tiles
 _PART_BYTES = 8 << 20
 _NOWHERE = np.iinfo(np.int64).max
@@ -246,9 +246,7 @@ class _Search:
                 tiles = self._packed(part.vectors, shift)
                 width = tiles.packed.shape[2]
 
-                def search(
-                    run: tuple[int, int], part: Rows = part, tiles: Tiles = tiles, width: int = width
-                ) -> None:
+                def search(run: tuple[int, int], part: Rows = part, tiles: Tiles = tiles, width: int = width) -> None:
                     sums = np.empty((GROUP, width), np.float32)
                     heaps = found.distance, found.position, found.label
                     for tile in range(len(tiles.packed)):
