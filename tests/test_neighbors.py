@@ -1,4 +1,4 @@
-"""Nearest neighbours: exact against brute force in NumPy, for all metrics, dense and sparse; approximate, and its recall."""
+"""Nearest neighbours: exact as brute force in NumPy, for all metrics, dense and sparse; approximate, and its recall."""
 
 import pickle
 from pathlib import Path

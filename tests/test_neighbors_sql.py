@@ -12,7 +12,8 @@ from dbml import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
 from dbml.errors import InvalidData, InvalidParameter, RegistryError, StatementError, UnknownName
 from dbml.registry.functions import TYPES
 
-ITEMS = """CREATE TABLE items AS SELECT 'it' || i AS item, array_value(sin(i * 7.1), cos(i * 3.3), sin(i * 1.7))::FLOAT[3] AS v,
+ITEMS = """CREATE TABLE items AS SELECT 'it' || i AS item,
+array_value(sin(i * 7.1), cos(i * 3.3), sin(i * 1.7))::FLOAT[3] AS v,
 i % 3 = 0 AS third, i * 0.5 AS price FROM range(600) t(i)"""
 
 
@@ -34,7 +35,8 @@ def vectors(con):
 
 def create(con, options="algorithm = 'index', id_col = 'item'", name="near", columns="item, v"):
     con.execute(
-        f"CREATE OR REPLACE MODEL {name} OPTIONS (model_type = 'nearest_neighbors', {options}) AS SELECT {columns} FROM items"
+        f"CREATE OR REPLACE MODEL {name} OPTIONS (model_type = 'nearest_neighbors', {options}) "
+        f"AS SELECT {columns} FROM items"
     )
 
 
@@ -187,7 +189,7 @@ con = dbml.connect({database!r})
 con.execute('''{ITEMS}''')
 def die(*arguments): os._exit(9)
 rows._insert = die
-con.execute("CREATE MODEL near OPTIONS (model_type = 'nearest_neighbors', id_col = 'item') AS SELECT item, v FROM items")
+con.execute("CREATE MODEL near OPTIONS (model_type = 'nearest_neighbors') AS SELECT v FROM items")
 """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 9
     with dbml.connect(database) as con:
@@ -213,7 +215,8 @@ def test_what_is_asked_wrongly_is_refused_with_words(con):
     with pytest.raises(UnknownName, match="needs a column 'v'"):
         con.execute("FROM ML.NEIGHBORS(MODEL near, (SELECT 1 AS u))")
     con.execute(
-        "CREATE MODEL line OPTIONS (model_type = 'linear_reg', input_label_cols = ['price']) AS SELECT price, third FROM items"
+        "CREATE MODEL line OPTIONS (model_type = 'linear_reg', input_label_cols = ['price']) "
+        "AS SELECT price, third FROM items"
     )
     with pytest.raises(StatementError, match="line keeps no rows"):
         con.execute("FROM ML.NEIGHBORS(MODEL line, TABLE items)")
@@ -221,7 +224,8 @@ def test_what_is_asked_wrongly_is_refused_with_words(con):
         con.extend_model("line", "FROM items")
     with pytest.raises(InvalidParameter, match="id_col is for models that keep their rows"):
         con.execute(
-            "CREATE MODEL l2 OPTIONS (model_type = 'linear_reg', input_label_cols = ['price'], id_col = 'item') AS FROM items"
+            "CREATE MODEL l2 OPTIONS (model_type = 'linear_reg', input_label_cols = ['price'], id_col = 'item') "
+            "AS FROM items"
         )
     assert {"neighbors", "add_rows"} <= set(TYPES)
 

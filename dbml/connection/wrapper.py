@@ -175,8 +175,8 @@ class Connection:
     def extend_model(self, name: str, rows: Any) -> int:
         """Add rows to a model of neighbours, without training again; return how many were added.
 
-        They are found from then on by everyone who asks the current version, or the one that `name` names. Cells stay as
-        they are: train again when the new rows are many, or lie elsewhere.
+        They are found from then on by everyone who asks that version. Cells stay as they are: train again when the new
+        rows are many, or lie elsewhere.
 
         Parameters
         ----------

@@ -52,10 +52,10 @@ class NearestNeighbors(NeighborsModel):
     Notes
     -----
     A sample, for the centres of the cells, and one pass over the data. A model in memory holds its rows: 4 or 8 bytes a
-    number; beyond a quarter of `memory_limit` they are spilled, and a saved model reads them from a table of the database,
-    cell by cell. A search compares rows in single precision, with a bound of what is lost, and computes anew in double
-    precision what might be a neighbour: distances and order are those of double precision. Of equally near rows the
-    earlier one comes first.
+    number; beyond a quarter of `memory_limit` they are spilled. A saved model reads them from a table of the database,
+    the cells that it needs. A search compares rows in single precision, with a bound of what is lost, and computes anew
+    in double precision what might be a neighbour: distances and order are those of double precision. Of equally near
+    rows the earlier one comes first.
 
     A missing number takes the mean, and a term marks it where training saw missing values: such rows are 1 further
     from others. A category is a term for each level. Columns are not scaled: those of a large spread decide.

@@ -62,9 +62,7 @@ class Rows:
         if (after | same).all():
             return self
         order = np.lexsort((self.position, self.radius, self.cell))
-        return Rows(
-            self.vectors[order], self.position[order], self.cell[order], self.radius[order], self.label[order]
-        )
+        return Rows(self.vectors[order], self.position[order], self.cell[order], self.radius[order], self.label[order])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ class Reading(Protocol):
         """The cells."""
 
     def pieces(self, cells: NDArray[np.intp] | None = None) -> Iterator[Rows]:
-        """Yield the rows of some cells (ascending), or all; other cells may come along. A piece is valid until the next."""
+        """Yield the rows of some cells (ascending), or all; others may come along. A piece is valid until the next."""
 
 
 class Vectors(Protocol):

@@ -7,7 +7,8 @@ DOUBLE[].
 
 ``ML.EXPLAIN_PREDICT`` and others are queries over ``predict_attributions``, ``feature_importance`` and
 ``partial_dependence``, ``ML.DETECT_ANOMALIES`` over ``detect_anomalies``, ``ML.CENTROIDS`` over ``centroids``,
-``ML.PRINCIPAL_COMPONENTS`` over ``principal_components``, ``ML.NEIGHBORS`` over ``neighbors``. ``add_rows`` adds rows to a model that keeps some.
+``ML.PRINCIPAL_COMPONENTS`` over ``principal_components``, ``ML.NEIGHBORS`` over ``neighbors``. ``add_rows`` adds
+rows to a model that keeps some.
 """
 
 from __future__ import annotations

@@ -191,7 +191,8 @@ class TableRows:
             return known[1]
         self._fetch(con, "count(*)")
         found = con.sql(
-            f"SELECT cell, count(*) AS n, min(radius) AS low, max(radius) AS high FROM {vector_table(self.of)} GROUP BY cell"
+            "SELECT cell, count(*) AS n, min(radius) AS low, max(radius) AS high "
+            f"FROM {vector_table(self.of)} GROUP BY cell"
         ).to_arrow_table()
         cell = found["cell"].to_numpy()
         sizes = CellSizes(np.zeros(self.n_cells, np.int64), np.full(self.n_cells, np.inf), np.zeros(self.n_cells))

@@ -99,8 +99,8 @@ def cells_search(
     """Offer rows of some cells to the heaps of queries `first` to `last`.
 
     rows (n, d), radius, positions, labels (n,), of which cell c has those from offsets[c] to offsets[c + 1]; queries
-    (m, d) float64 with lengths `sizes` (m,); the cells of query i, and what bounds are made of, are entries starts[i] to
-    starts[i + 1] of cells and to_centre.
+    (m, d) float64 with lengths `sizes` (m,); the cells of query i, and what bounds are made of, are entries
+    starts[i] to starts[i + 1] of cells and to_centre.
     """
     d = rows.shape[1]
     for query in range(first, last):

@@ -1,8 +1,8 @@
 """Rows against queries in tiles of single precision: which rows can be among the nearest, all others left out.
 
 Euclidean, cosine and inner product come down to ``s = h - x.q``, with ``h = |x|^2 / 2`` or 0; Manhattan to
-``s = sum |x - q|``. Rows of a tile lie term by term (d, TILE rows), so that sums of many rows are made at once. A sum is
-off by at most a bound that is known from the norms: what might be nearer than the bound allows is computed anew, in
+``s = sum |x - q|``. Rows of a tile lie term by term (d, TILE rows), so that sums of many rows are made at once. A sum
+is off by at most a bound that is known from the norms: what might be nearer than the bound allows is computed anew, in
 double precision (`dbml_kernels.vector_distance`). So the result is exact.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from dbml_kernels.jit import kernel
 from dbml_kernels.nearest_heap import heap_offer
-from dbml_kernels.vector_distance import COSINE, EUCLIDEAN, INNER_PRODUCT, MANHATTAN, distance
+from dbml_kernels.vector_distance import COSINE, EUCLIDEAN, MANHATTAN, distance
 
 UNIT = 2.0**-24  # of rounding, in single precision
 TINY = 2.0**-148  # what is lost below the smallest normal number

@@ -100,8 +100,10 @@ class Call:
         return conditions_around(found, start + 2)
 
     def named(self, number: int, known: tuple[str, ...]) -> dict[str, str]:
-        """Return the options of all arguments from a number on: ``name => value``, a plain value (the first option), or a
-        STRUCT, as SQL by name."""
+        """Return the options of all arguments from a number on, as SQL by name.
+
+        ``name => value``, a plain value (the first option), or a STRUCT.
+        """
         found: dict[str, str] = {}
         tokens = self.rewriter.found
         for place in range(number, self.n_arguments):

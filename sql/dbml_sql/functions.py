@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dbml_sql.anomalies import detect_anomalies
-from dbml_sql.call import probed
+from dbml_sql.call import probe, probed
 from dbml_sql.evaluate import confusion_matrix, evaluate_binary, evaluate_classes, evaluate_regression, roc_curve
 from dbml_sql.explain import (
     CLASS_METRICS,

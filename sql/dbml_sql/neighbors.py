@@ -25,10 +25,11 @@ def neighbors_query(source: str, model: ModelSignature, settings: str) -> str:
         f"unnest(range(1, len(dbml_found) + 1)) AS dbml_rank FROM ({scored}) t"
     )
     rank = "CAST(t.dbml_rank AS INTEGER) AS rank"
+    distance = "t.dbml_one.distance AS distance"
     hidden = "t.* EXCLUDE (dbml_one, dbml_rank)"
     if not model.ids:
-        return f"(SELECT {hidden}, t.dbml_one.position AS neighbor_id, t.dbml_one.distance AS distance, {rank} FROM ({each}) t)"
+        return f"(SELECT {hidden}, t.dbml_one.position AS neighbor_id, {distance}, {rank} FROM ({each}) t)"
     return (
-        f"(SELECT {hidden}, v.id AS neighbor_id, t.dbml_one.distance AS distance, {rank} "
+        f"(SELECT {hidden}, v.id AS neighbor_id, {distance}, {rank} "
         f"FROM ({each}) t JOIN {model.vectors} v ON v.position = t.dbml_one.position)"
     )

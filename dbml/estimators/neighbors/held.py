@@ -47,7 +47,7 @@ class SpilledRows:
     Parameters
     ----------
     shards : Shards
-        Arrays ``vectors``, ``cell``, ``radius``, ``label`` in the order of cells, and ``place``: the row inside the shard.
+        Arrays ``vectors``, ``cell``, ``radius``, ``label`` in the order of cells; ``place``: the row inside the shard.
     n_cells : int
         Number of cells.
     """

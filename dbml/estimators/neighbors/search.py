@@ -1,7 +1,7 @@
 """Searching kept rows: all of them in tiles, or only the cells that can hold an answer.
 
-By cells: the nearest ones first, which bounds how far neighbours can be; then every cell that the bound does not exclude
-(exact), or none (`nprobe`). Where too many cells are left, comparing all rows in tiles costs less.
+By cells: the nearest ones first, which bounds how far neighbours can be; then every cell that the bound does not
+exclude (exact), or none (`nprobe`). Where too many cells are left, comparing all rows in tiles costs less.
 """
 
 from __future__ import annotations
