@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from benchmarks.contenders import Row
-from benchmarks.rows import clusters, components, kernels, linear, networks, scoring, startup, tree_scoring, trees
+from benchmarks.rows import (
+    clusters,
+    components,
+    kernels,
+    linear,
+    neighbors,
+    networks,
+    scoring,
+    startup,
+    tree_scoring,
+    trees,
+)
 
 ROWS: dict[str, Row] = {
     row.name: row
@@ -39,6 +50,7 @@ ROWS: dict[str, Row] = {
         components.PCA,
         components.PCA_WIDE,
         components.PCA_MEMORY,
+        neighbors.NEIGHBORS,
         startup.FIRST_FIT,
         startup.IMPORT_TIME,
     )
