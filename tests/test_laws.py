@@ -94,9 +94,11 @@ def recorded():
             patch.setattr(step, "update", recording(step.update))
         for estimator in estimators().values():
             for params, (X, y, weight) in product(variants(estimator), tables(estimator)):
+                if weight is not None and "sample_weight" not in inspect.signature(estimator.fit).parameters:
+                    continue
                 with warnings.catch_warnings(), contextlib.suppress(DbmlError):
                     warnings.simplefilter("ignore")
-                    estimator(**params).fit(X, y, sample_weight=weight)
+                    estimator(**params).fit(X, y, **({} if weight is None else {"sample_weight": weight}))
     return list(kept.values())
 
 

@@ -9,6 +9,7 @@ from benchmarks.rows import (
     components,
     kernels,
     linear,
+    neighbors,
     networks,
     scoring,
     startup,
@@ -52,6 +53,7 @@ ROWS: dict[str, Row] = {
         components.PCA_MEMORY,
         bayes.GAUSSIAN,
         bayes.TEXTS,
+        neighbors.NEIGHBORS,
         startup.FIRST_FIT,
         startup.IMPORT_TIME,
     )

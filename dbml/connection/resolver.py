@@ -16,7 +16,14 @@ from dbml.errors import RegistryError
 from dbml.registry.database import current_place
 from dbml.registry.plain_json import labels_of, load
 from dbml.registry.reading import first_row
-from dbml.registry.versions import category_columns, find_version, input_columns, macro_name
+from dbml.registry.versions import (
+    category_columns,
+    find_version,
+    input_columns,
+    macro_name,
+    vector_columns,
+    vector_table_name,
+)
 
 _PROBABLE = ("logistic", "softmax", "one_vs_rest", "probability")
 
@@ -56,6 +63,8 @@ class RegistryResolver:
         bare = reference.version is None and reference.alias is None
         native = None if link is None else macro_name(found, bare)
         probable = link in _PROBABLE if native else _gives_probabilities(kind, params)
+        kept = set() if native else vector_columns(self._con, found)
+        own = found.place == current_place(self._con)
         return ModelSignature(
             name=found.name,
             model_id=found.model_id,
@@ -75,8 +84,10 @@ class RegistryResolver:
             transforms=target is None and (link in TRANSFORM_LINKS if native else _has(kind, "transform")),
             categories=category_columns(self._con, found),
             query=query,
-            schema="ml" if found.place == current_place(self._con) else found.place.schema,
+            schema="ml" if own else found.place.schema,
             database=found.place.database,
+            vectors=f"{'ml' if own else found.place.schema}.{vector_table_name(found)}" if kept else None,
+            ids="id" in kept,
         )
 
     def outputs(self, model: ModelSignature) -> tuple[str, ...]:

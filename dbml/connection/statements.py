@@ -116,7 +116,7 @@ def _explain(con: duckdb.DuckDBPyConnection, statement: ExplainModel, relate: Re
     job = prepare_job(_order(create), relate(_query(con, create), create.query))
     estimator = job.estimator
     if statement.analyze:
-        estimator.fit(job.split.training, job.label, sample_weight=job.weight, options=job.encoding)
+        job.fit()
         plan = estimator.explain()
     else:
         with as_data(

@@ -172,6 +172,23 @@ class Connection:
 
         return store.load_model(self.duckdb, name if version is None else f"{name}@{version}")
 
+    def extend_model(self, name: str, rows: Any) -> int:
+        """Add rows to a model of neighbours, without training again; return how many were added.
+
+        They are found from then on by everyone who asks that version. Cells stay as they are: train again when the new
+        rows are many, or lie elsewhere.
+
+        Parameters
+        ----------
+        name : str
+            Name of the model, with ``@version`` or ``@alias`` if not the current one is meant.
+        rows : relation or str
+            The rows, or their query: the columns of the training, with the target and the ids where it had some.
+        """
+        from dbml.registry.neighbors import extend_model
+
+        return extend_model(self.duckdb, name, self.duckdb.sql(rows) if isinstance(rows, str) else rows)
+
     def import_model(
         self,
         name: str,

@@ -23,6 +23,7 @@ from dbml.passes.dispatch import as_data, find_scorer
 from dbml.passes.plan import Plan
 from dbml.passes.progress import listeners
 from dbml.passes.schema import LARGEST, Schema, Task
+from dbml.passes.vectors import Vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,7 @@ class ModelState:
     """A fitted model as plain data: what the registry stores and rebuilds, without running anything.
 
     `attributes` holds JSON values, `arrays` holds NumPy arrays of numbers; names are those of the fitted attributes.
+    `vectors` holds the rows of a model that keeps some: a table of its own in the registry.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class ModelState:
     schema: Schema
     attributes: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    vectors: Vectors | None = None
 
 
 class Estimator(SklearnProtocol, SqlOptions):
@@ -64,6 +67,8 @@ class Estimator(SklearnProtocol, SqlOptions):
         or levels of all columns; see `dbml.passes.dispatch.as_data`.
     encoding_options : mapping
         What it asks of the encoding, besides what a person says in `options`.
+    keeps_vectors : bool
+        Whether it keeps rows of the training, which the registry stores in a table of their own.
     rules : mapping of str to Rule
         What each hyperparameter may be.
     model_types : tuple of str
@@ -87,6 +92,7 @@ class Estimator(SklearnProtocol, SqlOptions):
     task: ClassVar[Task] = "none"
     encoding_style: ClassVar[Reading] = "terms"
     encoding_options: ClassVar[Mapping[str, Any]] = {}
+    keeps_vectors: ClassVar[bool] = False
 
     schema_: Schema
     plan_: Plan

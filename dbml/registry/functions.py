@@ -7,7 +7,8 @@ DOUBLE[].
 
 ``ML.EXPLAIN_PREDICT`` and others are queries over ``predict_attributions``, ``feature_importance`` and
 ``partial_dependence``, ``ML.DETECT_ANOMALIES`` over ``detect_anomalies``, ``ML.CENTROIDS`` over ``centroids``,
-``ML.PRINCIPAL_COMPONENTS`` over ``principal_components``.
+``ML.PRINCIPAL_COMPONENTS`` over ``principal_components``, ``ML.NEIGHBORS`` over ``neighbors``. ``add_rows`` adds
+rows to a model that keeps some.
 """
 
 from __future__ import annotations
@@ -59,8 +60,12 @@ TYPES = {
         "STRUCT(principal_component_id INTEGER, eigenvalue DOUBLE, explained_variance_ratio DOUBLE, "
         "cumulative_explained_variance_ratio DOUBLE)[]"
     ),
+    "neighbors": "STRUCT(position BIGINT, distance DOUBLE)[]",
+    "add_rows": "BIGINT",
     "train_model": "STRUCT(model VARCHAR, version INTEGER, rows BIGINT, seconds DOUBLE, metrics MAP(VARCHAR, DOUBLE))",
 }
+
+_CHANGING = ("train_model", "add_rows")
 
 
 class Functions:
@@ -175,7 +180,7 @@ def register(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
             return con
         functions = Functions(con)
         for name, type in TYPES.items():
-            functions.add(name, _when_called(functions, name), type, side_effects=name == "train_model")
+            functions.add(name, _when_called(functions, name), type, side_effects=name in _CHANGING)
         taken = functions.make()
         _registered.append(functions)
     if 0 < len(taken) < len(TYPES):  # all of them: another connection to the same database made them

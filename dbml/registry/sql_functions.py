@@ -17,6 +17,7 @@ from dbml.registry.components import component_functions
 from dbml.registry.explaining import attributions_of, dependence_function, importance_function
 from dbml.registry.functions import Functions
 from dbml.registry.model_cache import ModelCache
+from dbml.registry.neighbors import neighbors_function
 from dbml.registry.scorer import Scorer
 from dbml.registry.trees import nodes_function
 
@@ -49,6 +50,8 @@ def make_functions(functions: Functions) -> dict[str, Callable[..., Any]]:
         "detect_anomalies": anomalies_function(find, lambda arguments, score: _by_model(arguments, find, score)),
         **centroid_functions(find),
         **component_functions(find),
+        "neighbors": neighbors_function(find, lambda arguments, score: _by_model(arguments, find, score)),
+        "add_rows": add_rows_function(functions),
         "train_model": train_function(functions),
     }
 
@@ -202,6 +205,23 @@ def train_function(functions: Functions) -> Callable[..., Any]:
         return pa.array([train_row(functions.cursor(), *row) for row in rows], type=type_)
 
     return train_model
+
+
+def add_rows_function(functions: Functions) -> Callable[..., Any]:
+    """Return ``add_rows(name, query)``: it adds the rows of a query to a model that keeps rows; their number."""
+
+    def add_rows(*arguments: pa.ChunkedArray) -> pa.Array:
+        from dbml.registry.neighbors import extend_model
+        from dbml.registry.training import check_query
+
+        if len(arguments) != 2:
+            raise InvalidParameter("expected add_rows('model', 'SELECT …')")
+        con, done = functions.cursor(), []
+        for name, query in zip(*(argument.to_pylist() for argument in arguments), strict=True):
+            done.append(extend_model(con, name, con.sql(check_query(con, name, query))))
+        return pa.array(done, pa.int64())
+
+    return add_rows
 
 
 def train_row(con: Any, name: str, query: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -15,6 +15,7 @@ from dbml_sql.statements import ModelReference
 from dbml.errors import InvalidParameter, RegistryError, UnknownName, listing
 from dbml.estimators.base import Estimator, ModelState
 from dbml.passes.plan import Plan
+from dbml.passes.vectors import Vectors
 from dbml.registry.arrays import StoredArray
 from dbml.registry.content import (
     CONTENT_COLUMNS,
@@ -34,7 +35,7 @@ from dbml.registry.macros import native_reason, replace_macros
 from dbml.registry.reading import first_row
 from dbml.registry.rows import insert_rows
 from dbml.registry.transaction import transact
-from dbml.registry.versions import Version, check_name, find_version, one_version, read_target
+from dbml.registry.versions import Version, check_name, find_version, one_version, read_target, vector_columns
 from dbml.registry.weights import write_weights
 
 
@@ -54,6 +55,8 @@ class Provenance:
         Rows it was trained on.
     run_id : int
         Its row in ``ml.training_runs``.
+    ids : str
+        Table ``(position, id)`` with the ids of the rows that the model keeps.
     """
 
     options: dict[str, Any] | None = None
@@ -61,6 +64,7 @@ class Provenance:
     metrics: dict[str, float] | None = None
     n_rows: int | None = None
     run_id: int | None = None
+    ids: str | None = None
 
 
 def save_model(
@@ -111,6 +115,10 @@ def save_model(
         if isinstance(form, LinearForm) and form.link != "values":
             write_weights(con, saved, state.schema.encoding, form)
         replace_macros(con, saved, model, form)
+        if state.vectors is not None:
+            from dbml.registry.vector_table import write_vectors
+
+            write_vectors(con, saved, state.vectors, provenance.ids)
         return saved
 
     before: list[Version | None] = []
@@ -145,9 +153,24 @@ def load_version(con: duckdb.DuckDBPyConnection, found: Version) -> Estimator:
             f"{found} is a {state.kind}, which this dbml ({installed_version('dbml')}) does not have "
             f"(estimators: {listing(known, 40)}); install the version that saved it"
         )
+    if known[state.kind].keeps_vectors:
+        state = replace(state, vectors=_table_rows(con, found, state))
     model = known[state.kind].from_state(state)
     model.plan_ = _read_plan(con, found) or model.plan_
     return model
+
+
+def _table_rows(con: duckdb.DuckDBPyConnection, found: Version, state: ModelState) -> Vectors:
+    """Return the rows of a model that keeps some, which are read when they are searched."""
+    from dbml.registry.vector_table import TableRows
+
+    if not vector_columns(con, found):
+        raise RegistryError(
+            f"{found} is damaged: the table of its rows is missing in schema ml; restore the database from a backup, "
+            "or train again"
+        )
+    centres, stored = state.arrays["cell_centers_"], state.attributes["stored_type_"]
+    return TableRows(con, found, state.schema.encoding.n_terms, stored, max(1, len(centres)))
 
 
 def _read_plan(con: duckdb.DuckDBPyConnection, found: Version) -> Plan | None:

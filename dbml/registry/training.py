@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
@@ -16,6 +16,7 @@ from dbml.estimators.base import Estimator
 from dbml.estimators.discovery import estimators, from_options
 from dbml.passes.progress import listening
 from dbml.registry.evaluation import evaluate
+from dbml.registry.neighbors import staged_ids, unstage
 from dbml.registry.split import SPLIT_OPTIONS, Split, split_rows
 from dbml.registry.store import Provenance, check_free, save_model
 from dbml.registry.training_log import training_log
@@ -25,7 +26,8 @@ from dbml.registry.versions import check_name
 _LABELS = "input_label_cols"
 _WEIGHT = "sample_weight_col"
 _ENCODING = ("max_levels", "min_level_rows", "exclude", *TEXT_OPTIONS)
-DATA_OPTIONS = ("model_type", _LABELS, _WEIGHT, *_ENCODING, *SPLIT_OPTIONS)
+_IDS = "id_col"
+DATA_OPTIONS = ("model_type", _LABELS, _WEIGHT, _IDS, *_ENCODING, *SPLIT_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,12 @@ class Job:
     weight: str | None
     split: Split
     encoding: dict[str, Any]
+    id_column: str | None = None
+
+    def fit(self) -> None:
+        """Train the estimator."""
+        weights = {} if self.weight is None else {"sample_weight": self.weight}
+        self.estimator.fit(self.split.training, self.label, options=self.encoding, **weights)
 
 
 def prepare_job(order: TrainingOrder, relation: Any) -> Job:
@@ -99,11 +107,22 @@ def prepare_job(order: TrainingOrder, relation: Any) -> Job:
     estimator = _estimator(who, model_type, options)
     label = _label(who, data_options.get(_LABELS), estimator, relation.columns)
     weight = _column(who, _WEIGHT, data_options.get(_WEIGHT), relation.columns)
+    ids = _column(who, _IDS, data_options.get(_IDS), relation.columns)
+    _check_keeping(who, estimator, weight, ids)
     encoding = {name: data_options[name] for name in _ENCODING if name in data_options}
     split = split_rows(who, relation, {name: data_options[name] for name in SPLIT_OPTIONS if name in data_options})
     if split.column is not None and label is not None and split.column.casefold() == label.casefold():
         raise InvalidParameter(f"{who}: data_split_col must not be the label column {label!r}")
-    return Job(estimator, label, weight, split, encoding)
+    return Job(estimator, label, weight, split, encoding, ids)
+
+
+def _check_keeping(who: str, estimator: Estimator, weight: str | None, ids: str | None) -> None:
+    """Refuse ids for a model that keeps no rows, and weights for one that does."""
+    kind = type(estimator).__name__
+    if ids is not None and not estimator.keeps_vectors:
+        raise InvalidParameter(f"{who}: {_IDS} is for models that keep their rows, and {kind} keeps none")
+    if weight is not None and estimator.keeps_vectors:
+        raise InvalidParameter(f"{who}: {kind} takes no weights; leave out {_WEIGHT}")
 
 
 def check_query(con: duckdb.DuckDBPyConnection, name: str, query: Any) -> str:
@@ -137,15 +156,31 @@ def train(con: duckdb.DuckDBPyConnection, relation: Any, order: TrainingOrder) -
     job = prepare_job(order, relation)
     with training_log(con, order.model, job.estimator, order.query) as log:
         with listening(*([] if log is None else [log])):
-            job.estimator.fit(job.split.training, job.label, sample_weight=job.weight, options=job.encoding)
+            ids = _fit(con, job)
         metrics = None if job.split.evaluation is None else evaluate(job.estimator, job.split.evaluation)
         n_rows = _rows_read(job.estimator)
-        provenance = Provenance(order.options, order.query, metrics, n_rows, None if log is None else log.run_id)
+        run_id = None if log is None else log.run_id
+        provenance = Provenance(order.options, order.query, metrics, n_rows, run_id, ids)
         saved = save_model(con, order.model, job.estimator, replace=order.replace, provenance=provenance)
+        if ids is not None:
+            unstage(con)
         if log is not None:
             log.finish("interrupted" if log.was_interrupted else "succeeded", saved.version, n_rows)
     seconds = time.perf_counter() - began
     return Trained(saved.version, n_rows, len(job.estimator.plan_.passes), seconds, metrics)
+
+
+def _fit(con: duckdb.DuckDBPyConnection, job: Job) -> str | None:
+    """Train, and return the table of the ids of the rows where they have some: rows are read once, with their ids."""
+    if job.id_column is None:
+        job.fit()
+        return None
+    rows, ids = staged_ids(con, type(job.estimator).__name__, job.split.training, job.id_column)
+    left_out = job.encoding.get("exclude", ())
+    exclude = [*([left_out] if isinstance(left_out, str) else left_out), job.id_column]
+    replace(job, split=replace(job.split, training=rows), encoding={**job.encoding, "exclude": exclude}).fit()
+    vars(job.estimator)["id_column_"] = job.id_column
+    return ids
 
 
 def _rows_read(estimator: Estimator) -> int | None:

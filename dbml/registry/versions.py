@@ -200,6 +200,22 @@ def kept_versions(con: duckdb.DuckDBPyConnection, of: Version) -> list[int]:
     return [version for (version,) in con.execute(query, [of.model_id]).fetchall()]
 
 
+def vector_table(of: Version) -> str:
+    """Return the qualified name of the table of the rows that a version keeps, if it keeps some."""
+    return f"{of.place.schema}.{vector_table_name(of)}"
+
+
+def vector_table_name(of: Version) -> str:
+    """Return the name of that table in schema ``ml``."""
+    return f"vectors_{of.model_id}_{of.version}"
+
+
+def vector_columns(con: duckdb.DuckDBPyConnection, of: Version) -> set[str]:
+    """Return the columns of the table of a version; none where it has no table."""
+    query = "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = 'ml' AND table_name = ?"
+    return {name for (name,) in con.execute(query, [of.place.database, vector_table_name(of)]).fetchall()}
+
+
 def macro_name(of: Version, bare: bool) -> str | None:
     """Return what follows ``predict_`` in the macros of a version that has some, None where they are not in reach.
 
@@ -283,6 +299,8 @@ def set_current(con: duckdb.DuckDBPyConnection, found: Version) -> None:
 
 def delete_rows(con: duckdb.DuckDBPyConnection, found: Version, whole: bool) -> None:
     """Delete a version, or all of a model. Runs in the caller's transaction."""
+    for number in kept_versions(con, found) if whole else [found.version]:
+        con.execute(f"DROP TABLE IF EXISTS {vector_table(replace(found, version=number))}")
     tables = ["model_versions", "aliases", "features", "weights", "arrays"] + ["registered_models"] * whole
     tables += ["text_features"] * (schema_number(con, found.place.database) >= _TEXTS)
     for table in tables:

@@ -99,6 +99,32 @@ class Call:
             return None
         return conditions_around(found, start + 2)
 
+    def named(self, number: int, known: tuple[str, ...]) -> dict[str, str]:
+        """Return the options of all arguments from a number on, as SQL by name.
+
+        ``name => value``, a plain value (the first option), or a STRUCT.
+        """
+        found: dict[str, str] = {}
+        tokens = self.rewriter.found
+        for place in range(number, self.n_arguments):
+            start, end = self.ranges[place]
+            arrow = end - start > 3 and tokens[start + 1].is_operator("=") and tokens[start + 2].is_operator(">")
+            joined = end - start > 2 and (tokens[start + 1].text in ("=>", ":="))
+            if tokens[start].is_operator("{") or tokens[start].is_word("STRUCT"):
+                more = self.options(place, known)
+            elif arrow or joined:
+                name = tokens[start].name.lower()
+                if name not in known:
+                    self.rewriter.fail(f"no option {name} here (options: {', '.join(known)})", start)
+                more = {name: self.rewriter.emit(start + (3 if arrow else 2), end)}
+            else:
+                more = {known[0]: self.rewriter.emit(start, end)}
+            twice = found.keys() & more.keys()
+            if twice:
+                self.rewriter.fail(f"option {min(twice)} is given twice", start)
+            found |= more
+        return found
+
     def options(self, number: int, known: tuple[str, ...]) -> dict[str, str]:
         """Return the options of an argument ``STRUCT(value AS name)`` or ``{'name': value}``, as SQL by name."""
         if number >= self.n_arguments:

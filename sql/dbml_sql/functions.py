@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dbml_sql.anomalies import detect_anomalies
-from dbml_sql.call import probed
+from dbml_sql.call import probe, probed
 from dbml_sql.evaluate import confusion_matrix, evaluate_binary, evaluate_classes, evaluate_regression, roc_curve
 from dbml_sql.explain import (
     CLASS_METRICS,
@@ -20,6 +20,7 @@ from dbml_sql.explain import (
 from dbml_sql.expressions import identifier, string
 from dbml_sql.features import CENTRES
 from dbml_sql.macros import DEFAULT_THRESHOLD, predict_macro, scored_query
+from dbml_sql.neighbors import neighbors_query
 from dbml_sql.pruned import pruned_for
 from dbml_sql.score import label_text, label_type
 from dbml_sql.stored import model_key, stored_metrics
@@ -256,6 +257,18 @@ def _trees(call: Call) -> str:
     return f"(SELECT unnest(tree_nodes({name}), recursive := true))"
 
 
+def _neighbors(call: Call) -> str:
+    """Return each row with its neighbours: ``neighbor_id``, ``distance`` and ``rank``, a row for each neighbour."""
+    model = call.model
+    if model.vectors is None:
+        raise call.error(f"{model.name} keeps no rows. Hint: CREATE MODEL … OPTIONS (model_type = 'nearest_neighbors')")
+    source, options = call.source(), call.named(2, ("k", "nprobe"))
+    settings = ", ".join(f"CAST({options.get(name, 'NULL')} AS BIGINT)" for name in ("k", "nprobe"))
+    if call.probed:
+        return f"(SELECT {probe('dbml_row', settings)} FROM ({source}) dbml_row)"
+    return neighbors_query(source, model, settings)
+
+
 def _feature_info(call: Call) -> str:
     return f"""(SELECT column_name AS input, part, type, kind,
   CASE WHEN kind = 'number' AND fill[1] <> {CENTRES["categories"]} THEN fill[1] END AS mean,
@@ -311,6 +324,7 @@ _PYTHON = (
     "CENTROIDS",
     "PRINCIPAL_COMPONENTS",
     "PRINCIPAL_COMPONENT_INFO",
+    "NEIGHBORS",
 )
 
 # Functions whose rows need the label besides the columns of the model.
@@ -330,6 +344,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Call], str], int]] = {
     "WEIGHTS": (_weights, 1),
     "DETECT_ANOMALIES": (detect_anomalies, 3),
     "TREES": (_trees, 1),
+    "NEIGHBORS": (_neighbors, 4),
     "FEATURE_INFO": (_feature_info, 1),
     "TRAINING_INFO": (_training_info, 1),
     "TRANSFORM": (transform_rows, 2),

@@ -54,6 +54,10 @@ class ModelSignature:
         Query that it was trained on, where that is known.
     database : str or None
         Database whose registry holds it; None in text without a database behind it.
+    vectors : str or None
+        Table of the rows that it keeps; None where it keeps none.
+    ids : bool
+        Whether that table has a column ``id``.
     """
 
     name: str
@@ -76,6 +80,8 @@ class ModelSignature:
     categories: frozenset[str] = frozenset()
     query: str | None = None
     database: str | None = None
+    vectors: str | None = None
+    ids: bool = False
 
     def called(self, name: str) -> str:
         """Return what the Python functions find it by: they may look from another database than the statement."""

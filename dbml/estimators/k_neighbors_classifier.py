@@ -1,0 +1,105 @@
+"""Classification by the nearest rows of the training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dbml.estimators.classifier import ProbabilisticClassifier
+from dbml.estimators.neighbors.model import RULES, WEIGHTS, NeighborsModel
+from dbml.estimators.neighbors.votes import class_shares, weights_of
+from dbml.params import Rule
+from dbml.passes.block import Block, Floats
+
+
+class KNeighborsClassifier(NeighborsModel, ProbabilisticClassifier):
+    """The class of most of the nearest rows; of classes with as many votes, the first.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=5
+        Neighbours that decide.
+    weights : {"uniform", "distance"}, default="uniform"
+        Whether neighbours count alike, or by 1 / distance (where some are at distance 0, only those count).
+    algorithm : {"auto", "brute", "index"}, default="auto"
+        ``brute`` compares a row with all rows of the training, ``index`` only with the cells that can hold an answer:
+        the result is the same. ``auto``: an index for more than 20,000 rows.
+    metric : {"euclidean", "cosine", "inner_product", "manhattan"}, default="euclidean"
+        Also ``l2``, and ``l1`` and ``cityblock`` for Manhattan; see `NearestNeighbors`.
+    n_cells : int or None, default=None
+        Cells of the index; None: twice the square root of the number of rows.
+    nprobe : int or None, default=None
+        Search this many cells only: faster, and approximate. None: exact.
+    random_state : int, RandomState or None, default=None
+        Seed of the sample that cells are made from; None means 0, so that a fit can be repeated.
+
+    Attributes
+    ----------
+    n_samples_fit_ : int
+        Rows it was trained on.
+    effective_metric_ : str
+        ``euclidean``, ``cosine``, ``inner_product`` or ``manhattan``.
+    stored_type_ : str
+        Type of the kept vectors: ``float32`` where the columns hold no more, else ``float64``.
+    cell_centers_ : ndarray of shape (n_cells, n_terms)
+        Centres of the cells; no rows where all rows are compared.
+    recall_ : float
+        Share of the `n_neighbors` nearest rows that `nprobe` cells hold, estimated with rows of the training; 1.0 where
+        the search is exact.
+    classes_ : ndarray of shape (n_classes,)
+        Labels in ascending order, in their own type.
+
+    Notes
+    -----
+    Passes, memory, missing values and the order of neighbours are those of `NearestNeighbors`. Probabilities are the
+    shares of the votes. Columns are not scaled: those of a large spread decide.
+
+    Examples
+    --------
+    >>> from dbml import KNeighborsClassifier
+    >>> knn = KNeighborsClassifier(n_neighbors=3).fit([[0.0], [1.0], [2.0], [8.0]], ["a", "a", "b", "b"])
+    >>> knn.predict([[1.1]]), knn.predict_proba([[1.1]])
+    (array(['a'], dtype='<U1'), array([[0.66666667, 0.33333333]]))
+
+    References
+    ----------
+    Cover & Hart 1967, nearest neighbor pattern classification.
+    """
+
+    model_types: ClassVar[tuple[str, ...]] = ("knn_classifier",)
+    rules: ClassVar[Mapping[str, Rule]] = {**RULES, "weights": WEIGHTS}
+
+    def __init__(
+        self,
+        n_neighbors: int = 5,
+        *,
+        weights: str = "uniform",
+        algorithm: str = "auto",
+        metric: str = "euclidean",
+        n_cells: int | None = None,
+        nprobe: int | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.n_neighbors = n_neighbors
+        self.weights = weights
+        self.algorithm = algorithm
+        self.metric = metric
+        self.n_cells = n_cells
+        self.nprobe = nprobe
+        self.random_state = random_state
+
+    def _proba_block(self, block: Block) -> Floats:
+        if not block.n_rows:
+            return self._no_votes()
+        found = self._nearest(self._queries(block), self.n_neighbors)
+        weights = weights_of(found, self._metric.told(found.distance), self.weights == "distance")
+        return class_shares(found, weights, len(self.schema_.classes))
+
+    def _no_votes(self) -> Floats:
+        return np.zeros((0, len(self.schema_.classes)))
+
+    def _decision_block(self, block: Block) -> Floats:
+        shares = self._proba_block(block)
+        return shares[:, 1] - shares[:, 0] if shares.shape[1] == 2 else shares

@@ -1,0 +1,1 @@
+"""Nearest neighbours: rows kept in cells, exact and approximate search over them."""

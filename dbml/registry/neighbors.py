@@ -1,0 +1,185 @@
+"""Neighbours that a model finds, for ``ML.NEIGHBORS``; rows that are added to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from dbml_sql.expressions import identifier
+from dbml_sql.statements import ModelReference
+
+from dbml.data import duck
+from dbml.errors import InvalidData, InvalidParameter, UnknownName, listing, nearest
+from dbml.estimators.neighbors.building import count_rows
+from dbml.estimators.neighbors.model import NeighborsModel
+from dbml.passes.dispatch import as_data
+from dbml.registry.anomalies import ByModel
+from dbml.registry.freshness import registry_changed
+from dbml.registry.reading import first_row
+from dbml.registry.scorer import Scorer
+from dbml.registry.store import load_version
+from dbml.registry.transaction import transact
+from dbml.registry.vector_table import append_vectors
+from dbml.registry.versions import Version, find_version, vector_table
+
+_IDS = "temp.main.dbml_ids"
+
+
+def neighbors_function(find: Callable[[str], Scorer], by_model: ByModel) -> Callable[..., pa.Array]:
+    """Return ``neighbors(name, columns …, k, nprobe)``: a list of ``{position, distance}``, nearest first.
+
+    A k or nprobe of NULL is the model's own.
+    """
+
+    def neighbors(*arguments: pa.ChunkedArray) -> pa.Array:
+        if len(arguments) < 4:
+            raise InvalidParameter("expected neighbors('model', columns …, k, nprobe)")
+        *scored, wanted, probes = arguments
+        settings = set(zip(wanted.to_pylist(), probes.to_pylist(), strict=True))
+        if len(settings) > 1:
+            raise InvalidParameter("k and nprobe must be the same for all rows")
+        k, nprobe = settings.pop() if settings else (None, None)
+        return by_model(tuple(scored), lambda scorer, columns, _: _neighbors(scorer, columns, k, nprobe))
+
+    return neighbors
+
+
+def _model_of(who: str, model: Any) -> NeighborsModel:
+    if not isinstance(model, NeighborsModel):
+        raise InvalidData(
+            f"model {who!r} is a {type(model).__name__}, which keeps no rows. "
+            "Hint: CREATE MODEL … OPTIONS (model_type = 'nearest_neighbors')"
+        )
+    return model
+
+
+def _neighbors(scorer: Scorer, columns: list[pa.Array], k: int | None, nprobe: int | None) -> pa.Array:
+    model = _model_of(scorer.name, scorer.model)
+    for name, value in (("k", k), ("nprobe", nprobe)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise InvalidParameter(f"{name} must be a whole number, at least 1; got {value}")
+    _check_vectors(scorer, columns)
+    block = scorer.block(columns)
+    found = model.neighbors_block(block, k, nprobe)
+    there = found.position >= 0
+    offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    distance = model._metric.told(found.distance[there])
+    pairs = pa.StructArray.from_arrays([pa.array(found.position[there]), pa.array(distance)], ["position", "distance"])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pairs)
+
+
+def _check_vectors(scorer: Scorer, columns: list[pa.Array]) -> None:
+    """Refuse a NULL in place of a whole vector, and vectors of another length: the mean of all vectors is no query."""
+    features = scorer.model.schema_.encoding.features
+    vectors = {feature.column: feature.width for feature in features if feature.kind == "vector"}
+    for name, column in zip(scorer.columns, columns, strict=True):
+        if name in vectors:
+            _check_length(scorer.name, name, column, vectors[name])
+        if name in vectors and column.null_count:
+            raise InvalidData(
+                f"model {scorer.name!r}: column {name!r} must hold a vector in every row; {column.null_count:,} of "
+                f"these {len(column):,} rows hold NULL. Leave them out with WHERE {identifier(name)} IS NOT NULL"
+            )
+
+
+def _check_length(model: str, name: str, column: pa.Array, width: int) -> None:
+    if pa.types.is_fixed_size_list(column.type):
+        lengths = [column.type.list_size] if len(column) else []
+    elif pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        lengths = pc.list_value_length(column).unique().drop_null().to_pylist()
+    else:
+        return
+    wrong = [length for length in lengths if length != width]
+    if wrong:
+        raise InvalidData(
+            f"model {model!r}: column {name!r} must hold vectors of {width:,} numbers; got one of {wrong[0]:,}"
+        )
+
+
+def extend_model(con: duckdb.DuckDBPyConnection, reference: str | ModelReference, relation: Any) -> int:
+    """Add the rows of a relation to a model that keeps rows, without training again; return how many.
+
+    Raises
+    ------
+    UnknownName
+        No such model, or the relation lacks a column that the model needs.
+    InvalidData
+        The model keeps no rows, or a row cannot be encoded.
+    """
+    done = transact(con, f"rows were not added to model '{reference}'", lambda: _extend(con, reference, relation))
+    registry_changed()
+    return done
+
+
+def _extend(con: duckdb.DuckDBPyConnection, reference: str | ModelReference, relation: Any) -> int:
+    found = find_version(con, reference)
+    model = _model_of(found.name, load_version(con, found))
+    # Two connections that add rows at the same time conflict here, and do not number them alike.
+    con.execute(
+        f"UPDATE {found.place.schema}.registered_models SET last_version = last_version WHERE model_id = ?",
+        [found.model_id],
+    )
+    ids = None
+    if model.id_column_ is not None:
+        relation, ids = staged_ids(con, f"{found}", relation, model.id_column_)
+    try:
+        return _append(con, found, model, relation, ids)
+    finally:
+        if ids is not None:
+            unstage(con)
+
+
+def _append(con: Any, found: Version, model: NeighborsModel, relation: Any, ids: str | None) -> int:
+    last = first_row(con.execute(f"SELECT max(position) FROM {vector_table(found)}"))
+    first = 0 if last is None or last[0] is None else int(last[0]) + 1
+    target = model.schema_.target
+    options = {"owner": str(found)}
+    y = None if target is None else target.name
+    with as_data(relation, y, task=model.task, schema=model.schema_, options=options) as data:
+        n_rows = count_rows(data)
+        rows = None if not n_rows else model.placed(data, n_rows)
+    if rows is None:
+        return 0
+    with rows.reading() as reading:
+        for piece in reading.pieces():
+            later = type(piece)(piece.vectors, piece.position + first, piece.cell, piece.radius, piece.label)
+            append_vectors(
+                con, found, later, None if ids is None else f"(SELECT position + {first} AS position, id FROM {ids})"
+            )
+    return n_rows
+
+
+def staged_ids(con: Any, who: str, relation: Any, column: str) -> tuple[Any, str]:
+    """Keep the rows of a relation in a temporary table, which numbers them; return its relation, and that of the ids.
+
+    Raises
+    ------
+    UnknownName
+        The relation has no such column.
+    InvalidData
+        There is no room for the rows.
+    """
+    folded = {name.casefold(): name for name in relation.columns}
+    name = folded.get(column.casefold())
+    if name is None:
+        raise UnknownName(
+            f"{who}: id_col = {column!r} is no column of the query{nearest(column, relation.columns)} "
+            f"(columns: {listing(relation.columns, 40)})"
+        )
+    unstage(con)
+    if not duck.keep(relation, f"SELECT * FROM {duck.VIEW}", f"{_IDS}_rows"):
+        raise InvalidData(f"{who}: there is no room for a copy of the rows, which id_col needs; raise memory_limit")
+    # Not by rowid: rows of an open transaction have large ones.
+    numbered = f"SELECT row_number() OVER () - 1 AS position, {identifier(name)} AS id FROM {_IDS}_rows"
+    con.execute(f"CREATE TEMP VIEW dbml_ids AS {numbered}")
+    return con.sql(f"FROM {_IDS}_rows"), _IDS
+
+
+def unstage(con: Any) -> None:
+    """Drop what `staged_ids` keeps."""
+    con.execute("DROP VIEW IF EXISTS temp.main.dbml_ids")
+    con.execute(f"DROP TABLE IF EXISTS {_IDS}_rows")

@@ -1,0 +1,238 @@
+"""Neighbours in the database: the table of the rows, ML.NEIGHBORS, ids, added rows, versions, transactions."""
+
+import subprocess
+import sys
+
+import duckdb
+import numpy as np
+import pytest
+
+import dbml
+from dbml import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
+from dbml.errors import InvalidData, InvalidParameter, RegistryError, StatementError, UnknownName
+from dbml.registry.functions import TYPES
+
+ITEMS = """CREATE TABLE items AS SELECT 'it' || i AS item,
+array_value(sin(i * 7.1), cos(i * 3.3), sin(i * 1.7))::FLOAT[3] AS v,
+i % 3 = 0 AS third, i * 0.5 AS price FROM range(600) t(i)"""
+
+
+@pytest.fixture
+def con(database):
+    with dbml.connect(database) as con:
+        con.execute(ITEMS)
+        yield con
+
+
+def tables(con):
+    query = "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'ml' AND table_name LIKE 'vectors%' ORDER BY 1"
+    return [name for (name,) in con.sql(query).fetchall()]
+
+
+def vectors(con):
+    return np.array([v for (v,) in con.sql("SELECT v FROM items").fetchall()])
+
+
+def create(con, options="algorithm = 'index', id_col = 'item'", name="near", columns="item, v"):
+    con.execute(
+        f"CREATE OR REPLACE MODEL {name} OPTIONS (model_type = 'nearest_neighbors', {options}) "
+        f"AS SELECT {columns} FROM items"
+    )
+
+
+def found(con, source, more="", name="near"):
+    query = f"SELECT neighbor_id, distance, rank FROM ML.NEIGHBORS(MODEL {name}, {source}{more}) ORDER BY ALL"
+    return sorted(con.sql(query).fetchall(), key=lambda row: row[2])
+
+
+def test_neighbours_in_sql_are_those_in_python(con):
+    create(con)
+    X = vectors(con)
+    distance, index = NearestNeighbors(n_neighbors=4, algorithm="brute").fit(X.astype(np.float32)).kneighbors(X[7:8])
+    rows = found(con, "(SELECT v FROM items WHERE item = 'it7')", ", k => 4")
+    assert [row[0] for row in rows] == [f"it{i}" for i in index[0]]
+    np.testing.assert_allclose([row[1] for row in rows], distance[0], rtol=1e-9)
+    assert [row[2] for row in rows] == [1, 2, 3, 4]
+    assert found(con, "(SELECT v FROM items WHERE item = 'it7')", ", STRUCT(4 AS k, 100 AS nprobe)") == rows
+    assert found(con, "(SELECT v FROM items WHERE item = 'it7')", ", 4") == rows
+    loaded = con.load_model("near")
+    np.testing.assert_array_equal(loaded.kneighbors(con.sql("SELECT v FROM items"), 4)[1][7], index[0])
+    assert loaded.id_column_ == "item"
+
+
+def test_all_columns_of_the_queries_are_kept(con):
+    create(con, "n_neighbors = 2", columns="v")
+    con.execute("CREATE TABLE queries AS SELECT v, 'a' AS rank_before, item FROM items LIMIT 3")
+    rows = con.sql("FROM ML.NEIGHBORS(MODEL near, TABLE queries)")
+    assert rows.columns == ["v", "rank_before", "item", "neighbor_id", "distance", "rank"]
+    assert len(rows.fetchall()) == 6
+
+
+def test_without_ids_a_row_is_called_by_its_number(con):
+    create(con, "algorithm = 'brute'", columns="v")
+    assert [row[0] for row in found(con, "(SELECT v FROM items WHERE item = 'it9')", ", 1")] == [9]
+
+
+def test_the_rows_are_a_table_that_any_client_reads(con, database):
+    create(con)
+    con.close()
+    with duckdb.connect(database, read_only=True) as plain:
+        rows = plain.sql("FROM ml.vectors_1_1")
+        assert dict(zip(rows.columns, map(str, rows.types), strict=True)) == {
+            "id": "VARCHAR",
+            "position": "BIGINT",
+            "cell": "INTEGER",
+            "radius": "DOUBLE",
+            "label": "DOUBLE",
+            "vector": "FLOAT[3]",
+        }
+        assert plain.sql(
+            "SELECT count(*) FROM ml.vectors_1_1 v JOIN items i ON i.item = v.id AND i.v = v.vector"
+        ).fetchall() == [(600,)]
+        cells = [cell for (cell,) in plain.sql("SELECT cell FROM ml.vectors_1_1").fetchall()]
+        assert cells == sorted(cells)
+        assert len(set(cells)) > 10
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+def test_predictions_agree_in_all_ways(con, weights):
+    for kind, target in ((KNeighborsClassifier, "third"), (KNeighborsRegressor, "price")):
+        con.execute(
+            f"CREATE OR REPLACE MODEL knn OPTIONS (model_type = '{kind.__name__}', input_label_cols = ['{target}'], "
+            f"weights = '{weights}', algorithm = 'index') AS SELECT v, {target} FROM items"
+        )
+        fitted = kind(weights=weights).fit(con.sql(f"SELECT v, {target} FROM items"), y=target)
+        expected = fitted.predict(con.sql("SELECT v FROM items")).fetchall()
+        by_function = con.sql("SELECT predict('knn', v) FROM items").fetchall()
+        by_table = con.sql(f"SELECT predicted_{target} FROM ML.PREDICT(MODEL knn, (SELECT v FROM items))").fetchall()
+        loaded = con.load_model("knn").predict(con.sql("SELECT v FROM items")).fetchall()
+        np.testing.assert_allclose([row[0] for row in by_function], [row[-1] for row in expected], rtol=1e-9)
+        np.testing.assert_allclose([row[0] for row in by_table], [row[-1] for row in expected], rtol=1e-9)
+        np.testing.assert_allclose([row[-1] for row in loaded], [row[-1] for row in expected], rtol=1e-9)
+    assert con.sql("SELECT r2_score > 0 FROM ML.EVALUATE(MODEL knn, TABLE items)").fetchall() == [(True,)]
+
+
+@pytest.mark.parametrize("options", ["algorithm = 'index', id_col = 'item'", "algorithm = 'brute', id_col = 'item'"])
+def test_added_rows_are_found_without_training(con, options):
+    create(con, options)
+    before = con.load_model("near")
+    assert con.extend_model("near", con.sql("SELECT 'new' AS item, [9, 0, 0]::FLOAT[3] AS v")) == 1
+    assert con.sql("SELECT add_rows('near', 'SELECT ''newer'' AS item, [8, 0, 0]::FLOAT[3] AS v')").fetchall() == [(1,)]
+    assert [row[0] for row in found(con, "(SELECT [8.9, 0, 0]::FLOAT[3] AS v)", ", 2")] == ["new", "newer"]
+    assert con.sql("SELECT max(position), count(*) FROM ml.vectors_1_1").fetchall() == [(601, 602)]
+    assert before.kneighbors(con.sql("SELECT [9, 0, 0]::FLOAT[3] AS v"), 1)[1].tolist() == [[600]]
+    assert con.sql("SELECT count(*) FROM ml.model_versions").fetchall() == [(1,)]
+
+
+def test_added_rows_of_a_classifier_vote(con):
+    con.execute(
+        "CREATE MODEL knn OPTIONS (model_type = 'knn_classifier', input_label_cols = ['third'], n_neighbors = 1) "
+        "AS SELECT v, third FROM items"
+    )
+    con.extend_model(
+        "knn", "SELECT [50, 0, 0]::FLOAT[3] AS v, true AS third UNION ALL SELECT [-50, 0, 0]::FLOAT[3], false"
+    )
+    rows = con.sql(
+        "SELECT predict('knn', v) FROM (VALUES ([49, 0, 0]::FLOAT[3]), ([-49, 0, 0]::FLOAT[3])) t(v)"
+    ).fetchall()
+    assert rows == [(True,), (False,)]
+
+
+def test_adding_is_rolled_back_with_the_transaction(con):
+    create(con)
+    con.begin()
+    con.extend_model("near", "SELECT 'new' AS item, [9, 0, 0]::FLOAT[3] AS v")
+    assert con.load_model("near").kneighbors(con.sql("SELECT [9, 0, 0]::FLOAT[3] AS v"), 1)[0].tolist() == [[0.0]]
+    con.rollback()
+    assert con.sql("SELECT count(*) FROM ml.vectors_1_1").fetchall() == [(600,)]
+    assert found(con, "(SELECT [9, 0, 0]::FLOAT[3] AS v)", ", 1")[0][0] != "new"
+
+
+def test_a_failed_addition_adds_nothing(con):
+    create(con)
+    with pytest.raises(UnknownName, match="id_col = 'item' is no column of the query"):
+        con.extend_model("near", "SELECT [9, 0, 0]::FLOAT[3] AS v")
+    with pytest.raises(UnknownName, match="v"):
+        con.extend_model("near", "SELECT 'new' AS item")
+    assert con.sql("SELECT count(*) FROM ml.vectors_1_1").fetchall() == [(600,)]
+    assert con.extend_model("near", "SELECT item, v FROM items LIMIT 0") == 0
+
+
+def test_tables_come_and_go_with_their_versions(con):
+    create(con)
+    create(con, "algorithm = 'brute'", columns="v")
+    assert tables(con) == ["vectors_1_1", "vectors_1_2"]
+    con.begin()
+    con.execute("DROP MODEL near")
+    assert tables(con) == []
+    con.rollback()
+    con.execute("ALTER MODEL near RENAME TO nearest")
+    con.execute("ALTER MODEL nearest ROLLBACK TO VERSION 1")
+    assert found(con, "(SELECT v FROM items WHERE item = 'it5')", ", 1", "nearest")[0][0] == "it5"
+    con.execute("DROP MODEL nearest@2")
+    assert tables(con) == ["vectors_1_1"]
+    con.execute("DROP MODEL nearest")
+    assert tables(con) == []
+
+
+def test_a_table_that_is_gone_is_a_damaged_model(con):
+    create(con)
+    con.execute("DROP TABLE ml.vectors_1_1")
+    with pytest.raises(RegistryError, match="the table of its rows is missing"):
+        con.load_model("near")
+
+
+def test_a_training_that_is_killed_leaves_nothing(database):
+    code = f"""
+import os, dbml, dbml.registry.vector_table as rows
+con = dbml.connect({database!r})
+con.execute('''{ITEMS}''')
+def die(*arguments): os._exit(9)
+rows._insert = die
+con.execute("CREATE MODEL near OPTIONS (model_type = 'nearest_neighbors') AS SELECT v FROM items")
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 9
+    with dbml.connect(database) as con:
+        assert tables(con) == []
+        assert con.models().fetchall() == []
+        create(con)
+        assert found(con, "(SELECT v FROM items WHERE item = 'it5')", ", 1")[0][0] == "it5"
+
+
+def test_what_is_asked_wrongly_is_refused_with_words(con):
+    create(con)
+    for query, error, words in (
+        ("(SELECT [8, 0]::FLOAT[2] AS v)", InvalidData, "must hold vectors of 3 numbers; got one of 2"),
+        ("(SELECT [8, 0]::FLOAT[] AS v)", InvalidData, "must hold vectors of 3 numbers; got one of 2"),
+        ("(SELECT NULL::FLOAT[3] AS v)", InvalidData, "must hold a vector in every row; 1 of these 1 rows hold NULL"),
+        ("TABLE items, k => 0", InvalidParameter, "k must be a whole number, at least 1; got 0"),
+        ("TABLE items, k => 601", InvalidData, "got 601 neighbors of 600 rows"),
+    ):
+        with pytest.raises(error, match=words):
+            con.execute(f"FROM ML.NEIGHBORS(MODEL near, {query})")
+    with pytest.raises(StatementError, match=r"no option m here \(options: k, nprobe\)"):
+        con.execute("FROM ML.NEIGHBORS(MODEL near, TABLE items, m => 3)")
+    with pytest.raises(UnknownName, match="needs a column 'v'"):
+        con.execute("FROM ML.NEIGHBORS(MODEL near, (SELECT 1 AS u))")
+    con.execute(
+        "CREATE MODEL line OPTIONS (model_type = 'linear_reg', input_label_cols = ['price']) "
+        "AS SELECT price, third FROM items"
+    )
+    with pytest.raises(StatementError, match="line keeps no rows"):
+        con.execute("FROM ML.NEIGHBORS(MODEL line, TABLE items)")
+    with pytest.raises(InvalidData, match="model 'line' is a LinearRegression, which keeps no rows"):
+        con.extend_model("line", "FROM items")
+    with pytest.raises(InvalidParameter, match="id_col is for models that keep their rows"):
+        con.execute(
+            "CREATE MODEL l2 OPTIONS (model_type = 'linear_reg', input_label_cols = ['price'], id_col = 'item') "
+            "AS FROM items"
+        )
+    assert {"neighbors", "add_rows"} <= set(TYPES)
+
+
+def test_explain_says_how_rows_are_searched(con):
+    query = "EXPLAIN CREATE MODEL n OPTIONS (model_type = 'nearest_neighbors', nprobe = 2) AS SELECT v FROM items"
+    told = dict(con.sql(query).fetchall())
+    assert told["solver"] == "an index of cells, because nprobe cells"
+    told = dict(con.sql(query.replace("EXPLAIN", "EXPLAIN ANALYZE")).fetchall())
+    assert told["recall"].startswith("about ")
