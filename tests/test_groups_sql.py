@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import dbml
+from dbml.errors import InvalidParameter
 from dbml.estimators.discovery import model_types
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -77,25 +78,37 @@ def test_every_way_agrees(table, kind):
             scale = np.abs(made).max()
             for way in ways:
                 np.testing.assert_allclose(np.array(way), made, rtol=1e-9, atol=1e-9 * scale)
-        if hasattr(model, "score_quantiles_"):
-            found = con.sql("FROM ML.DETECT_ANOMALIES(MODEL m, STRUCT(0.05 AS contamination), TABLE s)")
-            name = "normalized_distance" if hasattr(model, "cluster_centers_") else "mean_squared_error"
-            name = "anomaly_score" if hasattr(model, "weights_") else name
-            assert found.columns[len(rows.columns) :][:2] == ["is_anomaly", name]
-            assert 5 < len(found.filter("is_anomaly").fetchall()) < 100
-            assert len(con.execute("FROM ML.DETECT_ANOMALIES(MODEL m, TABLE s)").fetchall()) == 550
-        if hasattr(model, "cluster_centers_"):
-            ((index, squares),) = con.execute("FROM ML.EVALUATE(MODEL m, TABLE s)").fetchall()
-            assert index > 0.0
-            assert squares == pytest.approx((model.transform(arrow).min(axis=1) ** 2).mean())
-        if hasattr(model, "explained_variance_ratio_"):
-            ((total,),) = con.execute("FROM ML.EVALUATE(MODEL m)").fetchall()
-            assert total == pytest.approx(model.explained_variance_ratio_.sum())
-            assert con.sql("FROM ML.PREDICT(MODEL m, TABLE s)").columns[-1] == f"principal_component_{width}"
-        if hasattr(model, "predict_proba"):
-            shares = model.predict_proba(arrow)
-            for k in range(shares.shape[1]):
-                same(column(con, f"SELECT predict_proba('m', f)['{k}'] FROM s f"), shares[:, k])
-            listed = column(con, "SELECT centroid_id_probs FROM ML.PREDICT(MODEL m, TABLE s)")
-            same([[item["prob"] for item in row] for row in listed], shares)
-        assert con.sql("FROM ML.FEATURE_INFO(MODEL m)").columns[0] == "input"
+        check_functions(con, model, arrow)
+
+
+def check_functions(con, model, arrow):
+    """Check the ML functions on the rows of table s."""
+    if hasattr(model, "score_quantiles_"):
+        found = con.sql("FROM ML.DETECT_ANOMALIES(MODEL m, STRUCT(0.05 AS contamination), TABLE s)")
+        name = "normalized_distance" if hasattr(model, "cluster_centers_") else "mean_squared_error"
+        name = "anomaly_score" if hasattr(model, "weights_") else name
+        assert found.columns[arrow.num_columns :][:2] == ["is_anomaly", name]
+        assert 5 < len(found.filter("is_anomaly").fetchall()) < 100
+        without = "FROM ML.DETECT_ANOMALIES(MODEL m, TABLE s)"
+        if hasattr(model, "offset_"):
+            assert len(con.execute(without).fetchall()) == 550
+        else:
+            with pytest.raises(InvalidParameter, match="which share of the rows are anomalies must be given"):
+                con.execute(without).fetchall()
+    if hasattr(model, "cluster_centers_"):
+        ((index, squares),) = con.execute("FROM ML.EVALUATE(MODEL m, TABLE s)").fetchall()
+        assert index > 0.0
+        assert squares == pytest.approx((model.transform(arrow).min(axis=1) ** 2).mean())
+    if hasattr(model, "explained_variance_ratio_"):
+        ((total,),) = con.execute("FROM ML.EVALUATE(MODEL m)").fetchall()
+        assert total == pytest.approx(model.explained_variance_ratio_.sum())
+        assert (
+            con.sql("FROM ML.PREDICT(MODEL m, TABLE s)").columns[-1] == f"principal_component_{len(model.components_)}"
+        )
+    if hasattr(model, "predict_proba"):
+        shares = model.predict_proba(arrow)
+        for k in range(shares.shape[1]):
+            same(column(con, f"SELECT predict_proba('m', f)['{k}'] FROM s f"), shares[:, k])
+        listed = column(con, "SELECT centroid_id_probs FROM ML.PREDICT(MODEL m, TABLE s)")
+        same([[item["prob"] for item in row] for row in listed], shares)
+    assert con.sql("FROM ML.FEATURE_INFO(MODEL m)").columns[0] == "input"
