@@ -79,7 +79,9 @@ class NeighborsModel(Estimator):
     id_column_: str | None
     _vectors: Vectors
 
-    def fit(self, X: Any, y: Any = None, *, con: Any = None, options: dict[str, Any] | None = None) -> Self:
+    def fit(  # type: ignore[override]  # no weights: a row is a neighbour or is not
+        self, X: Any, y: Any = None, *, con: Any = None, options: dict[str, Any] | None = None
+    ) -> Self:
         """Keep the rows of X.
 
         Parameters
