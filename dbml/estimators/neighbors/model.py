@@ -99,7 +99,7 @@ class NeighborsModel(Estimator):
         -------
         self
         """
-        return super().fit(X, y if self.task != "none" else None, con=con, options=options)
+        return super().fit(X, y, con=con, options=options)
 
     def _check_params(self) -> None:
         if self.nprobe is not None and self.algorithm == "brute":
