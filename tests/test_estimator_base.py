@@ -39,6 +39,8 @@ def made_of(model, X):
     """Return what a model makes of rows: predictions, or what it transforms them to."""
     if hasattr(model, "predict"):
         return model.predict(X)
+    if hasattr(model, "kneighbors"):
+        return model.kneighbors(X)[0]
     made = model.transform(X)
     return made.toarray() if hasattr(made, "toarray") else made
 
@@ -71,7 +73,7 @@ def test_terms_are_named_and_as_many_as_coefficients(fitted):
     model, _, _ = fitted
     assert model.terms_ == ("x0", "x1", "x2", "x3")
     by_term = ("coef_", "feature_importances_", "cluster_centers_", "means_", "components_", "scale_", "statistics_")
-    by_term += ("theta_", "n_categories_")
+    by_term += ("theta_", "n_categories_", "cell_centers_")
     of_terms = next((getattr(model, name) for name in by_term if hasattr(model, name)), None)
     if hasattr(model, "coefs_"):
         of_terms = model.coefs_[0].T

@@ -62,7 +62,15 @@ class Rows:
         if (after | same).all():
             return self
         order = np.lexsort((self.position, self.radius, self.cell))
-        return Rows(self.vectors[order], self.position[order], self.cell[order], self.radius[order], self.label[order])
+        return Rows(
+            self.vectors[order], self.position[order], self.cell[order], self.radius[order], self.label[order]
+        ).sealed()
+
+    def sealed(self) -> Rows:
+        """Let the arrays be read only, as those of a database are: kernels are compiled once."""
+        for array in (self.vectors, self.position, self.cell, self.radius, self.label):
+            array.flags.writeable = False
+        return self
 
 
 @dataclass(frozen=True, slots=True)

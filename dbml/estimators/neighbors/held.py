@@ -25,7 +25,11 @@ class HeldRows:
     """
 
     def __init__(self, rows: Rows, n_cells: int) -> None:
-        self.rows, self.n_cells = rows, n_cells
+        self.rows, self.n_cells = rows.sealed(), n_cells
+
+    def __reduce__(self) -> tuple[type[HeldRows], tuple[Rows, int]]:
+        """Copies are made anew: arrays that were pickled are no longer read only."""
+        return HeldRows, (self.rows, self.n_cells)
 
     def reading(self) -> AbstractContextManager[Reading]:
         """Return a context in which the rows stay as they are: they always do."""
@@ -82,7 +86,8 @@ class SpilledRows:
                 continue
             shard = self.shards[number]
             position = shard.read("place").astype(np.int64) + shard.start
-            yield Rows(shard.read("vectors"), position, *(shard.read(name) for name in ("cell", "radius", "label")))
+            others = (shard.read(name) for name in ("cell", "radius", "label"))
+            yield Rows(shard.read("vectors"), position, *others).sealed()
 
     def __reduce__(self) -> tuple[type[HeldRows], tuple[Rows, int]]:
         """Copies and pickles hold the rows in memory."""

@@ -79,7 +79,9 @@ class NeighborsModel(Estimator):
     id_column_: str | None
     _vectors: Vectors
 
-    def fit(self, X: Any, y: Any = None, *, con: Any = None, options: dict[str, Any] | None = None) -> Self:
+    def fit(  # type: ignore[override]  # no weights: a row is a neighbour or is not
+        self, X: Any, y: Any = None, *, con: Any = None, options: dict[str, Any] | None = None
+    ) -> Self:
         """Keep the rows of X.
 
         Parameters
@@ -97,7 +99,7 @@ class NeighborsModel(Estimator):
         -------
         self
         """
-        return super().fit(X, y if self.task != "none" else None, con=con, options=options)
+        return super().fit(X, y, con=con, options=options)
 
     def _check_params(self) -> None:
         if self.nprobe is not None and self.algorithm == "brute":

@@ -160,7 +160,7 @@ class _Search:
             return found.finish()
         to_centre = self._measured()
         counts = self.reading.sizes.counts
-        wanted = nprobe or max(1, -(-2 * k * np.count_nonzero(counts) // max(1, self.n_rows)))
+        wanted = nprobe or max(1, -(-2 * k * int(np.count_nonzero(counts)) // max(1, self.n_rows)))
         probed = self._nearest_cells(to_centre, wanted)
         self._visit(Lists.of(probed, to_centre), found)
         left = self._left(to_centre, found, probed)
