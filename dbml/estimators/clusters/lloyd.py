@@ -26,8 +26,9 @@ from dbml.passes.data import Data
 from dbml.passes.step import State, Step
 
 _NOISE = 0.1  # of the sampling error of the centres: iterations on a sample that move them less are of no use
-_INNER = 128  # most iterations between two looks at all rows
+_INNER, _FEWEST, _CUT = 96, 4, 8  # most and fewest iterations between two looks at all rows; what is too many by
 _INNER_SHARE = 0.1  # of the tolerance
+_PLAIN, _LENGTHS = 3, (1.06, 1.82, 6.2)  # steps of length 1, then of these: Chebyshev's for what moves slowly
 _SLACK = 1e-12  # relative rounding of the sum of squares
 
 Report = Callable[[int, Centres, State, float], None]
@@ -106,6 +107,7 @@ class _Candidate:
     tracked: Tracked
     best: Descent | None = None
     inner: int = _INNER
+    expected: float = 0.0
     done: bool = False
 
 
@@ -136,17 +138,19 @@ def refine(
 def _advance(candidate: _Candidate, found: Descent, tol: float, fold: Fold, seed: int) -> float:
     """Take in one look at all rows, and choose the centres of the next; return how far the plain step moves them."""
     best = candidate.best
-    if best is not None and found.inertia > best.inertia * (1.0 + _SLACK):
-        candidate.inner //= 8
-        found = best  # too far: from the best again, less far
+    too_far = best is not None and found.inertia > best.inertia * (1.0 + _SLACK)
+    if best is not None and too_far:
+        found = best
     new = found.step(fold, seed)
     shift = shift_between(found.centres, new)
-    if best is not None and found is not best:
-        candidate.inner = min(2 * candidate.inner, _INNER) if shift < best.shift else candidate.inner // 4
+    if too_far:
+        candidate.inner //= _CUT  # from the best again, less far, in the end by the plain step
+    elif best is not None:
+        noisy = shift > 2.0 * candidate.expected  # the sample did not tell all: what it cannot tell grows with the way
+        candidate.inner = max(candidate.inner // _CUT, _FEWEST) if noisy else min(2 * candidate.inner, _INNER)
     candidate.best = replace(found, shift=shift)
     candidate.done = shift <= tol
     if not candidate.done:
-        candidate.inner = max(candidate.inner, 1)
         filled = bool((found.state["totals"][0] > 0.0).all())
         candidate.centres = _corrected(found, new, candidate, tol) if filled else new
     return shift
@@ -160,15 +164,16 @@ def _corrected(found: Descent, first: Centres, candidate: _Candidate, tol: float
     ratio = weight.sum() / tracked.weight.sum()
     # of what the sample saw from there, the part that stays
     rest_sums, rest_weight = sums - ratio * tracked.sums, weight - ratio * tracked.weight
-    centres = first.plain()
-    for _ in range(candidate.inner - 1):
+    centres, candidate.expected = first.plain(), 0.0
+    for number in range(candidate.inner):
         tracked.look(centres)
         new_weight = rest_weight + ratio * tracked.weight
         new_weight[new_weight < 0.1 * weight] = 0.0  # too few rows to tell: the centre stays
         new = centres.at(centres.means(rest_sums + ratio * tracked.sums, new_weight))
-        shift = shift_between(centres, new)
-        centres = new
-        if shift <= _INNER_SHARE * tol:
+        candidate.expected = shift_between(centres, new)
+        length = _LENGTHS[number % len(_LENGTHS)] if number >= _PLAIN else 1.0
+        centres = centres.at(centres.points + length * (new.points - centres.points))
+        if candidate.expected <= _INNER_SHARE * tol:
             break
     return found.centres.at(centres.points)
 
