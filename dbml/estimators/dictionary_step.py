@@ -1,0 +1,270 @@
+"""Online dictionary learning: sparse codes of a few rows, then better atoms from sums over all rows so far.
+
+After every minibatch the sums ``A = C' C`` (k, k) and ``B = C' X`` (k, p) of codes C, in which the past fades, say all
+that the atoms need. With ``reduction`` r a minibatch is read, coded and learned from in one in r of its features.
+
+Mairal, Bach, Ponce & Sapiro 2010; Mensch, Mairal, Thirion & Varoquaux 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from dbml_kernels.lasso_codes import lasso_codes
+from numpy.typing import NDArray
+
+from dbml.estimators.plain_rows import plain_tiles
+from dbml.passes.block import Block, Floats
+from dbml.passes.engine import current
+from dbml.passes.step import State
+
+_PANEL = 16  # atoms whose products with all others are taken at once
+_SLICE = 32  # rows that a thread codes at a time
+_UNUSED = 1e-6  # mean square of the codes of an atom below which another one takes its place
+_EXACT = 1e-5
+# Where numbers stand in ``progress``.
+STEPS, SMOOTHED, LEAST, WITHOUT, DONE, LOSS, ROWS = range(7)
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """How a dictionary is learned; see `MiniBatchDictionaryLearning`."""
+
+    alpha: float
+    batch_size: int
+    max_sweeps: int
+    positive_code: bool
+    positive_dict: bool
+    reduction: int
+    tol: float
+    patience: int | None
+    seed: int
+
+
+def first_state(atoms: Floats) -> State:
+    """Return the state before the first row."""
+    k, p = atoms.shape
+    norms = np.sqrt((atoms * atoms).sum(axis=1))
+    return {
+        "atoms": atoms / np.maximum(norms, 1.0)[:, None],
+        "code_moments": np.zeros((k, k)),
+        "data_moments": np.zeros((k, p)),
+        "progress": np.zeros(7),
+    }
+
+
+class DictionaryStep:
+    """Minibatches of a pass: codes, sums, atoms.
+
+    State: ``atoms`` (k, n_terms), ``code_moments`` (k, k), ``data_moments`` (k, n_terms), ``progress`` (7,): minibatches,
+    smoothed loss, its least, minibatches without improvement, whether it ended, loss and rows of the pass. Cost of a
+    minibatch of b rows: ``2 b k n_terms + k^2 n_terms`` multiplications, over `reduction`, and the codes.
+
+    Parameters
+    ----------
+    first : dict of ndarray
+        State to start from.
+    centre : ndarray of shape (n_terms,)
+        What blocks lack of the values of the user.
+    how : Learning
+        Hyperparameters.
+    n_rows : int
+        Rows of a pass.
+    """
+
+    tolerance = 0.0
+    chained = True
+
+    def __init__(self, first: State, centre: Floats, how: Learning, n_rows: int) -> None:
+        self.first, self.centre, self.how, self.n_rows = first, centre, how, n_rows
+
+    def start(self) -> State:
+        """Return a copy of the state to start from."""
+        return {name: array.copy() for name, array in self.first.items()}
+
+    def update(self, state: State, block: Block) -> None:
+        """Learn from the minibatches of a block."""
+        size = self.how.batch_size
+        crew = current().crew(1 << 16)
+        try:
+            for start in range(0, block.n_rows, size):
+                if state["progress"][DONE]:
+                    return
+                rows = slice(start, min(start + size, block.n_rows))
+                self._minibatch(state, block, rows, crew)
+        finally:
+            crew.close()
+
+    def _minibatch(self, state: State, block: Block, rows: slice, crew: object) -> None:
+        weight = None if block.weight is None else block.weight[rows]
+        total = float(rows.stop - rows.start if weight is None else weight.sum())
+        if total <= 0.0:
+            return
+        terms = self._terms(state)
+        values = self._values(block, rows, terms)
+        old = state["atoms"]
+        atoms = old if terms is None else np.ascontiguousarray(old[:, terms])
+        scale = 1.0 if terms is None else old.shape[1] / max(1, terms.size)
+        codes = self._codes(atoms, values, scale, crew)
+        weighted = codes / total if weight is None else codes * (weight / total)[:, None]
+        left = values - atoms.T @ codes.T
+        each = 0.5 * scale * (left * left).sum(axis=0) + self.how.alpha * np.abs(codes).sum(axis=1)
+        loss = float(each.mean() if weight is None else each @ weight / total)
+        self._remember(state, weighted, codes, values, terms, rows.stop - rows.start)
+        change = self._improve(state, block, rows, atoms.copy(), terms)
+        self._measure(state["progress"], loss, change / len(old), rows.stop - rows.start)
+
+    def _terms(self, state: State) -> NDArray[np.intp] | None:
+        """Return the features that a minibatch is read in, ascending: each of r minibatches in a row has its own."""
+        n_terms, reduction = state["atoms"].shape[1], self.how.reduction
+        if reduction == 1 or n_terms < 2 * reduction:
+            return None
+        number = int(state["progress"][STEPS])
+        order = np.random.default_rng([self.how.seed, 1, number // reduction]).permutation(n_terms)
+        return np.sort(order[number % reduction :: reduction])
+
+    def _values(self, block: Block, rows: slice, terms: NDArray[np.intp] | None) -> Floats:
+        """Return features by rows of the user's values, (n_terms or fewer, b)."""
+        if block.sparse is None:
+            columns = block.X.T[:, rows] if terms is None else block.X.T[terms, rows]
+            return columns + (self.centre if terms is None else self.centre[terms])[:, None]
+        part = Block(block.X[rows], block.sparse, None, None, -1)
+        part.sparse = _rows_of(block, rows)
+        plain = np.concatenate([tile for _, tile in plain_tiles(part, self.centre)]).T
+        return plain if terms is None else plain[terms]
+
+    def _codes(self, atoms: Floats, values: Floats, scale: float, crew: object) -> Floats:
+        k, b = len(atoms), values.shape[1]
+        gram = scale * (atoms @ atoms.T)
+        projection = scale * (values.T @ atoms.T)
+        codes = np.zeros((b, k))
+        how = self.how
+
+        def some(start: int) -> int:
+            part = slice(start, min(start + _SLICE, b))
+            return lasso_codes(
+                gram, projection[part], how.alpha, how.positive_code, how.max_sweeps, _EXACT, codes[part], np.empty(k)
+            )
+
+        crew.each(some, range(0, b, _SLICE), "codes")  # type: ignore[attr-defined]
+        return codes
+
+    def _remember(
+        self,
+        state: State,
+        weighted: Floats,
+        codes: Floats,
+        values: Floats,
+        terms: NDArray[np.intp] | None,
+        size: int,
+    ) -> None:
+        """Add the sums of a minibatch to those of the past, which fade as scikit-learn's do."""
+        number, batch = state["progress"][STEPS], self.how.batch_size
+        theta = (number + 1) * size if number < batch - 1 else batch**2 + number + 1 - batch
+        fading = max(0.0, (theta + 1 - size) / (theta + 1))
+        state["code_moments"] *= fading
+        state["code_moments"] += weighted.T @ codes
+        new = weighted.T @ values.T
+        if terms is None:
+            state["data_moments"] *= fading
+            state["data_moments"] += new
+        else:
+            state["data_moments"][:, terms] = fading * state["data_moments"][:, terms] + new
+
+    def _improve(
+        self, state: State, block: Block, rows: slice, atoms: Floats, terms: NDArray[np.intp] | None
+    ) -> float:
+        """Improve the atoms once; return how far they moved."""
+        old, moments = state["atoms"], state["code_moments"]
+        data = state["data_moments"] if terms is None else np.ascontiguousarray(state["data_moments"][:, terms])
+        outside = np.zeros(len(old))
+        if terms is not None:
+            outside = np.maximum(0.0, (old * old).sum(axis=1) - (atoms * atoms).sum(axis=1))
+        before = atoms.copy()
+        improve_atoms(atoms, moments, data, outside, self.how.positive_dict)
+        if terms is None:
+            state["atoms"] = atoms
+        else:
+            old[:, terms] = atoms
+        change = float(np.linalg.norm(atoms - before))
+        unused = np.flatnonzero(moments.diagonal() <= _UNUSED)
+        if unused.size:
+            generator = np.random.default_rng([self.how.seed, 2, int(state["progress"][STEPS])])
+            chosen = rows.start + generator.integers(rows.stop - rows.start, size=unused.size)
+            for atom, row in zip(unused, chosen, strict=True):
+                state["atoms"][atom] = self._as_atom(self._values(block, slice(row, row + 1), None)[:, 0], generator)
+            change += float(unused.size)
+        return change
+
+    def _as_atom(self, values: Floats, generator: np.random.Generator) -> Floats:
+        """Return a row as an atom: of length 1, with a little noise, so that no two are alike."""
+        atom = values + generator.normal(0.0, 0.01 * (values.std() or 1.0), size=values.size)
+        if self.how.positive_dict:
+            np.maximum(atom, 0.0, out=atom)
+        return atom / max(float(np.linalg.norm(atom)), 1.0)
+
+    def _measure(self, progress: Floats, loss: float, change: float, size: int) -> None:
+        """Note the loss of a minibatch, and whether the training has ended."""
+        progress[STEPS] += 1.0
+        progress[LOSS] += loss * size
+        progress[ROWS] += size
+        if progress[STEPS] <= min(100.0, self.n_rows / size):
+            return
+        first = progress[LEAST] == 0.0 and progress[SMOOTHED] == 0.0
+        share = min(1.0, size / (self.n_rows + 1.0))
+        progress[SMOOTHED] = loss if first else progress[SMOOTHED] * (1.0 - share) + loss * share
+        if first or progress[SMOOTHED] < progress[LEAST]:
+            progress[LEAST], progress[WITHOUT] = progress[SMOOTHED], 0.0
+        else:
+            progress[WITHOUT] += 1.0
+        still = self.how.tol > 0.0 and change <= self.how.tol
+        if still or (self.how.patience is not None and progress[WITHOUT] >= self.how.patience):
+            progress[DONE] = 1.0
+
+    def merge(self, into: State, other: State) -> State:
+        """Return the later state: one state sees all blocks."""
+        return other
+
+
+def improve_atoms(atoms: Floats, moments: Floats, data: Floats, outside: Floats, positive: bool) -> None:
+    """Improve each atom once, in place, the others fixed: ``d += (b - a D) / a_jj``, kept within length 1.
+
+    Parameters
+    ----------
+    atoms : ndarray of shape (k, p)
+        Atoms, or some of their features.
+    moments : ndarray of shape (k, k)
+        ``C' C``.
+    data : ndarray of shape (k, p)
+        ``C' X``.
+    outside : ndarray of shape (k,)
+        Squared length of the atoms in the other features.
+    positive : bool
+        Whether atoms must not be negative.
+    """
+    for first in range(0, len(atoms), _PANEL):
+        stop = min(first + _PANEL, len(atoms))
+        left = data[first:stop] - moments[first:stop] @ atoms
+        for j in range(first, stop):
+            curvature = moments[j, j]
+            if curvature <= _UNUSED:
+                continue
+            new = atoms[j] + left[j - first] / curvature
+            if positive:
+                np.maximum(new, 0.0, out=new)
+            length, room = float(new @ new), max(0.0, 1.0 - outside[j])
+            if length > room:
+                new *= np.sqrt(room / length)
+            if j + 1 < stop:
+                left[j + 1 - first :] -= np.multiply.outer(moments[j + 1 : stop, j], new - atoms[j])
+            atoms[j] = new
+
+
+def _rows_of(block: Block, rows: slice) -> object:
+    from dbml.passes.block import SparseRows
+
+    assert block.sparse is not None
+    indptr, indices, values = block.sparse
+    start, stop = indptr[rows.start], indptr[rows.stop]
+    return SparseRows(indptr[rows.start : rows.stop + 1] - start, indices[start:stop], values[start:stop])
