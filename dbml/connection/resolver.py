@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import duckdb
 from dbml_sql.forms import TreeForm
 from dbml_sql.groups import GROUP_LINKS
 from dbml_sql.pruned import TreeModelForm
+from dbml_sql.recommend import FACTORIZATION
 from dbml_sql.signature import ModelSignature
 from dbml_sql.statements import ModelReference
 from dbml_sql.transform import TRANSFORM_LINKS
@@ -16,7 +18,7 @@ from dbml.errors import RegistryError
 from dbml.registry.database import current_place
 from dbml.registry.plain_json import labels_of
 from dbml.registry.reading import first_row
-from dbml.registry.versions import category_columns, find_version, input_columns, macro_name
+from dbml.registry.versions import category_columns, find_version, input_columns, input_types, macro_name
 
 _PROBABLE = ("logistic", "softmax", "one_vs_rest", "probability")
 
@@ -40,7 +42,7 @@ class RegistryResolver:
         found = find_version(self._con, reference)
         row = first_row(
             self._con.execute(
-                "SELECT type, task, target, target_type, classes, link, run_id, query "
+                "SELECT type, task, target, target_type, classes, link, run_id, query, params "
                 f"FROM {found.place.schema}.model_versions WHERE model_id = ? AND version = ?",
                 [found.model_id, found.version],
             )
@@ -51,7 +53,7 @@ class RegistryResolver:
                 f"{found} is damaged: rows of it are missing in schema ml; restore the database from a backup, or "
                 "train again"
             )
-        kind, task, target, target_type, classes, link, run_id, query = row
+        kind, task, target, target_type, classes, link, run_id, query, params = row
         labels = labels_of(str(found), classes)
         bare = reference.version is None and reference.alias is None
         native = None if link is None else macro_name(found, bare)
@@ -77,6 +79,8 @@ class RegistryResolver:
             query=query,
             schema="ml" if found.place == current_place(self._con) else found.place.schema,
             database=found.place.database,
+            types=input_types(self._con, found) if kind == FACTORIZATION else (),
+            implicit=kind == FACTORIZATION and json.loads(params).get("feedback") == "implicit",
         )
 
     def outputs(self, model: ModelSignature) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dbml_sql.features import Kind, Part, Style
+from dbml_sql.features import Kind, Part, Reading, Style
 
 from dbml.data.source import Source, find_column
 from dbml.errors import InvalidParameter, UnsupportedColumn, listing, nearest
@@ -68,7 +68,9 @@ class EncodingOptions:
         Columns that hold the lists of indices and values of sparse rows.
     exclude : tuple of str
         Columns that are no features.
-    style : {"terms", "values"}
+    keys : tuple of str
+        With style ``keys``: the columns that are read, all of their values kept apart. Named by the estimator.
+    style : {"terms", "values", "keys"}
         What the estimator reads; no option of a person.
     """
 
@@ -76,7 +78,8 @@ class EncodingOptions:
     min_level_rows: int | None = None
     sparse: tuple[str, str] | None = None
     exclude: tuple[str, ...] = ()
-    style: Style = "terms"
+    keys: tuple[str, ...] = ()
+    style: Reading = "terms"
 
     def most(self, kind: Kind) -> int:
         """Return the most levels of a category, or keys of a map."""
@@ -87,14 +90,13 @@ class EncodingOptions:
         return MOST_CODES if self.style == "values" else MAX_LEVELS
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], style: Style = "terms") -> EncodingOptions:
+    def of(cls, options: Mapping[str, Any], style: Reading = "terms") -> EncodingOptions:
         """Return the checked options; ``owner`` (the estimator's name, for messages) is not one of them."""
-        known = tuple(name for name in cls.__slots__ if name != "style")
+        known = ("keys",) if style == "keys" else tuple(n for n in cls.__slots__ if n not in ("style", "keys"))
         for name in options:
             if name not in known and name != "owner":
-                raise InvalidParameter(
-                    f"no encoding option {name!r}{nearest(name, known)} (options: {', '.join(known)})"
-                )
+                exist = "there are none for columns of keys" if style == "keys" else f"options: {', '.join(known)}"
+                raise InvalidParameter(f"no encoding option {name!r}{nearest(name, known)} ({exist})")
         given = {name: value for name, value in options.items() if name in known}
         for name, low, high in (("max_levels", 1, MOST_LEVELS), ("min_level_rows", 1, None)):
             value = given.get(name)
@@ -132,13 +134,14 @@ def assign_roles(source: Source, taken: tuple[str, ...], options: EncodingOption
     excluded = {source.find(name, "excluded column") for name in options.exclude}
     columns = {name: t for name, t in source.columns.items() if name not in taken and name not in excluded}
     lists = _find_lists(columns, options)
+    style: Style = "values" if options.style == "values" else "terms"
     roles, refused = [], []
     for name, column_type in columns.items():
         if lists is not None and name in lists:
             if name == lists[0]:
                 roles.append(Role(name, column_type, "lists", values=lists[1]))
             continue
-        found = _roles_of(name, column_type, options.style)
+        found = _roles_of(name, column_type, style)
         if isinstance(found, str):
             refused.append(f"{name} {column_type} ({found})")
         else:

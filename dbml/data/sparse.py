@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from dbml_sql.features import Encoding, Feature, Style
+from dbml_sql.features import Encoding, Feature, Reading, Style
 from numpy.typing import NDArray
 
 from dbml.data.array_input import check_shape, check_target, check_weight, check_width, encode_target
@@ -177,7 +177,7 @@ def read_sparse(
     schema: Schema | None,
     con: Any,
     options: dict[str, Any],
-    encode: Style = "terms",
+    encode: Reading = "terms",
 ) -> Data:
     """Return the `Data` over a sparse matrix; see `dbml.passes.dispatch.as_data`."""
     X = to_csr(X)
@@ -193,6 +193,11 @@ def read_sparse(
     target: Target | None = None
     if task != "none":
         y, target = check_target(y, n_rows, task)
+    if encode == "keys":
+        raise InvalidData(
+            "X must be a table or an array with a row for each pair of keys; got a sparse matrix. "
+            "Hint: X = X.tocoo(), then numpy.column_stack([X.row, X.col]) with y = X.data"
+        )
     schema = Schema(learn_encoding(X, encode), target, named=False)
     return SparseData(X, schema, y, check_weight(sample_weight, n_rows))
 

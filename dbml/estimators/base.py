@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from dbml_sql.features import Style
+from dbml_sql.features import Reading
 from dbml_sql.forms import Form
 
 from dbml.errors import InterruptedTraining, InvalidData, listing
@@ -59,10 +59,13 @@ class Estimator(SklearnProtocol, SqlOptions):
     ----------------
     task : {"regression", "classification", "none"}
         How the target is read.
-    encoding_style : {"terms", "values"}
-        What it reads: centred numbers and one-hot levels, or plain values with NaN; see `dbml_sql.features.Feature`.
+    encoding_style : {"terms", "values", "keys"}
+        What it reads: centred numbers and one-hot levels, or plain values with NaN; see `dbml_sql.features.Feature`. Or
+        columns of keys, all of whose values are kept apart; `_reading` names them.
     rules : mapping of str to Rule
         What each hyperparameter may be.
+    label_option : str or None
+        BigQuery's own name of the option for the label, besides ``input_label_cols``; its default is without ``_col``.
     model_types : tuple of str
         Names in ``OPTIONS (model_type=…)`` besides the class name, BigQuery's first.
     sql_options : mapping of str to callable
@@ -82,7 +85,8 @@ class Estimator(SklearnProtocol, SqlOptions):
     """
 
     task: ClassVar[Task] = "none"
-    encoding_style: ClassVar[Style] = "terms"
+    encoding_style: ClassVar[Reading] = "terms"
+    label_option: ClassVar[str | None] = None
 
     schema_: Schema
     plan_: Plan
@@ -122,7 +126,7 @@ class Estimator(SklearnProtocol, SqlOptions):
         """
         check_params(type(self).__name__, self.rules, self.get_params())
         self._check_params()
-        how = {"task": self.task, "con": con, "options": options, "encode": self.encoding_style}
+        how = {"task": self.task, "con": con, "options": self._reading(options), "encode": self.encoding_style}
         how["schema"] = self._kept_schema()
         with as_data(X, y, sample_weight=sample_weight, **how) as data:
             self._train(data, lambda: self._fit(data))
@@ -156,6 +160,10 @@ class Estimator(SklearnProtocol, SqlOptions):
 
     def _check_params(self) -> None:
         """Raise `InvalidParameter` for combinations that rules cannot express."""
+
+    def _reading(self, options: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return the encoding options of a training: those of the person, and those that hyperparameters are."""
+        return options
 
     def _kept_schema(self) -> Schema | None:
         """Return the schema that `fit` encodes by where it goes on from an earlier one; None: learn it."""

@@ -77,13 +77,14 @@ class MiniBatchDictionaryLearning(Transformer):
         Minibatches.
     code_moments_ : ndarray of shape (n_components, n_components)
     data_moments_ : ndarray of shape (n_components, n_terms)
-        Sums over codes, and codes and rows: from here `partial_fit` goes on.
+    moment_weights_ : ndarray of shape (n_terms + 1,)
+        Means over codes, and codes and rows, and what they weigh: from here `partial_fit` goes on.
 
     Notes
     -----
-    Memory: the atoms twice, and a minibatch of plain values. Rows are kept encoded (in memory or spilled) between passes.
-    The codes of a minibatch are found by all threads. Values are not centred: subtract the mean of patches first. A
-    missing value takes the mean of its column, and a term of its own marks it.
+    Memory: the atoms twice, and a minibatch of plain values. Rows are kept encoded (in memory or spilled) between
+    passes. The codes of a minibatch are found by all threads. Values are not centred: subtract the mean of patches
+    first. A missing value takes the mean of its column, and a term of its own marks it.
 
     References
     ----------
@@ -133,6 +134,7 @@ class MiniBatchDictionaryLearning(Transformer):
     n_steps_: int
     code_moments_: Floats
     data_moments_: Floats
+    moment_weights_: Floats
 
     def __init__(
         self,
@@ -248,11 +250,18 @@ class MiniBatchDictionaryLearning(Transformer):
             "components_": state["atoms"],
             "code_moments_": state["code_moments"],
             "data_moments_": state["data_moments"],
+            "moment_weights_": state["moment_weights"],
             "n_steps_": int(state["progress"][STEPS]),
         }
 
     def partial_fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, con: Any = None, options: dict[str, Any] | None = None
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        con: Any = None,
+        options: dict[str, Any] | None = None,
     ) -> Self:
         """Go through the rows of X once, in their order, in minibatches.
 
@@ -277,6 +286,7 @@ class MiniBatchDictionaryLearning(Transformer):
             state = first_state(self.components_)
             state["code_moments"] = self.code_moments_.copy()
             state["data_moments"] = self.data_moments_.copy()
+            state["moment_weights"] = self.moment_weights_.copy()
             state["progress"][STEPS] = self.n_steps_
         else:
             state = first_state(self._first_atoms(data, centre, seed_of(self.random_state)))

@@ -1,7 +1,7 @@
 """Online dictionary learning: sparse codes of a few rows, then better atoms from sums over all rows so far.
 
-After every minibatch the sums ``A = C' C`` (k, k) and ``B = C' X`` (k, p) of codes C, in which the past fades, say all
-that the atoms need. With ``reduction`` r a minibatch is read, coded and learned from in one in r of its features.
+After every minibatch the means ``A`` of ``C' C`` (k, k) and ``B`` of ``C' X`` (k, p) over codes C, in which the past
+fades, say all that the atoms need. With ``reduction`` r a minibatch is read, coded and learned from in one in r of its features.
 
 Mairal, Bach, Ponce & Sapiro 2010; Mensch, Mairal, Thirion & Varoquaux 2018.
 """
@@ -21,7 +21,7 @@ from dbml.passes.step import State
 
 _PANEL = 16  # atoms whose products with all others are taken at once
 _SLICE = 32  # rows that a thread codes at a time
-_UNUSED = 1e-6  # mean square of the codes of an atom below which another one takes its place
+_UNUSED = 1e-6  # sum over minibatches of the mean square of an atom's codes below which another one takes its place
 _EXACT = 1e-5
 # Where numbers stand in ``progress``.
 STEPS, SMOOTHED, LEAST, WITHOUT, DONE, LOSS, ROWS = range(7)
@@ -50,6 +50,7 @@ def first_state(atoms: Floats) -> State:
         "atoms": atoms / np.maximum(norms, 1.0)[:, None],
         "code_moments": np.zeros((k, k)),
         "data_moments": np.zeros((k, p)),
+        "moment_weights": np.zeros(p + 1),
         "progress": np.zeros(7),
     }
 
@@ -57,9 +58,10 @@ def first_state(atoms: Floats) -> State:
 class DictionaryStep:
     """Minibatches of a pass: codes, sums, atoms.
 
-    State: ``atoms`` (k, n_terms), ``code_moments`` (k, k), ``data_moments`` (k, n_terms), ``progress`` (7,): minibatches,
-    smoothed loss, its least, minibatches without improvement, whether it ended, loss and rows of the pass. Cost of a
-    minibatch of b rows: ``2 b k n_terms + k^2 n_terms`` multiplications, over `reduction`, and the codes.
+    State: ``atoms`` (k, n_terms), ``code_moments`` (k, k), ``data_moments`` (k, n_terms), ``moment_weights``
+    (n_terms + 1,) of the means of each term and of the codes, ``progress`` (7,): minibatches, smoothed loss, its least,
+    minibatches without improvement, whether it ended, loss and rows of the pass. Cost of a minibatch of b rows:
+    ``2 b k n_terms + k^2 n_terms`` multiplications, over `reduction`, and the codes.
 
     Parameters
     ----------
@@ -159,22 +161,22 @@ class DictionaryStep:
         terms: NDArray[np.intp] | None,
         size: int,
     ) -> None:
-        """Add the sums of a minibatch to those of the past, which fade as scikit-learn's do."""
+        """Take a minibatch into the means, in which the past fades as in scikit-learn's sums."""
         number, batch = state["progress"][STEPS], self.how.batch_size
         theta = (number + 1) * size if number < batch - 1 else batch**2 + number + 1 - batch
         fading = max(0.0, (theta + 1 - size) / (theta + 1))
-        state["code_moments"] *= fading
-        state["code_moments"] += weighted.T @ codes
+        weights, moments = state["moment_weights"], state["data_moments"]
+        weights[-1] = fading * weights[-1] + 1.0
+        state["code_moments"] += (weighted.T @ codes - state["code_moments"]) / weights[-1]
         new = weighted.T @ values.T
         if terms is None:
-            state["data_moments"] *= fading
-            state["data_moments"] += new
-        else:
-            state["data_moments"][:, terms] = fading * state["data_moments"][:, terms] + new
+            weights[:-1] = fading * weights[:-1] + 1.0
+            moments += (new - moments) / weights[:-1]
+        else:  # these features were last seen `reduction` minibatches ago
+            weights[terms] = fading**self.how.reduction * weights[terms] + 1.0
+            moments[:, terms] += (new - moments[:, terms]) / weights[terms]
 
-    def _improve(
-        self, state: State, block: Block, rows: slice, atoms: Floats, terms: NDArray[np.intp] | None
-    ) -> float:
+    def _improve(self, state: State, block: Block, rows: slice, atoms: Floats, terms: NDArray[np.intp] | None) -> float:
         """Improve the atoms once; return how far they moved."""
         old, moments = state["atoms"], state["code_moments"]
         data = state["data_moments"] if terms is None else np.ascontiguousarray(state["data_moments"][:, terms])
@@ -182,19 +184,20 @@ class DictionaryStep:
         if terms is not None:
             outside = np.maximum(0.0, (old * old).sum(axis=1) - (atoms * atoms).sum(axis=1))
         before = atoms.copy()
-        improve_atoms(atoms, moments, data, outside, self.how.positive_dict)
+        unused = moments.diagonal() * state["moment_weights"][-1] <= _UNUSED
+        improve_atoms(atoms, moments, data, outside, self.how.positive_dict, unused)
         if terms is None:
             state["atoms"] = atoms
         else:
             old[:, terms] = atoms
         change = float(np.linalg.norm(atoms - before))
-        unused = np.flatnonzero(moments.diagonal() <= _UNUSED)
-        if unused.size:
+        if unused.any():
             generator = np.random.default_rng([self.how.seed, 2, int(state["progress"][STEPS])])
-            chosen = rows.start + generator.integers(rows.stop - rows.start, size=unused.size)
-            for atom, row in zip(unused, chosen, strict=True):
+            places = np.flatnonzero(unused)
+            chosen = rows.start + generator.integers(rows.stop - rows.start, size=places.size)
+            for atom, row in zip(places, chosen, strict=True):
                 state["atoms"][atom] = self._as_atom(self._values(block, slice(row, row + 1), None)[:, 0], generator)
-            change += float(unused.size)
+            change += float(places.size)
         return change
 
     def _as_atom(self, values: Floats, generator: np.random.Generator) -> Floats:
@@ -227,7 +230,9 @@ class DictionaryStep:
         return other
 
 
-def improve_atoms(atoms: Floats, moments: Floats, data: Floats, outside: Floats, positive: bool) -> None:
+def improve_atoms(
+    atoms: Floats, moments: Floats, data: Floats, outside: Floats, positive: bool, unused: NDArray[np.bool_]
+) -> None:
     """Improve each atom once, in place, the others fixed: ``d += (b - a D) / a_jj``, kept within length 1.
 
     Parameters
@@ -235,20 +240,22 @@ def improve_atoms(atoms: Floats, moments: Floats, data: Floats, outside: Floats,
     atoms : ndarray of shape (k, p)
         Atoms, or some of their features.
     moments : ndarray of shape (k, k)
-        ``C' C``.
+        Mean of ``C' C``.
     data : ndarray of shape (k, p)
-        ``C' X``.
+        Mean of ``C' X``.
     outside : ndarray of shape (k,)
         Squared length of the atoms in the other features.
     positive : bool
         Whether atoms must not be negative.
+    unused : ndarray of shape (k,), bool
+        Atoms that are left as they are.
     """
     for first in range(0, len(atoms), _PANEL):
         stop = min(first + _PANEL, len(atoms))
         left = data[first:stop] - moments[first:stop] @ atoms
         for j in range(first, stop):
             curvature = moments[j, j]
-            if curvature <= _UNUSED:
+            if unused[j]:
                 continue
             new = atoms[j] + left[j - first] / curvature
             if positive:

@@ -10,8 +10,8 @@ import numpy as np
 from dbml.errors import InvalidData
 from dbml.estimators.nonnegative import LOSSES, Codes, NonnegativeFactorization
 from dbml.estimators.plain_rows import lowest_values, plain_tiles
-from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
-from dbml.params import Boolean, Either, Integer, Options, Real, Rule, check_params
+from dbml.estimators.random_state import RANDOM_STATE_RULE
+from dbml.params import Either, Integer, Options, Real, Rule, check_params
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data
@@ -84,10 +84,7 @@ class OnlineFactorStep:
         total = float(len(rows) if weight is None else weight.sum())
         if total <= 0.0:
             return
-        if codes.loss == "frobenius":
-            W = codes.of_projection(rows @ H.T)
-        else:
-            W = codes.of_rows(rows)
+        W = codes.of_projection(rows @ H.T) if codes.loss == "frobenius" else codes.of_rows(rows)
         weighted = W if weight is None else W * weight[:, None]
         fitted = W @ H
         if codes.loss == "frobenius":
@@ -288,13 +285,9 @@ class MiniBatchNMF(NonnegativeFactorization):
         vars(self).update(self._fitted(state), n_iter_=number)
         self.reconstruction_err_ = self._error(data, centre)
 
-    def _pass(
-        self, data: Data, state: State, centre: Floats, n_rows: int, tol: float, patience: int | None
-    ) -> State:
+    def _pass(self, data: Data, state: State, centre: Floats, n_rows: int, tol: float, patience: int | None) -> State:
         make = _Making(self, centre)
-        step = OnlineFactorStep(
-            state, centre, make, self.batch_size, n_rows, self.forget_factor, tol, patience
-        )
+        step = OnlineFactorStep(state, centre, make, self.batch_size, n_rows, self.forget_factor, tol, patience)
         (state,) = data.fold(step, purpose="minibatches")
         self._check_lowest(data, state["lowest"])
         return state
@@ -315,7 +308,13 @@ class MiniBatchNMF(NonnegativeFactorization):
         }
 
     def partial_fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, con: Any = None, options: dict[str, Any] | None = None
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        con: Any = None,
+        options: dict[str, Any] | None = None,
     ) -> Self:
         """Go through the rows of X once, in their order, and improve the atoms.
 

@@ -29,10 +29,10 @@ _LEAST = 1e-12
 class FactorStep:
     """What the atoms need of the rows: the codes of all rows, summed up.
 
-    State: ``gram`` (k, k) ``W' diag(w) W``, ``cross`` (k, n_terms) ``W' diag(w) X`` (of the divergence
-    ``W' diag(w) (X / (W H))``), ``sums`` (k,) of the codes, ``loss`` (3,): loss of the fit, penalty of the codes, sum of
-    weights; ``lowest`` (n_terms,) the least value of each term, at most 0. Cost: n k n_terms multiplications twice, and
-    the codes.
+    State: ``gram`` (k, k) ``W' diag(w) W``, ``cross`` (k, n_terms) ``W' diag(w) X`` (of the divergence ``W' diag(w) (X
+    / (W H))``), ``sums`` (k,) of the codes, ``loss`` (3,): loss of the fit, penalty of the codes, sum of weights;
+    ``lowest`` (n_terms,) the least value of each term, at most 0. Cost: n k n_terms multiplications twice, and the
+    codes.
 
     Parameters
     ----------
@@ -156,9 +156,10 @@ class NMF(NonnegativeFactorization):
     Notes
     -----
     A pass solves for the codes of each row and adds up a (k, k) and a (k, n_terms) matrix, from which the atoms are
-    improved: memory does not grow with the rows, codes are kept of none. Rows are kept encoded (in memory or spilled)
-    between passes. Cost: ``2 n k n_terms`` multiplications a pass, and ``k`` for every change of a code. A missing value
-    takes the mean of its column, and a term of its own marks it; values below 0 are an error.
+    improved. Rows are kept encoded (in memory or spilled) between passes, and their codes where a sixteenth of the
+    memory for kept rows holds them twice: then a pass goes on from the codes of the one before, else it finds them
+    anew. Cost: ``2 n k n_terms`` multiplications a pass, and ``k`` for every change of a code. A missing value takes
+    the mean of its column, and a term of its own marks it; values below 0 are an error.
 
     References
     ----------
@@ -256,7 +257,7 @@ class NMF(NonnegativeFactorization):
 
     def _store(self, data: Data, k: int) -> Floats | None:
         """Return room for the codes of all rows, where there is some: two of them make passes cheap."""
-        fits = 0 <= data.n_rows and 16 * data.n_rows * k <= memory_budget().kept // 4
+        fits = data.n_rows >= 0 and 16 * data.n_rows * k <= memory_budget().kept // 4
         where = "kept from pass to pass" if fits else "found anew in every pass: they do not fit in memory"
         data.plan = data.plan.decide("codes", where, size_text(16 * max(0, data.n_rows) * k))
         return np.zeros((data.n_rows, k)) if fits else None

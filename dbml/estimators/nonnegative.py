@@ -96,8 +96,8 @@ class NonnegativeFactorization(Transformer):
     n_components: Any
     init: str | None
     beta_loss: str
-    alpha_W: float
-    alpha_H: Any
+    alpha_W: float  # noqa: N815 - scikit-learn's name
+    alpha_H: Any  # noqa: N815
     l1_ratio: float
     random_state: Any
 

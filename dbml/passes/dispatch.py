@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dbml.errors import InvalidData
 
 if TYPE_CHECKING:
-    from dbml_sql.features import Style
+    from dbml_sql.features import Reading
 
     from dbml.passes.data import Data
     from dbml.passes.schema import Schema, Task
@@ -53,7 +53,7 @@ def as_data(
     schema: Schema | None = None,
     con: Any = None,
     options: dict[str, Any] | None = None,
-    encode: Style = "terms",
+    encode: Reading = "terms",
 ) -> Data:
     """Return the `Data` over X.
 
@@ -73,10 +73,11 @@ def as_data(
         Where a table name or SQL is looked up.
     options : dict, optional
         Encoding options: ``max_levels``, ``min_level_rows``, ``sparse``, ``exclude``, ….
-    encode : {"terms", "values"}, default="terms"
+    encode : {"terms", "values", "keys"}, default="terms"
         What columns become where no `schema` is given (a schema has its own style): ``terms`` are centred numbers with
         flags for missing values and one-hot levels, ``values`` are plain numbers and codes of levels with NaN for
-        missing values; see `dbml_sql.features.Feature`.
+        missing values; see `dbml_sql.features.Feature`. ``keys``: the columns that the option ``keys`` names become
+        plain values, all of which are kept apart; no other column is read.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Nonnegative codes of rows under the Kullback-Leibler divergence, by multiplicative updates.
 
-Minimises ``sum x log(x / (w H)) - x + w H + l1 |w|_1 + l2 |w|^2 / 2`` over ``w >= 0`` for each row, and adds up what the
-update of H needs: ``w' (x / (w H))``. Where x is 0 nothing but the sum of ``w H`` counts, so only entries of x that are
-not 0 are gone through.
+Minimises ``sum x log(x / (w H)) - x + w H + l1 |w|_1 + l2 |w|^2 / 2`` over ``w >= 0`` for each row, and adds up what
+the update of H needs: ``w' (x / (w H))``. Where x is 0 nothing but the sum of ``w H`` counts, so only entries of x that
+are not 0 are gone through.
 
 Lee & Seung 2001.
 """

@@ -24,7 +24,10 @@ def lasso_codes(gram, projection, l1, positive, max_sweeps, tol, codes, q):
         scale = 0.0
         for j in range(k):
             q[j] = projection[i, j]
-            scale = max(scale, abs(q[j]) if gram[j, j] <= 0.0 else abs(q[j]) / gram[j, j] ** 0.5)
+            if gram[j, j] > 0.0:
+                scale = max(scale, abs(q[j]) / gram[j, j] ** 0.5)
+            else:
+                codes[i, j] = 0.0
         for j in range(k):
             value = codes[i, j]
             if value != 0.0:
@@ -32,25 +35,30 @@ def lasso_codes(gram, projection, l1, positive, max_sweeps, tol, codes, q):
                     q[m] -= value * gram[j, m]
         for _ in range(max_sweeps):
             sweeps += 1
-            largest = 0.0
-            for j in range(k):
-                curvature = gram[j, j]
-                old = codes[i, j]
-                if curvature <= 0.0:
-                    codes[i, j] = 0.0
-                    continue
-                target = q[j] + curvature * old
-                new = 0.0
-                if target > l1:
-                    new = (target - l1) / curvature
-                elif target < -l1 and not positive:
-                    new = (target + l1) / curvature
-                change = new - old
-                if change != 0.0:
-                    codes[i, j] = new
-                    for m in range(k):
-                        q[m] -= change * gram[j, m]
-                    largest = max(largest, change * change * curvature)
-            if largest**0.5 <= tol * scale:
+            if _sweep(gram, l1, positive, codes[i], q) <= tol * scale:
                 break
     return sweeps
+
+
+@kernel
+def _sweep(gram, l1, positive, code, q):
+    """Improve every entry of a code once; keeps ``q = projection - gram code``. Returns the largest move of the fit."""
+    largest = 0.0
+    for j in range(code.shape[0]):
+        curvature = gram[j, j]
+        if curvature <= 0.0:
+            continue
+        old = code[j]
+        target = q[j] + curvature * old
+        new = 0.0
+        if target > l1:
+            new = (target - l1) / curvature
+        elif target < -l1 and not positive:
+            new = (target + l1) / curvature
+        change = new - old
+        if change != 0.0:
+            code[j] = new
+            for m in range(code.shape[0]):
+                q[m] -= change * gram[j, m]
+            largest = max(largest, change * change * curvature)
+    return largest**0.5

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 Kind = Literal["number", "category", "vector", "lists", "map"]
 Style = Literal["terms", "values"]
+Reading = Literal["terms", "values", "keys"]  # what an estimator asks for: a style, or columns of keys (plain values)
 Part = Literal["epoch", "year", "month", "weekday", "hour"]
 
 

@@ -1,0 +1,190 @@
+"""Factors of one side of ratings, those of the other side fixed: a small ridge regression for each user or item.
+
+Explicit feedback: ``min_w sum_r weight (rating - bias' - x . w - b)^2 + l2 |w|^2 + bias_l2 b^2``, where x are the
+factors and bias' the bias of the other side; the penalties may grow with the number of ratings (Zhou et al. 2008).
+Implicit feedback: ``min_w sum_all c (p - x . w)^2 + l2 |w|^2`` with c = 1 + alpha value and p = 1 for pairs that were
+seen, c = 1 and p = 0 for all others, whose share of the normal equations is one matrix (Hu, Koren & Volinsky 2008).
+"""
+
+from __future__ import annotations
+
+from dbml_kernels.jit import kernel
+
+
+@kernel
+def ratings_count(codes, counts):
+    """Add the number of ratings of each code to `counts`; codes (n,) int32, negative ones are none."""
+    for code in codes:
+        if code >= 0:
+            counts[code] += 1
+
+
+@kernel
+def ratings_group(own, other, values, weights, place, indices, grouped, grouped_weights):
+    """Write ratings to where those of their `own` code lie, in order; `place` (n_own,) moves on to the ends.
+
+    own, other (n,) int32, values (n,) float32, weights (n,) or empty float32.
+    """
+    for r in range(own.shape[0]):
+        at = place[own[r]]
+        place[own[r]] = at + 1
+        indices[at] = other[r]
+        grouped[at] = values[r]
+        if weights.shape[0]:
+            grouped_weights[at] = weights[r]
+
+
+@kernel
+def _equations_add(A, b, x, weight, target):
+    d = b.shape[0]
+    for i in range(d):
+        scaled = weight * x[i]
+        b[i] += scaled * target
+        for j in range(i + 1):
+            A[i, j] += scaled * x[j]
+
+
+@kernel
+def _rating_add(A, b, x, factors, bias, j, value, weight, with_bias, implicit, alpha):
+    """Add a rating to the normal equations; return what it adds to the loss of a model that predicts 0."""
+    k = factors.shape[1]
+    for m in range(k):
+        x[m] = factors[j, m]
+    if implicit:
+        if value <= 0.0:
+            return 0.0
+        confidence = alpha * weight * value
+        _equations_add(A, b, x, confidence, 1.0)
+        for m in range(k):  # the 1 of 1 + alpha value is in the matrix of all pairs, not in the right-hand side
+            b[m] += x[m]
+        return 1.0 + confidence
+    target = value
+    if with_bias:
+        x[k] = 1.0
+        target = value - bias[j]
+    _equations_add(A, b, x, weight, target)
+    return weight * target * target
+
+
+@kernel
+def _equations_solve(A, b, w):
+    """Solve ``A w = b`` by Cholesky; A (d, d) lower triangle, overwritten. A pivot that is not positive gives 0."""
+    d = b.shape[0]
+    for i in range(d):
+        for j in range(i + 1):
+            value = A[i, j]
+            for m in range(j):
+                value -= A[i, m] * A[j, m]
+            if i == j:
+                A[i, i] = value**0.5 if value > 1e-12 else 0.0
+            else:
+                A[i, j] = value / A[j, j] if A[j, j] > 0.0 else 0.0
+    for i in range(d):
+        value = b[i]
+        for m in range(i):
+            value -= A[i, m] * w[m]
+        w[i] = value / A[i, i] if A[i, i] > 0.0 else 0.0
+    for i in range(d - 1, -1, -1):
+        value = w[i]
+        for m in range(i + 1, d):
+            value -= A[m, i] * w[m]
+        w[i] = value / A[i, i] if A[i, i] > 0.0 else 0.0
+
+
+@kernel
+def _finish(A, b, x, count, l2, bias_l2, by_count, with_bias, own, own_bias, i):
+    """Solve the equations of one code and store its factors; return what that takes off the loss."""
+    k = own.shape[1]
+    scale = float(count) if by_count else 1.0
+    for m in range(k):
+        A[m, m] += l2 * scale
+    if with_bias:
+        A[k, k] += bias_l2 * scale
+    _equations_solve(A, b, x)
+    saved = 0.0
+    for m in range(k):
+        own[i, m] = x[m]
+        saved += b[m] * x[m] + l2 * scale * x[m] * x[m]
+    if with_bias:
+        own_bias[i] = x[k]
+        saved += b[k] * x[k] + bias_l2 * scale * x[k] * x[k]
+    return saved
+
+
+@kernel
+def factors_solve(
+    indptr,
+    indices,
+    values,
+    weights,
+    first,
+    last,
+    factors,
+    bias,
+    shared,
+    l2,
+    bias_l2,
+    by_count,
+    with_bias,
+    implicit,
+    alpha,
+    own,
+    own_bias,
+    A,
+    b,
+    x,
+):
+    """Solve for the factors of codes ``first`` to ``last``; return the loss of their ratings.
+
+    indptr (n_own + 1,), indices and values (n_ratings,), weights (n_ratings,) or empty, factors (n_other, k) and bias
+    (n_other,) of the other side, shared (d, d) what all equations begin with, own (n_own, k) and own_bias (n_own,) take
+    the result. Scratch: A (d, d), b (d,), x (d,), with d = k, or k + 1 with biases.
+    """
+    d = b.shape[0]
+    loss = 0.0
+    for i in range(first, last):
+        for m in range(d):
+            b[m] = 0.0
+            for j in range(m + 1):
+                A[m, j] = shared[m, j]
+        for r in range(indptr[i], indptr[i + 1]):
+            weight = float(weights[r]) if weights.shape[0] else 1.0
+            loss += _rating_add(
+                A, b, x, factors, bias, indices[r], float(values[r]), weight, with_bias, implicit, alpha
+            )
+        count = indptr[i + 1] - indptr[i]
+        loss -= _finish(A, b, x, count, l2, bias_l2, by_count, with_bias, own, own_bias, i)
+    return loss
+
+
+@kernel
+def equations_add(own, other, values, weights, first, last, factors, bias, with_bias, implicit, alpha, A, b, counts, x):
+    """Add ratings of codes ``first`` to ``last`` to their normal equations; return the loss of predicting 0.
+
+    own, other (n,) int32, negative ones are left out. A (last - first, d, d), b (last - first, d), counts
+    (last - first,), x (d,) scratch.
+    """
+    loss = 0.0
+    for r in range(own.shape[0]):
+        i = own[r] - first
+        if own[r] < first or own[r] >= last or other[r] < 0:
+            continue
+        weight = float(weights[r]) if weights.shape[0] else 1.0
+        loss += _rating_add(
+            A[i], b[i], x, factors, bias, other[r], float(values[r]), weight, with_bias, implicit, alpha
+        )
+        counts[i] += 1
+    return loss
+
+
+@kernel
+def equations_finish(A, b, counts, first, shared, l2, bias_l2, by_count, with_bias, own, own_bias, x):
+    """Solve the normal equations of `equations_add` and store the factors; return what that takes off the loss."""
+    saved = 0.0
+    d = b.shape[1]
+    for i in range(A.shape[0]):
+        for m in range(d):
+            for j in range(m + 1):
+                A[i, m, j] += shared[m, j]
+        saved += _finish(A[i], b[i], x, counts[i], l2, bias_l2, by_count, with_bias, own, own_bias, first + i)
+    return saved
