@@ -55,9 +55,14 @@ def variants(estimator):
             yield {name: word}
 
 
-def tables(task):
-    """Small dense, weighted, sparse and wide data."""
-    rng = np.random.default_rng(0)
+def tables(estimator):
+    """Small dense, weighted, sparse and wide data; pairs of keys for those that read them."""
+    task, rng = estimator.task, np.random.default_rng(0)
+    if estimator.encoding_style == "keys":
+        pairs = rng.integers(0, 12, size=(N_ROWS, 2))
+        yield pairs, rng.random(N_ROWS), None
+        yield pairs, rng.random(N_ROWS), rng.integers(0, 3, size=N_ROWS).astype(float)
+        return
     X = rng.normal(size=(N_ROWS, 5))
     margin = X[:, 0] + rng.normal(size=N_ROWS)
     if task == "regression":
@@ -68,6 +73,8 @@ def tables(task):
     wide = rng.normal(size=(N_ROWS, 40)) * (rng.random((N_ROWS, 40)) < 0.1)
     wide[:, 0] = X[:, 0]
     yield X, y, None
+    if task == "none":  # some take nothing below 0
+        yield np.abs(X), None, weight
     yield X, many, weight
     yield sp.csr_array(wide), y, weight
 
@@ -91,7 +98,7 @@ def recorded():
         for step in step_classes():
             patch.setattr(step, "update", recording(step.update))
         for estimator in estimators().values():
-            for params, (X, y, weight) in product(variants(estimator), tables(estimator.task)):
+            for params, (X, y, weight) in product(variants(estimator), tables(estimator)):
                 with warnings.catch_warnings(), contextlib.suppress(DbmlError):
                     warnings.simplefilter("ignore")
                     estimator(**params).fit(X, y, sample_weight=weight)

@@ -148,8 +148,8 @@ def test_movies_are_predicted_better_than_by_biases(raw):
 )
 def test_keys_of_any_type_make_the_same_model(raw, user, item):
     X, y = ratings(300, 20, 15)
-    table = pa.table({"user": X[:, 0], "item": X[:, 1] - 500, "rating": y})  # noqa: F841 - read by DuckDB
-    raw.execute("CREATE TABLE plain AS FROM table")
+    raw.register("given", pa.table({"user": X[:, 0], "item": X[:, 1] - 500, "rating": y}))
+    raw.execute("CREATE TABLE plain AS FROM given")
     raw.execute(f'CREATE TABLE "a b" AS SELECT {user} AS "User", {item} AS item, rating, now() AS noted FROM plain')
     expected = MatrixFactorization(2, regularization=0.3, max_iter=60, tol=0.0).fit(raw.table("plain"))
     model = MatrixFactorization(2, regularization=0.3, max_iter=60, tol=0.0).fit(raw.table('"a b"'))

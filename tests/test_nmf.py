@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
-from dbml_kernels.lasso_codes import lasso_codes
 from scipy.optimize import nnls
 from sklearn import decomposition
 
@@ -14,6 +13,7 @@ from dbml import NMF, MiniBatchNMF
 from dbml.engine.local import LocalEngine
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.nonnegative import nndsvd
+from dbml.estimators.sparse_codes import improve_codes
 from dbml.passes.engine import using
 from dbml.passes.memory import memory_limited
 
@@ -39,7 +39,7 @@ def test_codes_are_nonnegative_least_squares():
     rng = np.random.default_rng(0)
     H, X = rng.random((4, 9)), rng.random((20, 9))
     codes = np.zeros((20, 4))
-    lasso_codes(H @ H.T, X @ H.T, 0.0, True, 5_000, 1e-12, codes, np.empty(4))
+    improve_codes(H @ H.T, X @ H.T, 0.0, True, 5_000, 1e-12, codes)
     np.testing.assert_allclose(codes, [nnls(H.T, x)[0] for x in X], atol=1e-8)
 
 

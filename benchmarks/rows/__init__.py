@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.contenders import Row
-from benchmarks.rows import linear, scoring, startup, tree_scoring, trees
+from benchmarks.rows import factors, linear, scoring, startup, tree_scoring, trees
 
 ROWS: dict[str, Row] = {
     row.name: row
@@ -28,6 +28,10 @@ ROWS: dict[str, Row] = {
         trees.GROWTH,
         tree_scoring.SCORING,
         tree_scoring.TREESHAP,
+        factors.DICTIONARIES,
+        factors.NONNEGATIVE,
+        factors.RATINGS_EXPLICIT,
+        factors.RATINGS_IMPLICIT,
         startup.FIRST_FIT,
         startup.IMPORT_TIME,
     )

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from dbml_kernels.lasso_codes import lasso_codes
 from dbml_kernels.pursuit_codes import pursuit_codes
 
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.dictionary_step import DONE, LOSS, ROWS, STEPS, DictionaryStep, Learning, first_state
 from dbml.estimators.plain_rows import plain_tiles, rows_times
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
+from dbml.estimators.sparse_codes import improve_codes
 from dbml.estimators.transformer import Transformer
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule, check_params
 from dbml.passes.block import Block, Floats
@@ -311,9 +311,7 @@ class MiniBatchDictionaryLearning(Transformer):
         codes = np.zeros((block.n_rows, k))
         if self.transform_algorithm == "lasso_cd":
             gram = atoms @ atoms.T
-            lasso_codes(
-                gram, projection, alpha, self.positive_code, self.transform_max_iter, _EXACT, codes, np.empty(k)
-            )
+            improve_codes(gram, projection, alpha, self.positive_code, self.transform_max_iter, _EXACT, codes)
         elif self.transform_algorithm == "threshold":
             codes = np.sign(projection) * np.maximum(np.abs(projection) - alpha, 0.0)
             if self.positive_code:

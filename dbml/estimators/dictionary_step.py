@@ -1,7 +1,8 @@
 """Online dictionary learning: sparse codes of a few rows, then better atoms from sums over all rows so far.
 
 After every minibatch the means ``A`` of ``C' C`` (k, k) and ``B`` of ``C' X`` (k, p) over codes C, in which the past
-fades, say all that the atoms need. With ``reduction`` r a minibatch is read, coded and learned from in one in r of its features.
+fades, say all that the atoms need. With ``reduction`` r a minibatch is read, coded and learned from in one in r of its
+features.
 
 Mairal, Bach, Ponce & Sapiro 2010; Mensch, Mairal, Thirion & Varoquaux 2018.
 """
@@ -11,10 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from dbml_kernels.lasso_codes import lasso_codes
 from numpy.typing import NDArray
 
 from dbml.estimators.plain_rows import plain_tiles
+from dbml.estimators.sparse_codes import improve_codes
 from dbml.passes.block import Block, Floats
 from dbml.passes.engine import current
 from dbml.passes.step import State
@@ -143,11 +144,9 @@ class DictionaryStep:
         codes = np.zeros((b, k))
         how = self.how
 
-        def some(start: int) -> int:
+        def some(start: int) -> None:
             part = slice(start, min(start + _SLICE, b))
-            return lasso_codes(
-                gram, projection[part], how.alpha, how.positive_code, how.max_sweeps, _EXACT, codes[part], np.empty(k)
-            )
+            improve_codes(gram, projection[part], how.alpha, how.positive_code, how.max_sweeps, _EXACT, codes[part])
 
         crew.each(some, range(0, b, _SLICE), "codes")  # type: ignore[attr-defined]
         return codes

@@ -39,7 +39,7 @@ class MatrixFactorization(Regressor):
         Factors of each user and item.
     feedback : {"explicit", "implicit"}, default="explicit"
         What ratings are.
-    regularization : float, default=0.1
+    regularization : float, default=0.15
         Penalty of the factors. Of explicit feedback it is multiplied by the number of ratings of the user or item.
     biases : bool or "auto", default="auto"
         Whether users and items have a bias; "auto": of explicit feedback.
@@ -71,7 +71,7 @@ class MatrixFactorization(Regressor):
     user_keys_, item_keys_ : ndarray of float64
         Keys that are numbers, ascending; empty where keys are texts, which are the levels of the encoding.
     loss_ : float
-        Loss of the ratings in the last round: mean squared error of explicit feedback.
+        Loss of the last round over the weight of the ratings: the mean squared error of explicit feedback.
     n_iter_ : int
         Rounds.
 
@@ -138,7 +138,7 @@ class MatrixFactorization(Regressor):
         n_factors: int = 16,
         *,
         feedback: str = "explicit",
-        regularization: float = 0.1,
+        regularization: float = 0.15,
         biases: bool | str = "auto",
         bias_regularization: float | None = None,
         alpha: float = 40.0,
@@ -216,13 +216,14 @@ class MatrixFactorization(Regressor):
                 f"{size_text(needed)}, and {size_text(memory_budget().kept)} of memory_limit are for kept rows. Lower "
                 "n_factors, or raise memory_limit"
             )
-        model = self._model(self._mean(data, keys))
+        mean, total = self._mean(data, keys)
+        model = self._model(mean)
         n_rows = data.n_rows if data.n_rows >= 0 else data.statistics.n_rows
         fits = 28 * n_rows + needed <= memory_budget().kept
         grouped = self.solver == "memory" or (self.solver == "auto" and fits)
         with nullcontext(data) if grouped else data.materialise() as kept:
             sides = self._grouped(kept, keys, model) if grouped else [Streamed(kept, keys, side) for side in (0, 1)]
-            self._alternate(sides, model, keys)
+            self._alternate(sides, model, keys, total)
             data.plan = kept.plan
         ratings = "kept in memory, by user and by item" if grouped else "read again for slices of users and items"
         data.plan = data.plan.decide("ratings", ratings, size_text(28 * n_rows))
@@ -247,8 +248,8 @@ class MatrixFactorization(Regressor):
             0.0 if implicit else mean,
         )
 
-    def _mean(self, data: Data, keys: Sequence[Keys]) -> float:
-        """Return the (weighted) mean of the ratings whose user and item are known; check what they may be."""
+    def _mean(self, data: Data, keys: Sequence[Keys]) -> tuple[float, float]:
+        """Return mean and weight of the ratings whose user and item are known; check what they may be."""
 
         def sums(block: Block) -> tuple[float, float, float]:
             assert block.y is not None
@@ -269,7 +270,7 @@ class MatrixFactorization(Regressor):
                 f"MatrixFactorization: ratings must be >= 0 for feedback = 'implicit'; the least of {data.plan.source} "
                 f"is {least:g}. Hint: feedback = 'explicit'"
             )
-        return float(weighted / total)
+        return float(weighted / total), float(total)
 
     def _grouped(self, data: Data, keys: Sequence[Keys], model: Model) -> list[Any]:
         """Return the ratings grouped by user and by item."""
@@ -286,7 +287,7 @@ class MatrixFactorization(Regressor):
         by_user = Grouped.of(user, item, values, weights, keys[0].size)
         return [by_user, Grouped.of(item, user, values, weights, keys[1].size)]
 
-    def _alternate(self, sides: Sequence[Any], model: Model, keys: Sequence[Keys]) -> None:
+    def _alternate(self, sides: Sequence[Any], model: Model, keys: Sequence[Keys], total: float) -> None:
         users, items = (Side.of(key.size, model.k) for key in keys)
         generator = np.random.default_rng(seed_of(self.random_state))
         items.factors[:] = _START * generator.normal(size=items.factors.shape)
@@ -295,10 +296,10 @@ class MatrixFactorization(Regressor):
         try:
             for number in range(1, self.max_iter + 1):
                 sides[0].solve(model, users, items, crew)
-                loss = sides[1].solve(model, items, users, crew)
+                loss = sides[1].solve(model, items, users, crew) / total
                 self._iteration(number, loss=loss)
                 self._keep(**self._fitted(users, items, model, keys, loss, number))
-                if before - loss <= self.tol * abs(before):
+                if number > 1 and before - loss <= self.tol * abs(before):
                     break
                 before = loss
         finally:
@@ -394,7 +395,7 @@ class MatrixFactorization(Regressor):
         known = users >= 0
         factors = self.user_factors_[users] * known[:, None]
         scores = factors.astype(np.float64) @ self.item_factors_.T.astype(np.float64)
-        scores += self.mean_ + np.where(known, self.user_bias_[users], 0.0)[:, None] + self.item_bias_
+        scores += self.mean_ + (self.user_bias_[users] * known).astype(np.float64)[:, None] + self.item_bias_
         for row, user in enumerate(users.tolist()):
             if user in left_out:
                 scores[row, left_out[user]] = -np.inf

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from dbml_kernels.divergence_codes import divergence_add
-from dbml_kernels.lasso_codes import lasso_codes
 
 from dbml.errors import ConvergenceWarning, InvalidData
 from dbml.estimators.nonnegative import LOSSES, Codes, NonnegativeFactorization
 from dbml.estimators.plain_rows import lowest_values, plain_tiles, squared_norms, times_rows
 from dbml.estimators.random_state import RANDOM_STATE_RULE
+from dbml.estimators.sparse_codes import improve_codes
 from dbml.params import Either, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
@@ -287,7 +287,7 @@ class NMF(NonnegativeFactorization):
             turned = np.ascontiguousarray(H.T)
             ridged = gram + l2 * np.eye(k)
             projection = np.ascontiguousarray(cross.T)
-            lasso_codes(ridged, projection, l1, True, _ATOM_SWEEPS, _LEAST, turned, np.empty(k))
+            improve_codes(ridged, projection, l1, True, _ATOM_SWEEPS, _LEAST, turned)
             return np.ascontiguousarray(turned.T)
         below = gram @ H if self.beta_loss == "frobenius" else state["sums"][:, None]
         return H * (cross / np.maximum(below + l1 + l2 * H, _LEAST))

@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from dbml_kernels.divergence_codes import divergence_codes
-from dbml_kernels.lasso_codes import lasso_codes
 
 from dbml.errors import InvalidData, InvalidParameter, listing
 from dbml.estimators.plain_rows import lowest_values, plain_tiles, rows_times
 from dbml.estimators.random_state import seed_of
+from dbml.estimators.sparse_codes import improve_codes
 from dbml.estimators.transformer import Transformer
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
@@ -64,7 +64,7 @@ class Codes:
         W = np.zeros((n, k)) if known is None else known.copy()
         ridged = self.gram + self.l2 * np.eye(k)
         sweeps = _SWEEPS if known is None else _FEW_SWEEPS
-        lasso_codes(ridged, projection, self.l1, True, sweeps, _EXACT, W, np.empty(k))
+        improve_codes(ridged, projection, self.l1, True, sweeps, _EXACT, W)
         return W
 
     def of_rows(self, tile: Floats, known: Floats | None = None) -> Floats:

@@ -65,7 +65,8 @@ def _pairs(call: Call, model: ModelSignature) -> str:
     has = [f"list_contains({folded}, {string(column.lower())})" for column in (user, item)]
     none = string(f"ML.RECOMMEND: the rows must have a column {user} or {item}, or both")
     asked = (
-        f"SELECT dbml_row.*, {has[0]} AS dbml_has_user, {has[1]} OR (NOT {has[0]} AND error({none})) AS dbml_has_item "
+        f"SELECT dbml_row.*, {has[0]} AS dbml_has_user, "
+        f"CASE WHEN {has[0]} OR {has[1]} THEN {has[1]} ELSE error({none}) END AS dbml_has_item "
         f"FROM ({call.source()}) dbml_row"
     )
     typed = ", ".join(
