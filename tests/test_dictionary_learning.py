@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+from dbml_kernels.pursuit_codes import pursuit_codes
 from sklearn import decomposition
 
 import dbml
@@ -11,6 +12,7 @@ from dbml import MiniBatchDictionaryLearning
 from dbml.engine.local import LocalEngine
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.dictionary_step import improve_atoms
+from dbml.estimators.sparse_codes import improve_codes
 from dbml.passes.engine import using
 
 pytestmark = pytest.mark.filterwarnings("ignore:Objective did not converge")
@@ -186,3 +188,20 @@ def test_missing_values_and_categories_are_read():
     assert np.isfinite(model.transform(table)).all()
     one = MiniBatchDictionaryLearning(2, max_iter=2).fit(np.ones((1, 4)))
     assert one.transform(np.ones((1, 4))).shape == (1, 2)
+
+
+def test_kernels_take_what_is_read_only():
+    rng = np.random.default_rng(6)
+    atoms, X = rng.normal(size=(5, 9)), rng.normal(size=(7, 9))
+    gram, projection = atoms @ atoms.T, X @ atoms.T
+    writable, frozen = np.zeros((7, 5)), np.zeros((7, 5))
+    scratch = (np.empty(5), np.empty((3, 3)), np.empty(3, np.intp), np.empty(3))
+    pursuit_codes(gram, projection, 3, writable, *scratch)
+    for array in (gram, projection):
+        array.flags.writeable = False
+    pursuit_codes(gram, projection, 3, frozen, *scratch)
+    np.testing.assert_array_equal(frozen, writable)
+    improve_codes(gram, projection, 0.1, False, 100, 1e-9, frozen)
+    left = projection - frozen @ gram
+    np.testing.assert_allclose(np.abs(left[frozen != 0.0]), 0.1, atol=1e-6)
+    assert np.abs(left).max() <= 0.1 + 1e-6

@@ -207,7 +207,9 @@ class MatrixFactorization(Regressor):
     def _fit(self, data: Data) -> None:
         implicit = self.feedback == "implicit"
         width = self.n_factors + (not implicit)
-        keys = learn_keys(data) if self._planned(data) else ()
+        told = f"{self.n_factors} factors, {self.feedback} feedback"
+        data.plan = data.plan.decide("solver", "alternating least squares", told)
+        keys = learn_keys(data)
         sizes = tuple(key.size for key in keys)
         needed = 4 * sum(sizes) * width
         if needed > memory_budget().kept:
@@ -228,11 +230,6 @@ class MatrixFactorization(Regressor):
         ratings = "kept in memory, by user and by item" if grouped else "read again for slices of users and items"
         data.plan = data.plan.decide("ratings", ratings, size_text(28 * n_rows))
         data.plan = data.plan.decide("factors", f"{sizes[0]:,} users, {sizes[1]:,} items", size_text(needed))
-
-    def _planned(self, data: Data) -> bool:
-        feedback = f"{self.n_factors} factors, {self.feedback} feedback"
-        data.plan = data.plan.decide("solver", "alternating least squares", feedback)
-        return True
 
     def _model(self, mean: float) -> Model:
         implicit = self.feedback == "implicit"

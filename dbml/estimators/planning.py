@@ -41,6 +41,14 @@ _PASSES = (
     ("ridge on the Gram", "1, or 2 where every row is left out once", "second moments serve all penalties"),
     ("coordinate descent on the Gram", "1", "second moments serve all sweeps"),
     ("coordinate descent on Gram", "1", "second moments of the folds serve all penalties"),
+    (
+        "alternating least squares",
+        "2 or 3",
+        "ratings that fit in memory are kept, else each round reads them twice or more",
+    ),
+    ("alternating", "some dozens", "each finds the codes of all rows, which are kept encoded, in memory or spilled"),
+    ("online", "some", "each goes through the rows in minibatches, until the loss no longer falls"),
+    ("multiplicative updates", "some", "each goes through the rows in minibatches, until the loss no longer falls"),
     ("coordinate descent on", "some", "each reads the columns that may be needed"),
 )
 
