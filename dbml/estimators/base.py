@@ -61,7 +61,7 @@ class Estimator(SklearnProtocol, SqlOptions):
         How the target is read.
     encoding_style : {"terms", "values", "keys"}
         What it reads: centred numbers and one-hot levels, or plain values with NaN; see `dbml_sql.features.Feature`. Or
-        columns of keys, all of whose values are kept apart; `_reading` names them.
+        columns of keys, all of whose values are kept apart; `_encoding_options` names them.
     rules : mapping of str to Rule
         What each hyperparameter may be.
     label_option : str or None
@@ -126,7 +126,7 @@ class Estimator(SklearnProtocol, SqlOptions):
         """
         check_params(type(self).__name__, self.rules, self.get_params())
         self._check_params()
-        how = {"task": self.task, "con": con, "options": self._reading(options), "encode": self.encoding_style}
+        how = {"task": self.task, "con": con, "options": self._encoding_options(options), "encode": self.encoding_style}
         how["schema"] = self._kept_schema()
         with as_data(X, y, sample_weight=sample_weight, **how) as data:
             self._train(data, lambda: self._fit(data))
@@ -161,7 +161,7 @@ class Estimator(SklearnProtocol, SqlOptions):
     def _check_params(self) -> None:
         """Raise `InvalidParameter` for combinations that rules cannot express."""
 
-    def _reading(self, options: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _encoding_options(self, options: dict[str, Any] | None) -> dict[str, Any] | None:
         """Return the encoding options of a training: those of the person, and those that hyperparameters are."""
         return options
 

@@ -14,6 +14,7 @@ from dbml.errors import ExhaustedMemory, InvalidData, InvalidParameter
 from dbml.estimators.alternating import Factors, Grouped, Model, Side, Streamed, codes_of, ratings_of
 from dbml.estimators.key_codes import Keys, learn_keys
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
+from dbml.estimators.recommending import best_items, left_out
 from dbml.estimators.regressor import Regressor
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
@@ -23,7 +24,6 @@ from dbml.passes.memory import memory_budget
 from dbml.passes.plan_text import size_text
 
 _START = 0.1  # spread of the factors that items start from
-_SCORES = 32 << 20  # bytes of predictions that `recommend` holds at once
 
 
 class MatrixFactorization(Regressor):
@@ -194,7 +194,7 @@ class MatrixFactorization(Regressor):
         """
         return super().fit(X, "rating" if y is None and _has_columns(X) else y, sample_weight, con=con, options=options)
 
-    def _reading(self, options: dict[str, Any] | None) -> dict[str, Any]:
+    def _encoding_options(self, options: dict[str, Any] | None) -> dict[str, Any]:
         return {**(options or {}), "keys": (self.user_col, self.item_col)}
 
     def _check_params(self) -> None:
@@ -379,30 +379,9 @@ class MatrixFactorization(Regressor):
             raise InvalidParameter(f"MatrixFactorization: n must be an integer >= 1; got {n!r}")
         of_users, of_items = self._keys
         codes = np.arange(of_users.size) if users is None else of_users.codes_of(users)
-        left_out = _pairs(exclude, of_users, of_items)
-        n = min(int(n), of_items.size)
-        best, scores = np.empty((codes.size, n), np.intp), np.empty((codes.size, n))
-        size = max(1, _SCORES // (8 * of_items.size))
-        for start in range(0, codes.size, size):
-            part = slice(start, min(start + size, codes.size))
-            best[part], scores[part] = self._best(codes[part], n, left_out)
+        sides = Side(self.user_factors_, self.user_bias_), Side(self.item_factors_, self.item_bias_)
+        best, scores = best_items(*sides, self.mean_, codes, int(n), left_out(exclude, of_users, of_items))
         return of_items.named()[best], scores
-
-    def _best(self, users: NDArray[np.int64], n: int, left_out: Mapping[int, NDArray]) -> tuple[NDArray, Floats]:
-        known = users >= 0
-        factors = self.user_factors_[users] * known[:, None]
-        scores = factors.astype(np.float64) @ self.item_factors_.T.astype(np.float64)
-        scores += self.mean_ + (self.user_bias_[users] * known).astype(np.float64)[:, None] + self.item_bias_
-        for row, user in enumerate(users.tolist()):
-            if user in left_out:
-                scores[row, left_out[user]] = -np.inf
-        top = np.argpartition(-scores, n - 1, axis=1)[:, :n]
-        top.sort(axis=1)
-        of_top = np.take_along_axis(scores, top, axis=1)
-        order = np.argsort(-of_top, axis=1, kind="stable")
-        of_top = np.take_along_axis(of_top, order, axis=1)
-        of_top[np.isneginf(of_top)] = np.nan
-        return np.take_along_axis(top, order, axis=1), of_top
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: X are pairs of keys, which its checks do not know how to make."""
@@ -411,27 +390,6 @@ class MatrixFactorization(Regressor):
         tags.input_tags.sparse = False
         tags.input_tags.categorical = True
         return tags
-
-
-def _pairs(exclude: Any, users: Keys, items: Keys) -> dict[int, NDArray]:
-    """Return the codes of the items that are left out, by the code of the user."""
-    if exclude is None:
-        return {}
-    given = exclude
-    if not (isinstance(given, tuple) and len(given) == 2):
-        array = np.asarray(given)
-        if array.ndim != 2 or array.shape[1] != 2:
-            raise InvalidParameter(
-                f"MatrixFactorization: exclude must hold pairs of user and item, shape (n, 2); got shape {array.shape}"
-            )
-        given = (array[:, 0], array[:, 1])
-    user, item = users.codes_of(given[0]), items.codes_of(given[1])
-    known = (user >= 0) & (item >= 0)
-    user, item = user[known], item[known]
-    order = np.argsort(user, kind="stable")
-    user, item = user[order], item[order]
-    starts = np.flatnonzero(np.r_[True, user[1:] != user[:-1]]) if user.size else np.empty(0, np.intp)
-    return {int(user[s]): part for s, part in zip(starts, np.split(item, starts[1:]), strict=True)} if user.size else {}
 
 
 def _has_columns(X: Any) -> bool:
