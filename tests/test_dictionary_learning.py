@@ -137,22 +137,6 @@ def test_training_ends_where_nothing_moves():
     assert model.n_iter_ < 1_000
 
 
-def test_weights_of_0_leave_rows_out():
-    X, _ = planted(400)
-    spoiled = np.vstack([X, np.full((50, 16), 1e3)])
-    weight = np.r_[np.ones(400), np.zeros(50)]
-    model = MiniBatchDictionaryLearning(6, alpha=0.1, max_iter=5, dict_init=np.eye(6, 16), shuffle=False).fit(
-        spoiled, sample_weight=weight
-    )
-    assert objective(model.components_, X, 0.1) < 1.1 * objective(
-        MiniBatchDictionaryLearning(6, alpha=0.1, max_iter=5, dict_init=np.eye(6, 16), shuffle=False)
-        .fit(X)
-        .components_,
-        X,
-        0.1,
-    )
-
-
 def test_threads_do_not_change_the_model():
     X, _ = planted(700)
     found = []

@@ -74,7 +74,7 @@ def tables(estimator):
     wide[:, 0] = X[:, 0]
     yield X, y, None
     if task == "none":  # some take nothing below 0
-        yield np.abs(X), None, weight
+        yield np.abs(X), None, None
     yield X, many, weight
     yield sp.csr_array(wide), y, weight
 
@@ -99,9 +99,11 @@ def recorded():
             patch.setattr(step, "update", recording(step.update))
         for estimator in estimators().values():
             for params, (X, y, weight) in product(variants(estimator), tables(estimator)):
+                if weight is not None and "sample_weight" not in inspect.signature(estimator.fit).parameters:
+                    continue
                 with warnings.catch_warnings(), contextlib.suppress(DbmlError):
                     warnings.simplefilter("ignore")
-                    estimator(**params).fit(X, y, sample_weight=weight)
+                    estimator(**params).fit(X, y, **({} if weight is None else {"sample_weight": weight}))
     return list(kept.values())
 
 

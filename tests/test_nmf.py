@@ -90,17 +90,6 @@ def test_sparse_rows_are_dense_rows(kind, loss):
     np.testing.assert_allclose(dense.transform(X), sparse.transform(sp.csr_array(X)), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [NMF, MiniBatchNMF])
-def test_whole_weights_are_repetitions_and_0_leaves_out(kind):
-    X = parts(120)
-    weight = np.arange(120) % 3
-    how = {"init": "random", "max_iter": 15, "tol": 0.0} | ({"batch_size": 1_000} if kind is MiniBatchNMF else {})
-    weighted, repeated = kind(3, **how).fit(X, sample_weight=weight), kind(3, **how).fit(np.repeat(X, weight, axis=0))
-    if kind is NMF:  # the random start has the mean of the rows it saw
-        assert weighted.reconstruction_err_ == pytest.approx(repeated.reconstruction_err_, rel=0.05)
-    assert weighted.components_.shape == repeated.components_.shape
-
-
 def test_minibatches_come_near_the_loss_of_passes():
     X = parts(3_000)
     ours = MiniBatchNMF(3, batch_size=256, max_iter=100, tol=0.0, max_no_improvement=None).fit(X)

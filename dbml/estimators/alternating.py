@@ -109,7 +109,7 @@ class Grouped:
         shared, d = model.shared(other.factors), model.width
 
         def some(part: tuple[int, int]) -> float:
-            scratch = (np.empty((d, d)), np.empty(d), np.empty(d))
+            scratch = (np.empty((d, d)), np.empty(d), np.zeros((4, d)), np.zeros(4), np.zeros(4))
             penalties = (model.l2, model.bias_l2, model.by_count, model.biases, model.implicit, model.alpha)
             ratings = (self.indptr, self.indices, self.values, self.weights)
             return factors_solve(
@@ -183,7 +183,9 @@ class EquationsStep:
             state["A"],
             state["b"],
             state["counts"],
-            np.empty(model.width),
+            np.zeros((4, model.width)),
+            np.zeros(4),
+            np.zeros(4),
         )
 
     def merge(self, into: State, other: State) -> State:

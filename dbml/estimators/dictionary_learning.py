@@ -186,6 +186,28 @@ class MiniBatchDictionaryLearning(Transformer):
 
     # training --------------------------------------------------------------------------------------------------
 
+    def fit(  # type: ignore[override]
+        self, X: Any, y: Any = None, *, con: Any = None, options: dict[str, Any] | None = None
+    ) -> Self:
+        """Learn from the rows of X; rows have no weights, as in scikit-learn.
+
+        Parameters
+        ----------
+        X : relation, table name or SQL (with `con`), Arrow table or reader, DataFrame, ndarray or sparse matrix
+            The rows.
+        y : ignored
+            There for scikit-learn's pipelines.
+        con : connection, optional
+            Where a table name or SQL is looked up.
+        options : dict, optional
+            Encoding options, see `dbml.passes.dispatch.as_data`.
+
+        Returns
+        -------
+        self
+        """
+        return super().fit(X, y, con=con, options=options)
+
     def _fit(self, data: Data) -> None:
         choice = "online" if self.reduction == 1 else f"online, one feature in {self.reduction:,} a minibatch"
         data.plan = data.plan.decide("solver", choice, f"atoms are improved after every {self.batch_size:,} rows")
@@ -254,20 +276,12 @@ class MiniBatchDictionaryLearning(Transformer):
             "n_steps_": int(state["progress"][STEPS]),
         }
 
-    def partial_fit(
-        self,
-        X: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        *,
-        con: Any = None,
-        options: dict[str, Any] | None = None,
-    ) -> Self:
+    def partial_fit(self, X: Any, y: Any = None, *, con: Any = None, options: dict[str, Any] | None = None) -> Self:
         """Go through the rows of X once, in their order, in minibatches.
 
         Parameters
         ----------
-        X, sample_weight, con, options
+        X, con, options
             As in `fit`. The encoding is that of the first call.
         y : ignored
             There for scikit-learn's pipelines.
@@ -275,7 +289,7 @@ class MiniBatchDictionaryLearning(Transformer):
         check_params(type(self).__name__, self.rules, self.get_params())
         self._check_params()
         schema = vars(self).get("schema_")
-        how = {"sample_weight": sample_weight, "task": self.task, "schema": schema, "con": con}
+        how = {"task": self.task, "schema": schema, "con": con}
         with as_data(X, options={"owner": type(self).__name__, **(options or {})}, **how) as data:
             self._train(data, lambda: self._partial(data))
         return self

@@ -100,23 +100,18 @@ class DictionaryStep:
             crew.close()
 
     def _minibatch(self, state: State, block: Block, rows: slice, crew: object) -> None:
-        weight = None if block.weight is None else block.weight[rows]
-        total = float(rows.stop - rows.start if weight is None else weight.sum())
-        if total <= 0.0:
-            return
+        size = rows.stop - rows.start
         terms = self._terms(state)
         values = self._values(block, rows, terms)
         old = state["atoms"]
         atoms = old if terms is None else np.ascontiguousarray(old[:, terms])
         scale = 1.0 if terms is None else old.shape[1] / max(1, terms.size)
         codes = self._codes(atoms, values, scale, crew)
-        weighted = codes / total if weight is None else codes * (weight / total)[:, None]
         left = values - atoms.T @ codes.T
-        each = 0.5 * scale * (left * left).sum(axis=0) + self.how.alpha * np.abs(codes).sum(axis=1)
-        loss = float(each.mean() if weight is None else each @ weight / total)
-        self._remember(state, weighted, codes, values, terms, rows.stop - rows.start)
+        loss = (0.5 * scale * np.sum(left * left) + self.how.alpha * np.abs(codes).sum()) / size
+        self._remember(state, codes, values, terms)
         change = self._improve(state, block, rows, atoms.copy(), terms)
-        self._measure(state["progress"], loss, change / len(old), rows.stop - rows.start)
+        self._measure(state["progress"], float(loss), change / len(old), size)
 
     def _terms(self, state: State) -> NDArray[np.intp] | None:
         """Return the features that a minibatch is read in, ascending: each of r minibatches in a row has its own."""
@@ -151,23 +146,15 @@ class DictionaryStep:
         crew.each(some, range(0, b, _SLICE), "codes")  # type: ignore[attr-defined]
         return codes
 
-    def _remember(
-        self,
-        state: State,
-        weighted: Floats,
-        codes: Floats,
-        values: Floats,
-        terms: NDArray[np.intp] | None,
-        size: int,
-    ) -> None:
+    def _remember(self, state: State, codes: Floats, values: Floats, terms: NDArray[np.intp] | None) -> None:
         """Take a minibatch into the means, in which the past fades as in scikit-learn's sums."""
-        number, batch = state["progress"][STEPS], self.how.batch_size
+        size, number, batch = len(codes), state["progress"][STEPS], self.how.batch_size
         theta = (number + 1) * size if number < batch - 1 else batch**2 + number + 1 - batch
         fading = max(0.0, (theta + 1 - size) / (theta + 1))
         weights, moments = state["moment_weights"], state["data_moments"]
         weights[-1] = fading * weights[-1] + 1.0
-        state["code_moments"] += (weighted.T @ codes - state["code_moments"]) / weights[-1]
-        new = weighted.T @ values.T
+        state["code_moments"] += (codes.T @ codes / size - state["code_moments"]) / weights[-1]
+        new = codes.T @ values.T / size
         if terms is None:
             weights[:-1] = fading * weights[:-1] + 1.0
             moments += (new - moments) / weights[:-1]

@@ -72,34 +72,28 @@ class OnlineFactorStep:
         if state["progress"][4]:
             return
         np.minimum(state["lowest"], lowest_values(block, self.centre), out=state["lowest"])
-        for start, rows in plain_tiles(block, self.centre, self.batch_size):
-            weight = None if block.weight is None else block.weight[start : start + len(rows)]
-            self._minibatch(state, np.maximum(rows, 0.0), weight)
+        for _, rows in plain_tiles(block, self.centre, self.batch_size):
+            self._minibatch(state, np.maximum(rows, 0.0))
             if state["progress"][4]:
                 return
 
-    def _minibatch(self, state: State, rows: Floats, weight: Floats | None) -> None:
+    def _minibatch(self, state: State, rows: Floats) -> None:
         H = state["atoms"]
         codes: Codes = self.make(H)
-        total = float(len(rows) if weight is None else weight.sum())
-        if total <= 0.0:
-            return
         W = codes.of_projection(rows @ H.T) if codes.loss == "frobenius" else codes.of_rows(rows)
-        weighted = W if weight is None else W * weight[:, None]
         fitted = W @ H
         if codes.loss == "frobenius":
-            above, below = weighted.T @ rows, (weighted.T @ W) @ H
-            each = 0.5 * ((rows - fitted) ** 2).sum(axis=1)
+            above, below = W.T @ rows, (W.T @ W) @ H
+            loss = 0.5 * np.sum((rows - fitted) ** 2)
         else:
             np.maximum(fitted, _LEAST, out=fitted)
             ratio = rows / fitted
-            above, below = weighted.T @ ratio, np.repeat(weighted.sum(axis=0)[:, None], H.shape[1], axis=1)
+            above, below = W.T @ ratio, np.repeat(W.sum(axis=0)[:, None], H.shape[1], axis=1)
             logs = np.where(rows > 0.0, rows * np.log(np.where(rows > 0.0, ratio, 1.0)), 0.0)
-            each = (logs - rows + fitted).sum(axis=1)
-        each += codes.l1 * W.sum(axis=1) + 0.5 * codes.l2 * (W * W).sum(axis=1)
-        loss = float(each.sum() if weight is None else each @ weight) / total
-        self._improve(state, H, above, below, total)
-        self._measure(state, H, loss, len(rows))
+            loss = np.sum(logs - rows + fitted)
+        loss += codes.l1 * W.sum() + 0.5 * codes.l2 * np.sum(W * W)
+        self._improve(state, H, above, below, float(len(rows)))
+        self._measure(state, H, float(loss) / len(rows), len(rows))
 
     def _improve(self, state: State, H: Floats, above: Floats, below: Floats, total: float) -> None:
         *_, l1, l2 = self.make.penalties(H.shape[1], total)
@@ -307,27 +301,19 @@ class MiniBatchNMF(NonnegativeFactorization):
             "n_steps_": int(state["progress"][0]),
         }
 
-    def partial_fit(
-        self,
-        X: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        *,
-        con: Any = None,
-        options: dict[str, Any] | None = None,
-    ) -> Self:
+    def partial_fit(self, X: Any, y: Any = None, *, con: Any = None, options: dict[str, Any] | None = None) -> Self:
         """Go through the rows of X once, in their order, and improve the atoms.
 
         Parameters
         ----------
-        X, sample_weight, con, options
+        X, con, options
             As in `fit`. The encoding is that of the first call.
         y : ignored
             There for scikit-learn's pipelines.
         """
         check_params(type(self).__name__, self.rules, self.get_params())
         schema = vars(self).get("schema_")
-        how = {"sample_weight": sample_weight, "task": self.task, "schema": schema, "con": con}
+        how = {"task": self.task, "schema": schema, "con": con}
         with as_data(X, options={"owner": type(self).__name__, **(options or {})}, **how) as data:
             self._train(data, lambda: self._partial(data))
         return self

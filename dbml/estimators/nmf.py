@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from dbml_kernels.divergence_codes import divergence_add
 
-from dbml.errors import ConvergenceWarning, InvalidData
+from dbml.errors import ConvergenceWarning
 from dbml.estimators.nonnegative import LOSSES, Codes, NonnegativeFactorization
 from dbml.estimators.plain_rows import lowest_values, plain_tiles, squared_norms, times_rows
 from dbml.estimators.random_state import RANDOM_STATE_RULE
@@ -29,10 +29,9 @@ _LEAST = 1e-12
 class FactorStep:
     """What the atoms need of the rows: the codes of all rows, summed up.
 
-    State: ``gram`` (k, k) ``W' diag(w) W``, ``cross`` (k, n_terms) ``W' diag(w) X`` (of the divergence ``W' diag(w) (X
-    / (W H))``), ``sums`` (k,) of the codes, ``loss`` (3,): loss of the fit, penalty of the codes, sum of weights;
-    ``lowest`` (n_terms,) the least value of each term, at most 0. Cost: n k n_terms multiplications twice, and the
-    codes.
+    State: ``gram`` (k, k) ``W' W``, ``cross`` (k, n_terms) ``W' X`` (of the divergence ``W' (X / (W H))``), ``sums``
+    (k,) of the codes, ``loss`` (3,): loss of the fit, penalty of the codes, rows; ``lowest`` (n_terms,) the least value
+    of each term, at most 0. Cost: n k n_terms multiplications twice, and the codes.
 
     Parameters
     ----------
@@ -66,15 +65,13 @@ class FactorStep:
         """Add a block."""
         if not block.n_rows:
             return
-        codes, weight = self.codes, block.weight
+        codes = self.codes
         W = self._codes(block)
-        weighted = W if weight is None else W * weight[:, None]
-        state["gram"] += weighted.T @ W
-        state["sums"] += weighted.sum(axis=0)
-        penalty = codes.l1 * weighted.sum() + 0.5 * codes.l2 * np.sum(weighted * W)
-        total = float(block.n_rows if weight is None else weight.sum())
+        state["gram"] += W.T @ W
+        state["sums"] += W.sum(axis=0)
+        penalty = codes.l1 * W.sum() + 0.5 * codes.l2 * np.sum(W * W)
         add = self._squares if codes.loss == "frobenius" else self._divergence
-        state["loss"] += (add(state, block, W, weighted), penalty, total)
+        state["loss"] += (add(state, block, W), penalty, block.n_rows)
         np.minimum(state["lowest"], lowest_values(block, codes.centre), out=state["lowest"])
 
     def _codes(self, block: Block) -> Floats:
@@ -84,23 +81,20 @@ class FactorStep:
             self.found[rows] = W
         return W
 
-    def _squares(self, state: State, block: Block, W: Floats, weighted: Floats) -> float:
+    def _squares(self, state: State, block: Block, W: Floats) -> float:
         codes = self.codes
-        cross = times_rows(weighted, block, codes.centre)
+        cross = times_rows(W, block, codes.centre)
         state["cross"] += cross
-        norms = squared_norms(block, codes.centre)
-        squares = norms.sum() if block.weight is None else norms @ block.weight
-        fitted = np.sum((weighted.T @ W) * codes.gram)
+        squares = squared_norms(block, codes.centre).sum()
+        fitted = np.sum((W.T @ W) * codes.gram)
         return 0.5 * max(0.0, float(squares - 2.0 * np.sum(cross * codes.H) + fitted))
 
-    def _divergence(self, state: State, block: Block, W: Floats, weighted: Floats) -> float:
+    def _divergence(self, state: State, block: Block, W: Floats) -> float:
         codes = self.codes
         turned, numerator = np.ascontiguousarray(codes.H.T), np.zeros(codes.H.T.shape)
-        weight = np.ones(block.n_rows) if block.weight is None else np.ascontiguousarray(block.weight)
-        total = float(weighted.sum(axis=0) @ codes.sums)
+        total = float(W.sum(axis=0) @ codes.sums)
         for start, tile in plain_tiles(block, codes.centre):
-            stop = start + len(tile)
-            total += divergence_add(tile, turned, W[start:stop], weight[start:stop], numerator)
+            total += divergence_add(tile, turned, W[start : start + len(tile)], numerator)
         state["cross"] += numerator.T
         return total
 
@@ -266,9 +260,7 @@ class NMF(NonnegativeFactorization):
         """Return the sums of a pass and the loss."""
         (state,) = data.fold(step, purpose="codes")
         self._check_lowest(data, state["lowest"])
-        fit, penalty, n_rows = state["loss"]
-        if n_rows <= 0.0:
-            raise InvalidData(f"{type(self).__name__}: {data.plan.source} has no rows of positive weight")
+        fit, penalty, _ = state["loss"]
         l1, l2 = self._of_atoms(H, state)
         return state, float(fit + penalty + l1 * H.sum() + 0.5 * l2 * np.sum(H * H))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from dbml_kernels.divergence_codes import divergence_codes
@@ -103,6 +103,28 @@ class NonnegativeFactorization(Transformer):
 
     components_: Floats
     n_components_: int
+
+    def fit(  # type: ignore[override]
+        self, X: Any, y: Any = None, *, con: Any = None, options: dict[str, Any] | None = None
+    ) -> Self:
+        """Learn from the rows of X; rows have no weights, as in scikit-learn.
+
+        Parameters
+        ----------
+        X : relation, table name or SQL (with `con`), Arrow table or reader, DataFrame, ndarray or sparse matrix
+            The rows.
+        y : ignored
+            There for scikit-learn's pipelines.
+        con : connection, optional
+            Where a table name or SQL is looked up.
+        options : dict, optional
+            Encoding options, see `dbml.passes.dispatch.as_data`.
+
+        Returns
+        -------
+        self
+        """
+        return super().fit(X, y, con=con, options=options)
 
     def _n_atoms(self, n_terms: int) -> int:
         return n_terms if self.n_components in (None, "auto") else int(self.n_components)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import duckdb
@@ -99,6 +100,8 @@ def prepare_job(order: TrainingOrder, relation: Any) -> Job:
     estimator = _estimator(who, model_type, options)
     label = _label(who, data_options, estimator, relation.columns)
     weight = _column(who, _WEIGHT, data_options.get(_WEIGHT), relation.columns)
+    if weight is not None and "sample_weight" not in signature(estimator.fit).parameters:
+        raise InvalidParameter(f"{who}: {type(estimator).__name__} takes no weights; leave out {_WEIGHT}")
     encoding = {name: data_options[name] for name in _ENCODING if name in data_options}
     split = split_rows(who, relation, {name: data_options[name] for name in SPLIT_OPTIONS if name in data_options})
     if split.column is not None and label is not None and split.column.casefold() == label.casefold():
@@ -137,7 +140,8 @@ def train(con: duckdb.DuckDBPyConnection, relation: Any, order: TrainingOrder) -
     job = prepare_job(order, relation)
     with training_log(con, order.model, job.estimator, order.query) as log:
         with listening(*([] if log is None else [log])):
-            job.estimator.fit(job.split.training, job.label, sample_weight=job.weight, options=job.encoding)
+            weights = {} if job.weight is None else {"sample_weight": job.weight}
+            job.estimator.fit(job.split.training, job.label, options=job.encoding, **weights)
         metrics = None if job.split.evaluation is None else evaluate(job.estimator, job.split.evaluation)
         n_rows = _rows_read(job.estimator)
         provenance = Provenance(order.options, order.query, metrics, n_rows, None if log is None else log.run_id)

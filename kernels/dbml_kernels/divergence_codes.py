@@ -54,10 +54,10 @@ def divergence_codes(X, H, sums, l1, l2, max_updates, tol, W, places, ratio, new
 
 
 @kernel
-def divergence_add(X, H, W, weight, numerator):
-    """Add ``w weight (x / (w H))`` of all rows to `numerator` (p, k); return the weighted divergence of the rows.
+def divergence_add(X, H, W, numerator):
+    """Add ``w (x / (w H))`` of all rows to `numerator` (p, k); return the divergence of the rows.
 
-    X (n, p), H (p, k), W (n, k), weight (n,). The term ``w H`` of entries where x is 0 is not in the result.
+    X (n, p), H (p, k), W (n, k). The term ``w H`` of entries where x is 0 is not in the result.
     """
     n, p = X.shape
     k = H.shape[1]
@@ -69,8 +69,8 @@ def divergence_add(X, H, W, weight, numerator):
                 fitted = _LEAST
                 for m in range(k):
                     fitted += W[i, m] * H[j, m]
-                share = weight[i] * value / fitted
+                share = value / fitted
                 for m in range(k):
                     numerator[j, m] += share * W[i, m]
-                total += weight[i] * (value * math.log(value / fitted) - value)
+                total += value * math.log(value / fitted) - value
     return total

@@ -35,34 +35,37 @@ def ratings_group(own, other, values, weights, place, indices, grouped, grouped_
 
 
 @kernel
-def _equations_add(A, b, x, weight, target):
+def _equations_add(A, b, x, scales, targets):
+    """Add four ratings to normal equations: rows x (4, d) with a weight and a target each; A is gone through once."""
     d = b.shape[0]
+    x0, x1, x2, x3 = x[0], x[1], x[2], x[3]
     for i in range(d):
-        scaled = weight * x[i]
-        b[i] += scaled * target
+        s0, s1, s2, s3 = scales[0] * x0[i], scales[1] * x1[i], scales[2] * x2[i], scales[3] * x3[i]
+        b[i] += targets[0] * x0[i] + targets[1] * x1[i] + targets[2] * x2[i] + targets[3] * x3[i]
+        row = A[i]
         for j in range(i + 1):
-            A[i, j] += scaled * x[j]
+            row[j] += s0 * x0[j] + s1 * x1[j] + s2 * x2[j] + s3 * x3[j]
 
 
 @kernel
-def _rating_add(A, b, x, factors, bias, j, value, weight, with_bias, implicit, alpha):
-    """Add a rating to the normal equations; return what it adds to the loss of a model that predicts 0."""
+def _rating_read(x, scales, targets, at, factors, bias, j, value, weight, with_bias, implicit, alpha):
+    """Put a rating in place `at` of four; return what it adds to the loss of a model that predicts 0."""
     k = factors.shape[1]
+    scales[at] = targets[at] = 0.0
+    if implicit and value <= 0.0:
+        return 0.0
     for m in range(k):
-        x[m] = factors[j, m]
-    if implicit:
-        if value <= 0.0:
-            return 0.0
-        confidence = alpha * weight * value
-        _equations_add(A, b, x, confidence, 1.0)
-        for m in range(k):  # the 1 of 1 + alpha value is in the matrix of all pairs, not in the right-hand side
-            b[m] += x[m]
-        return 1.0 + confidence
+        x[at, m] = factors[j, m]
+    if implicit:  # the 1 of 1 + alpha value is in the matrix of all pairs, not in the right-hand side
+        scales[at] = alpha * weight * value
+        targets[at] = 1.0 + scales[at]
+        return targets[at]
     target = value
     if with_bias:
-        x[k] = 1.0
+        x[at, k] = 1.0
         target = value - bias[j]
-    _equations_add(A, b, x, weight, target)
+    scales[at] = weight
+    targets[at] = weight * target
     return weight * target * target
 
 
@@ -133,12 +136,15 @@ def factors_solve(
     A,
     b,
     x,
+    scales,
+    targets,
 ):
     """Solve for the factors of codes ``first`` to ``last``; return the loss of their ratings.
 
     indptr (n_own + 1,), indices and values (n_ratings,), weights (n_ratings,) or empty, factors (n_other, k) and bias
     (n_other,) of the other side, shared (d, d) what all equations begin with, own (n_own, k) and own_bias (n_own,) take
-    the result. Scratch: A (d, d), b (d,), x (d,), with d = k, or k + 1 with biases.
+    the result. Scratch: A (d, d), b (d,), x (4, d) of finite values, scales and
+    targets (4,), with d = k, or k + 1 with biases.
     """
     d = b.shape[0]
     loss = 0.0
@@ -147,22 +153,47 @@ def factors_solve(
             b[m] = 0.0
             for j in range(m + 1):
                 A[m, j] = shared[m, j]
-        for r in range(indptr[i], indptr[i + 1]):
-            weight = float(weights[r]) if weights.shape[0] else 1.0
-            loss += _rating_add(
-                A, b, x, factors, bias, indices[r], float(values[r]), weight, with_bias, implicit, alpha
-            )
+        for start in range(indptr[i], indptr[i + 1], 4):
+            for at in range(4):
+                r = start + at
+                if r >= indptr[i + 1]:
+                    scales[at] = targets[at] = 0.0
+                    continue
+                weight = float(weights[r]) if weights.shape[0] else 1.0
+                value, j = float(values[r]), indices[r]
+                loss += _rating_read(
+                    x, scales, targets, at, factors, bias, j, value, weight, with_bias, implicit, alpha
+                )
+            _equations_add(A, b, x, scales, targets)
         count = indptr[i + 1] - indptr[i]
-        loss -= _finish(A, b, x, count, l2, bias_l2, by_count, with_bias, own, own_bias, i)
+        loss -= _finish(A, b, x[0], count, l2, bias_l2, by_count, with_bias, own, own_bias, i)
     return loss
 
 
 @kernel
-def equations_add(own, other, values, weights, first, last, factors, bias, with_bias, implicit, alpha, A, b, counts, x):
+def equations_add(
+    own,
+    other,
+    values,
+    weights,
+    first,
+    last,
+    factors,
+    bias,
+    with_bias,
+    implicit,
+    alpha,
+    A,
+    b,
+    counts,
+    x,
+    scales,
+    targets,
+):
     """Add ratings of codes ``first`` to ``last`` to their normal equations; return the loss of predicting 0.
 
     own, other (n,) int32, negative ones are left out. A (last - first, d, d), b (last - first, d), counts
-    (last - first,), x (d,) scratch.
+    (last - first,). Scratch: x (4, d) of finite values, scales and targets (4,), 0 but for the first.
     """
     loss = 0.0
     for r in range(own.shape[0]):
@@ -170,9 +201,9 @@ def equations_add(own, other, values, weights, first, last, factors, bias, with_
         if own[r] < first or own[r] >= last or other[r] < 0:
             continue
         weight = float(weights[r]) if weights.shape[0] else 1.0
-        loss += _rating_add(
-            A[i], b[i], x, factors, bias, other[r], float(values[r]), weight, with_bias, implicit, alpha
-        )
+        value, j = float(values[r]), other[r]
+        loss += _rating_read(x, scales, targets, 0, factors, bias, j, value, weight, with_bias, implicit, alpha)
+        _equations_add(A[i], b[i], x, scales, targets)
         counts[i] += 1
     return loss
 
