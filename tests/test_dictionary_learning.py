@@ -158,6 +158,21 @@ def test_bad_input_says_what_is_wrong():
         MiniBatchDictionaryLearning(3).fit(X[:0])
 
 
+def test_sql_and_relations_transform_as_arrays_do(raw):
+    con = dbml.attach(raw)
+    raw.register("given", pa.table({f"x{j}": column for j, column in enumerate(planted(80)[0].T)}))
+    raw.execute("CREATE TABLE t AS FROM given")
+    options = "model_type = 'dictionary_learning', num_components = 3, l1_reg = 0.1, max_iterations = 2"
+    con.execute(f"CREATE MODEL m OPTIONS ({options}, transform_algorithm = 'lasso_cd') AS FROM t")
+    model = con.load_model("m")
+    expected = model.transform(raw.table("t").df())
+    assert (model.alpha, model.n_iter_, expected.shape) == (0.1, 2, (80, 3))
+    by_sql = con.sql("FROM ML.TRANSFORM(MODEL m, TABLE t)").fetchnumpy()
+    for found in (model.transform(con.table("t")).fetchnumpy(), by_sql):
+        names = model.get_feature_names_out()
+        np.testing.assert_allclose(np.column_stack([found[name] for name in names]), expected, atol=1e-9)
+
+
 def test_missing_values_and_categories_are_read():
     rng = np.random.default_rng(5)
     table = pa.table(

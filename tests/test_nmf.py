@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from scipy.optimize import nnls
 from sklearn import decomposition
 
+import dbml
 from dbml import NMF, MiniBatchNMF
 from dbml.engine.local import LocalEngine
 from dbml.errors import InvalidData, InvalidParameter
@@ -99,8 +100,6 @@ def test_minibatches_come_near_the_loss_of_passes():
 
 
 def test_partial_fits_go_on_also_after_loading(raw):
-    import dbml
-
     X = parts(600)
     model = MiniBatchNMF(3, batch_size=100)
     model.partial_fit(X[:300])
@@ -174,6 +173,21 @@ def test_codes_that_do_not_fit_in_memory_are_found_anew():
     assert "found anew" in str(anew.explain())
     assert "kept from pass to pass" in str(kept.explain())
     assert anew.reconstruction_err_ <= 1.05 * kept.reconstruction_err_
+
+
+@pytest.mark.parametrize("kind", [NMF, MiniBatchNMF])
+def test_sql_and_relations_transform_as_arrays_do(kind, raw):
+    con = dbml.attach(raw)
+    raw.register("given", pa.table({"a b": parts(50)[:, 0], "c": parts(50)[:, 1], "d": parts(50)[:, 2]}))
+    raw.execute("CREATE TABLE t AS FROM given")
+    name = f"{kind.__name__.lower()}"
+    con.execute(f"CREATE MODEL m OPTIONS (model_type = '{kind.model_types[0]}', num_components = 2) AS FROM t")
+    model = con.load_model("m")
+    expected = model.transform(raw.table("t").df())
+    by_relation = model.transform(con.table("t")).fetchnumpy()
+    by_sql = con.sql("FROM ML.TRANSFORM(MODEL m, TABLE t)").fetchnumpy()
+    for found in (by_relation, by_sql):
+        np.testing.assert_allclose(np.column_stack([found[f"{name}{j}"] for j in range(2)]), expected, atol=1e-9)
 
 
 def test_names_and_shapes():

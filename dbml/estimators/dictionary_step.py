@@ -23,7 +23,7 @@ from dbml.passes.step import State
 _PANEL = 16  # atoms whose products with all others are taken at once
 _SLICE = 32  # rows that a thread codes at a time
 _UNUSED = 1e-6  # sum over minibatches of the mean square of an atom's codes below which another one takes its place
-_EXACT = 1e-3  # move of the fit, of a row's largest projection, at which a code is found: the next atoms change it anyway
+_EXACT = 1e-3  # move of the fit, of a row's largest projection, at which a code is found: the next atoms change it
 # Where numbers stand in ``progress``.
 STEPS, SMOOTHED, LEAST, WITHOUT, DONE, LOSS, ROWS = range(7)
 

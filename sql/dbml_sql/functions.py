@@ -298,15 +298,10 @@ def make_call(name: str, call: Call) -> str:
 
 def calls_python(name: str, call: Call) -> bool:
     """Whether the query for a call has a Python function in it, whatever form the model has."""
-    if name == "WEIGHTS":
-        return call.model.type == FACTORIZATION
-    return name in _PYTHON or (name == "PARTIAL_DEPENDENCE" and not call.has_source)
-
-
-_PYTHON = ("DETECT_ANOMALIES", "EXPLAIN_PREDICT", "GLOBAL_EXPLAIN", "FEATURE_IMPORTANCE", "TREES", "RECOMMEND")
     without_rows = name == "PARTIAL_DEPENDENCE" and not call.has_source
     without_label = name == "EVALUATE" and call.model.target is None
-    return name in _PYTHON or without_rows or without_label
+    of_factors = name == "WEIGHTS" and call.model.type == FACTORIZATION
+    return name in _PYTHON or without_rows or without_label or of_factors
 
 
 _PYTHON = (
@@ -315,6 +310,7 @@ _PYTHON = (
     "GLOBAL_EXPLAIN",
     "FEATURE_IMPORTANCE",
     "TREES",
+    "RECOMMEND",
     "CENTROIDS",
     "PRINCIPAL_COMPONENTS",
     "PRINCIPAL_COMPONENT_INFO",
