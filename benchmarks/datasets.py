@@ -170,7 +170,7 @@ def _patches(con: duckdb.DuckDBPyConnection, rows: int) -> None:
         raise Unavailable("scikit-learn is not installed") from error
     rng = np.random.default_rng(0)
     images = [load_sample_image(name).astype(np.float32) / 255.0 for name in ("china.jpg", "flower.jpg")]
-    size = 16
+    size = 32
     found = np.empty((rows + 1_000, size * size * 3), np.float32)
     for number, patch in enumerate(found):
         image = images[number % 2]
@@ -230,7 +230,7 @@ CLASSES_200K, CLASSES_20M = (Dataset("classes", n, CLASSES.build) for n in (200_
 CLASSES_BY_WIDTH = tuple(
     Dataset(f"classes_x{n}", 200_000, _generated(class_target, n, 20_000, 1_000), features=n) for n in (10, 100, 1_000)
 )
-PATCHES = Dataset("patches", 20_000, _patches, features=768)
+PATCHES = Dataset("patches", 10_000, _patches, features=3_072)
 PARTS = Dataset("parts", 200_000, _parts, features=64)
 RATINGS = Dataset("ratings", 100_836, _movies(10, "rating"), features=0)
 SEEN = Dataset("seen", 100_836, _movies(5, "1.0::DOUBLE"), features=0)

@@ -9,7 +9,7 @@ from benchmarks.contenders import Bar, Contender, Result, Row
 from benchmarks.datasets import PARTS, PATCHES, RATINGS, SEEN
 from benchmarks.rows.parts import PLENTY
 
-ATOMS, ALPHA, PASSES = 100, 0.2, 4
+ATOMS, ALPHA, PASSES = 100, 0.1, 8
 DICTIONARY = {"n_components": ATOMS, "alpha": ALPHA, "tol": 0.0, "max_no_improvement": None, "random_state": 0}
 PEER = ("sklearn.decomposition",)
 
@@ -44,7 +44,7 @@ def _subsampled_objective(result: Result) -> float:
 
 DICTIONARIES = Row(
     "dictionary",
-    f"{ATOMS} atoms of patches of 16 x 16 x 3, {PATCHES.rows:,} patches",
+    f"{ATOMS} atoms of patches of 32 x 32 x 3, {PATCHES.rows:,} patches",
     PATCHES,
     (
         atoms("dbml", "MiniBatchDictionaryLearning", max_iter=PASSES, **DICTIONARY),
@@ -67,7 +67,7 @@ DICTIONARIES = Row(
     tolerance=0.05,
     rounds=1,
     timeout=400,
-    memory_limit="256MB",
+    memory_limit="1GB",
 )
 
 NMF_SETTINGS = {"n_components": 16, "max_iter": 50, "tol": 0.0}

@@ -9,7 +9,17 @@ import numpy as np
 from dbml_kernels.pursuit_codes import pursuit_codes
 
 from dbml.errors import InvalidData, InvalidParameter
-from dbml.estimators.dictionary_step import DONE, LOSS, ROWS, STEPS, DictionaryStep, Learning, first_state
+from dbml.estimators.dictionary_step import (
+    DONE,
+    LOSS,
+    ROWS,
+    STEPS,
+    WITHOUT,
+    DictionaryStep,
+    Learning,
+    first_state,
+    in_all_features,
+)
 from dbml.estimators.plain_rows import plain_tiles, rows_times
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.sparse_codes import improve_codes
@@ -65,7 +75,8 @@ class MiniBatchDictionaryLearning(Transformer):
         Ends after so many minibatches in a row that did not lower the smoothed loss; None: never.
     reduction : int, default=1
         1: every minibatch is read in all features. r > 1: in one in r, drawn at random, each feature once in r
-        minibatches: r times cheaper minibatches for rows of very many features, which repeat themselves.
+        minibatches: r times cheaper minibatches for rows of very many features, which repeat themselves. The last pass
+        reads all features.
 
     Attributes
     ----------
@@ -215,16 +226,31 @@ class MiniBatchDictionaryLearning(Transformer):
         state = first_state(self._first_atoms(data, centre, seed))
         with data.materialise() as kept:
             n_rows = kept.n_rows if kept.n_rows >= 0 else kept.statistics.n_rows
+            whole = self.reduction == 1 or self.max_iter == 1
             for number in range(1, self.max_iter + 1):
+                if number == self.max_iter and not whole:
+                    state, whole = in_all_features(state), True
                 order = Shuffled(seed, number - 1) if self.shuffle else Sequential()
-                state = self._pass(kept, state, centre, n_rows, order)
+                state = self._pass(kept, state, centre, n_rows, order, 1 if whole else self.reduction)
                 self._keep(**self._fitted(state), n_iter_=number)
                 if state["progress"][DONE]:
-                    break
+                    if whole:
+                        break
+                    state, whole = in_all_features(state), True
+                    state["progress"][DONE] = state["progress"][WITHOUT] = 0.0
             data.plan = kept.plan
         vars(self).update(self._fitted(state), n_iter_=number)
 
-    def _pass(self, data: Data, state: State, centre: Floats, n_rows: int, order: Any, partial: bool = False) -> State:
+    def _pass(
+        self,
+        data: Data,
+        state: State,
+        centre: Floats,
+        n_rows: int,
+        order: Any,
+        reduction: int,
+        partial: bool = False,
+    ) -> State:
         state["progress"][[LOSS, ROWS]] = 0.0
         how = Learning(
             self.alpha,
@@ -232,7 +258,7 @@ class MiniBatchDictionaryLearning(Transformer):
             self.transform_max_iter,
             self.positive_code,
             self.positive_dict,
-            self.reduction,
+            reduction,
             0.0 if partial else self.tol,
             None if partial else self.max_no_improvement,
             seed_of(self.random_state) if not isinstance(self.random_state, np.random.RandomState) else 0,
@@ -304,7 +330,7 @@ class MiniBatchDictionaryLearning(Transformer):
             state["progress"][STEPS] = self.n_steps_
         else:
             state = first_state(self._first_atoms(data, centre, seed_of(self.random_state)))
-        state = self._pass(data, state, centre, max(1, data.n_rows), Sequential(), partial=True)
+        state = self._pass(data, state, centre, max(1, data.n_rows), Sequential(), self.reduction, partial=True)
         vars(self).update(self._fitted(state), n_iter_=1)
 
     def _check_finite(self, data: Data) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from dbml_kernels.atoms_improve import PANEL, atoms_improve
 from numpy.typing import NDArray
 
 from dbml.estimators.plain_rows import plain_tiles
@@ -20,7 +21,6 @@ from dbml.passes.block import Block, Floats
 from dbml.passes.engine import current
 from dbml.passes.step import State
 
-_PANEL = 16  # atoms whose products with all others are taken at once
 _SLICE = 32  # rows that a thread codes at a time
 _UNUSED = 1e-6  # sum over minibatches of the mean square of an atom's codes below which another one takes its place
 _EXACT = 1e-3  # move of the fit, of a row's largest projection, at which a code is found: the next atoms change it
@@ -54,6 +54,12 @@ def first_state(atoms: Floats) -> State:
         "moment_weights": np.zeros(p + 1),
         "progress": np.zeros(7),
     }
+
+
+def in_all_features(state: State) -> State:
+    """Return the state to go on from in all features: what was learned from some of them weighs that much less."""
+    weights = state["moment_weights"]
+    return {**state, "moment_weights": np.full_like(weights, weights[:-1].min())}
 
 
 class DictionaryStep:
@@ -169,14 +175,14 @@ class DictionaryStep:
         outside = np.zeros(len(old))
         if terms is not None:
             outside = np.maximum(0.0, (old * old).sum(axis=1) - (atoms * atoms).sum(axis=1))
-        before = atoms.copy()
         unused = moments.diagonal() * state["moment_weights"][-1] <= _UNUSED
-        improve_atoms(atoms, moments, data, outside, self.how.positive_dict, unused)
+        left = np.empty((PANEL, atoms.shape[1]))
+        moved = atoms_improve(atoms, moments, data, outside, self.how.positive_dict, unused, left)
         if terms is None:
             state["atoms"] = atoms
         else:
             old[:, terms] = atoms
-        change = float(np.linalg.norm(atoms - before))
+        change = float(np.sqrt(moved))
         if unused.any():
             generator = np.random.default_rng([self.how.seed, 2, int(state["progress"][STEPS])])
             places = np.flatnonzero(unused)
@@ -214,44 +220,6 @@ class DictionaryStep:
     def merge(self, into: State, other: State) -> State:
         """Return the later state: one state sees all blocks."""
         return other
-
-
-def improve_atoms(
-    atoms: Floats, moments: Floats, data: Floats, outside: Floats, positive: bool, unused: NDArray[np.bool_]
-) -> None:
-    """Improve each atom once, in place, the others fixed: ``d += (b - a D) / a_jj``, kept within length 1.
-
-    Parameters
-    ----------
-    atoms : ndarray of shape (k, p)
-        Atoms, or some of their features.
-    moments : ndarray of shape (k, k)
-        Mean of ``C' C``.
-    data : ndarray of shape (k, p)
-        Mean of ``C' X``.
-    outside : ndarray of shape (k,)
-        Squared length of the atoms in the other features.
-    positive : bool
-        Whether atoms must not be negative.
-    unused : ndarray of shape (k,), bool
-        Atoms that are left as they are.
-    """
-    for first in range(0, len(atoms), _PANEL):
-        stop = min(first + _PANEL, len(atoms))
-        left = data[first:stop] - moments[first:stop] @ atoms
-        for j in range(first, stop):
-            curvature = moments[j, j]
-            if unused[j]:
-                continue
-            new = atoms[j] + left[j - first] / curvature
-            if positive:
-                np.maximum(new, 0.0, out=new)
-            length, room = float(new @ new), max(0.0, 1.0 - outside[j])
-            if length > room:
-                new *= np.sqrt(room / length)
-            if j + 1 < stop:
-                left[j + 1 - first :] -= np.multiply.outer(moments[j + 1 : stop, j], new - atoms[j])
-            atoms[j] = new
 
 
 def _rows_of(block: Block, rows: slice) -> object:
