@@ -69,8 +69,8 @@ class EncodingOptions:
     exclude : tuple of str
         Columns that are no features.
     keys : tuple of str
-        With style ``keys``: the columns that are read, all of their values kept apart. Named by the estimator.
-    style : {"terms", "values", "keys"}
+        The columns that are read, all of their values kept apart, by an estimator that reads keys; it names them.
+    style : {"terms", "values"}
         What the estimator reads; no option of a person.
     """
 
@@ -79,7 +79,7 @@ class EncodingOptions:
     sparse: tuple[str, str] | None = None
     exclude: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
-    style: Reading = "terms"
+    style: Style = "terms"
 
     def most(self, kind: Kind) -> int:
         """Return the most levels of a category, or keys of a map."""
@@ -103,7 +103,7 @@ class EncodingOptions:
             if value is not None and (not isinstance(value, int) or value < low or (high and value > high)):
                 limit = f"between {low} and {high}" if high else f">= {low}"
                 raise InvalidParameter(f"encoding option {name} must be an integer {limit}; got {value!r}")
-        return cls(**_names(given), style=style)
+        return cls(**_names(given), style="values" if style == "keys" else style)
 
 
 def _names(given: dict[str, Any]) -> dict[str, Any]:
@@ -134,14 +134,13 @@ def assign_roles(source: Source, taken: tuple[str, ...], options: EncodingOption
     excluded = {source.find(name, "excluded column") for name in options.exclude}
     columns = {name: t for name, t in source.columns.items() if name not in taken and name not in excluded}
     lists = _find_lists(columns, options)
-    style: Style = "values" if options.style == "values" else "terms"
     roles, refused = [], []
     for name, column_type in columns.items():
         if lists is not None and name in lists:
             if name == lists[0]:
                 roles.append(Role(name, column_type, "lists", values=lists[1]))
             continue
-        found = _roles_of(name, column_type, style)
+        found = _roles_of(name, column_type, options.style)
         if isinstance(found, str):
             refused.append(f"{name} {column_type} ({found})")
         else:

@@ -67,7 +67,7 @@ def _read_to_train(
             array, target = check_target(y, n_rows, task)
             values = RowValues(array)
     values, taken = _weigh(source, sample_weight, values, taken, n_rows, n_null)
-    keyed = checked.style == "keys"
+    keyed = bool(checked.keys)
     roles = (key_roles if keyed else assign_roles)(source, taken, checked)
     scanned = [column for column in (values.y, values.weight) if isinstance(column, ScanColumn)]
     snapshot = take_snapshot(source, roles, scanned, n_rows)

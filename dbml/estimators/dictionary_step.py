@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from dbml.estimators.plain_rows import plain_tiles
 from dbml.estimators.sparse_codes import improve_codes
-from dbml.passes.block import Block, Floats
-from dbml.passes.engine import current
+from dbml.passes.block import Block, Floats, SparseRows
+from dbml.passes.engine import Crew, current
 from dbml.passes.step import State
 
 _SLICE = 32  # rows that a thread codes at a time
@@ -105,7 +105,7 @@ class DictionaryStep:
         finally:
             crew.close()
 
-    def _minibatch(self, state: State, block: Block, rows: slice, crew: object) -> None:
+    def _minibatch(self, state: State, block: Block, rows: slice, crew: Crew) -> None:
         size = rows.stop - rows.start
         terms = self._terms(state)
         values = self._values(block, rows, terms)
@@ -138,7 +138,7 @@ class DictionaryStep:
         plain = np.concatenate([tile for _, tile in plain_tiles(part, self.centre)]).T
         return plain if terms is None else plain[terms]
 
-    def _codes(self, atoms: Floats, values: Floats, scale: float, crew: object) -> Floats:
+    def _codes(self, atoms: Floats, values: Floats, scale: float, crew: Crew) -> Floats:
         k, b = len(atoms), values.shape[1]
         gram = scale * (atoms @ atoms.T)
         projection = scale * (values.T @ atoms.T)
@@ -149,7 +149,7 @@ class DictionaryStep:
             part = slice(start, min(start + _SLICE, b))
             improve_codes(gram, projection[part], how.alpha, how.positive_code, how.max_sweeps, _EXACT, codes[part])
 
-        crew.each(some, range(0, b, _SLICE), "codes")  # type: ignore[attr-defined]
+        crew.each(some, range(0, b, _SLICE), "codes")
         return codes
 
     def _remember(self, state: State, codes: Floats, values: Floats, terms: NDArray[np.intp] | None) -> None:
@@ -222,9 +222,7 @@ class DictionaryStep:
         return other
 
 
-def _rows_of(block: Block, rows: slice) -> object:
-    from dbml.passes.block import SparseRows
-
+def _rows_of(block: Block, rows: slice) -> SparseRows:
     assert block.sparse is not None
     indptr, indices, values = block.sparse
     start, stop = indptr[rows.start], indptr[rows.stop]

@@ -272,7 +272,7 @@ class MatrixFactorization(Regressor):
     def _grouped(self, data: Data, keys: Sequence[Keys], model: Model) -> list[Any]:
         """Return the ratings grouped by user and by item."""
 
-        def coded(block: Block) -> tuple[NDArray[np.int32], ...]:
+        def coded(block: Block) -> tuple[NDArray, ...]:
             user, item = codes_of(block, keys)
             known = user >= 0
             values, weights = ratings_of(block, model.mean)
