@@ -401,3 +401,18 @@ def test_bad_input_says_what_is_wrong(raw):
 
 def test_it_is_found_by_its_names():
     assert model_types()["matrix_factorization"] is MatrixFactorization
+
+
+def test_few_ratings_have_the_factors_of_the_normal_equations():
+    rng = np.random.default_rng(7)
+    item = np.repeat(np.arange(40), np.arange(40) % 8)  # 0 to 7 ratings each
+    X = np.column_stack([rng.integers(0, 25, item.size), item])
+    y, weight = rng.normal(size=item.size), rng.integers(0, 3, item.size)
+    for given in (None, weight):
+        for factors in (1, 12):
+            how = {"max_iter": 2, "tol": 0.0}
+            few = MatrixFactorization(factors, solver="memory", **how).fit(X, y, sample_weight=given)
+            plain = MatrixFactorization(factors, solver="passes", **how).fit(X, y, sample_weight=given)
+            np.testing.assert_allclose(few.item_factors_, plain.item_factors_, atol=1e-4)
+            np.testing.assert_allclose(few.item_bias_, plain.item_bias_, atol=1e-4)
+            assert few.loss_ == pytest.approx(plain.loss_, rel=1e-4)

@@ -109,7 +109,8 @@ class Grouped:
         shared, d = model.shared(other.factors), model.width
 
         def some(part: tuple[int, int]) -> float:
-            scratch = (np.empty((d, d)), np.empty(d), np.zeros((4, d)), np.zeros(4), np.zeros(4))
+            few = max(4, d // 2)
+            scratch = (np.empty((d, d)), np.empty(d), np.zeros((few, d)), np.zeros(few), np.zeros(few), np.empty(d))
             penalties = (model.l2, model.bias_l2, model.by_count, model.biases, model.implicit, model.alpha)
             ratings = (self.indptr, self.indices, self.values, self.weights)
             return factors_solve(

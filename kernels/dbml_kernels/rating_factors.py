@@ -70,9 +70,8 @@ def _rating_read(x, scales, targets, at, factors, bias, j, value, weight, with_b
 
 
 @kernel
-def _equations_solve(A, b, w):
+def _equations_solve(A, b, w, d):
     """Solve ``A w = b`` by Cholesky; A (d, d) lower triangle, overwritten. A pivot that is not positive gives 0."""
-    d = b.shape[0]
     for i in range(d):
         for j in range(i + 1):
             value = A[i, j]
@@ -103,7 +102,7 @@ def _finish(A, b, x, count, l2, bias_l2, by_count, with_bias, own, own_bias, i):
         A[m, m] += l2 * scale
     if with_bias:
         A[k, k] += bias_l2 * scale
-    _equations_solve(A, b, x)
+    _equations_solve(A, b, x, b.shape[0])
     saved = 0.0
     for m in range(k):
         own[i, m] = x[m]
@@ -112,6 +111,40 @@ def _finish(A, b, x, count, l2, bias_l2, by_count, with_bias, own, own_bias, i):
         own_bias[i] = x[k]
         saved += b[k] * x[k] + bias_l2 * scale * x[k] * x[k]
     return saved
+
+
+@kernel
+def _few_solve(rows, scales, targets, count, l2, bias_l2, own, own_bias, i, A, b, x):
+    """Solve for the factors of a code with fewer ratings than unknowns, by a system of as many equations as ratings.
+
+    ``w = P^-1 X' u`` with ``(X P^-1 X' + W^-1) u = target``, penalties P and weights W, whose residuals are ``W^-1 u``.
+    rows (count, d), scales and targets (count,) hold X, W and the targets. Returns the loss of the ratings.
+    """
+    k, d = own.shape[1], rows.shape[1]
+    for r in range(count):
+        b[r] = targets[r]
+        for s in range(r + 1):
+            value = 0.0
+            for m in range(k):
+                value += rows[r, m] * rows[s, m]
+            A[r, s] = value / l2 + (1.0 / bias_l2 if d > k else 0.0)
+        A[r, r] += 1.0 / scales[r]
+    _equations_solve(A, b, x, count)
+    loss = 0.0
+    for r in range(count):
+        if scales[r] > 0.0:
+            loss += x[r] * x[r] / scales[r]
+    for m in range(k):
+        value = 0.0
+        for r in range(count):
+            value += rows[r, m] * x[r]
+        own[i, m] = value / l2
+    if d > k:
+        value = 0.0
+        for r in range(count):
+            value += x[r]
+        own_bias[i] = value / bias_l2
+    return loss
 
 
 @kernel
@@ -138,17 +171,32 @@ def factors_solve(
     x,
     scales,
     targets,
+    solved,
 ):
     """Solve for the factors of codes ``first`` to ``last``; return the loss of their ratings.
 
     indptr (n_own + 1,), indices and values (n_ratings,), weights (n_ratings,) or empty, factors (n_other, k) and bias
     (n_other,) of the other side, shared (d, d) what all equations begin with, own (n_own, k) and own_bias (n_own,) take
-    the result. Scratch: A (d, d), b (d,), x (4, d) of finite values, scales and
-    targets (4,), with d = k, or k + 1 with biases.
+    the result. Scratch: A (d, d), b and solved (d,), x (f, d) of finite values, scales and targets (f,), with d = k, or
+    k + 1 with biases, and f = max(4, d / 2): with f ratings or fewer, explicit ones, the equations are as many as the
+    ratings.
     """
     d = b.shape[0]
     loss = 0.0
+    few = min(x.shape[0], d) if not implicit and l2 > 0.0 and (bias_l2 > 0.0 or not with_bias) else 0
     for i in range(first, last):
+        count = indptr[i + 1] - indptr[i]
+        if 0 < count <= few:
+            for at in range(count):
+                r = indptr[i] + at
+                weight = float(weights[r]) if weights.shape[0] else 1.0
+                value, j = float(values[r]), indices[r]
+                _rating_read(x, scales, targets, at, factors, bias, j, value, weight, with_bias, implicit, alpha)
+                targets[at] = value - bias[j] if with_bias else value
+            scale = float(count) if by_count else 1.0
+            penalties = l2 * scale, bias_l2 * scale
+            loss += _few_solve(x, scales, targets, count, *penalties, own, own_bias, i, A, b, solved)
+            continue
         for m in range(d):
             b[m] = 0.0
             for j in range(m + 1):
@@ -165,8 +213,7 @@ def factors_solve(
                     x, scales, targets, at, factors, bias, j, value, weight, with_bias, implicit, alpha
                 )
             _equations_add(A, b, x, scales, targets)
-        count = indptr[i + 1] - indptr[i]
-        loss -= _finish(A, b, x[0], count, l2, bias_l2, by_count, with_bias, own, own_bias, i)
+        loss -= _finish(A, b, solved, count, l2, bias_l2, by_count, with_bias, own, own_bias, i)
     return loss
 
 
