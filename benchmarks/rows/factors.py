@@ -67,7 +67,7 @@ DICTIONARIES = Row(
     tolerance=0.05,
     rounds=1,
     timeout=400,
-    memory_limit="1GB",
+    memory_limit="128MB",
 )
 
 NMF_SETTINGS = {"n_components": 16, "max_iter": 50, "tol": 0.0}
@@ -89,7 +89,7 @@ NONNEGATIVE = Row(
     tolerance=0.02,
     rounds=1,
     timeout=300,
-    memory_limit="256MB",
+    memory_limit="128MB",
 )
 
 EXPLICIT = {"n_factors": 16, "regularization": 0.15, "max_iter": 15}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from dbml_kernels.lasso_codes import lasso_codes
+from dbml_kernels.lasso_codes import MOST, lasso_codes
 
 from dbml.passes.block import Floats
 
@@ -13,4 +13,5 @@ def improve_codes(
 ) -> None:
     """Improve `codes` (n, k), in place, from where they are; see `dbml_kernels.lasso_codes`."""
     k = len(gram)
-    lasso_codes(gram, projection, float(l1), positive, max_sweeps, tol, codes, np.empty((2, k)), np.empty(k, np.intp))
+    scratch = (np.empty((3, k)), np.empty(k, np.intp), np.empty((MOST, MOST)))
+    lasso_codes(gram, projection, float(l1), positive, max_sweeps, tol, codes, *scratch)
