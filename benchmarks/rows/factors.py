@@ -51,7 +51,7 @@ DICTIONARIES = Row(
         atoms("dbml, one feature in 12", "MiniBatchDictionaryLearning", max_iter=PASSES, reduction=12, **DICTIONARY),
         *(
             sklearn_atoms("MiniBatchDictionaryLearning", how, max_iter=PASSES, fit_algorithm=algorithm, **DICTIONARY)
-            for how, algorithm in (("fetchnumpy", "cd"), ("stream", "cd"))
+            for how, algorithm in (("fetchnumpy", "cd"), ("arrow", "cd"))
         ),
     ),
     (
@@ -71,6 +71,7 @@ DICTIONARIES = Row(
 )
 
 NMF_SETTINGS = {"n_components": 16, "max_iter": 50, "tol": 0.0}
+MINIBATCHES = {"n_components": 16, "max_iter": 10, "tol": 0.0, "max_no_improvement": None}
 
 NONNEGATIVE = Row(
     "nmf",
@@ -78,9 +79,9 @@ NONNEGATIVE = Row(
     PARTS,
     (
         atoms("dbml", "NMF", **NMF_SETTINGS),
-        atoms("dbml, minibatches", "MiniBatchNMF", n_components=16, max_iter=5),
+        atoms("dbml, minibatches", "MiniBatchNMF", **MINIBATCHES),
         *(sklearn_atoms("NMF", how, init="nndsvda", **NMF_SETTINGS) for how in ("fetchnumpy", "stream")),
-        sklearn_atoms("MiniBatchNMF", "stream", init="nndsvda", n_components=16, max_iter=50, random_state=0),
+        sklearn_atoms("MiniBatchNMF", "stream", init="nndsvda", random_state=0, **MINIBATCHES),
     ),
     (bars.objective(0.01), bars.memory_share()),
     target="y",
@@ -89,7 +90,7 @@ NONNEGATIVE = Row(
     tolerance=0.02,
     rounds=1,
     timeout=300,
-    memory_limit="128MB",
+    memory_limit="256MB",
 )
 
 EXPLICIT = {"n_factors": 16, "regularization": 0.15, "max_iter": 15}
