@@ -67,7 +67,7 @@ DICTIONARIES = Row(
     tolerance=0.05,
     rounds=1,
     timeout=400,
-    memory_limit="128MB",
+    memory_limit="384MB",
 )
 
 NMF_SETTINGS = {"n_components": 16, "max_iter": 50, "tol": 0.0}
