@@ -165,11 +165,11 @@ def test_threads_and_memory_do_not_change_the_model(kind):
 
 
 def test_codes_that_do_not_fit_in_memory_are_found_anew():
-    X = parts(50_000, 6, 2)
+    X = parts(180_000, 6, 2)
     with memory_limited("64MiB"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        anew = NMF(6, init="random", max_iter=3).fit(X)
-    kept = NMF(6, init="random", max_iter=3).fit(X)
+        anew = NMF(6, init="random", max_iter=2).fit(X)
+    kept = NMF(6, init="random", max_iter=2).fit(X)
     assert "found anew" in str(anew.explain())
     assert "kept from pass to pass" in str(kept.explain())
     assert anew.reconstruction_err_ <= 1.05 * kept.reconstruction_err_

@@ -290,7 +290,8 @@ class MiniBatchNMF(NonnegativeFactorization):
         from dbml.estimators.nmf import FactorStep
 
         (state,) = data.fold(FactorStep(self._codes(centre)), purpose="reconstruction error")
-        return float(np.sqrt(2.0 * max(float(state["loss"][0]), 0.0)))
+        squares = float(state["data"][-1]) if self.beta_loss == "frobenius" else 0.0
+        return float(np.sqrt(2.0 * max(float(state["loss"][0]) + squares, 0.0)))
 
     def _fitted(self, state: State) -> dict[str, Any]:
         return {

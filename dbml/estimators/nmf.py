@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from dbml_kernels.divergence_codes import divergence_add
+from numpy.typing import NDArray
 
 from dbml.errors import ConvergenceWarning
 from dbml.estimators.nonnegative import LOSSES, Codes, NonnegativeFactorization
@@ -25,30 +26,37 @@ from dbml.passes.step import State
 _ATOM_SWEEPS = 200
 _LEAST = 1e-12
 
+Stored = NDArray[np.float32]
+
 
 class FactorStep:
     """What the atoms need of the rows: the codes of all rows, summed up.
 
     State: ``gram`` (k, k) ``W' W``, ``cross`` (k, n_terms) ``W' X`` (of the divergence ``W' (X / (W H))``), ``sums``
-    (k,) of the codes, ``loss`` (3,): loss of the fit, penalty of the codes, rows; ``lowest`` (n_terms,) the least value
-    of each term, at most 0. Cost: n k n_terms multiplications twice, and the codes.
+    (k,) of the codes, ``loss`` (3,): loss of the fit (of squared errors without ``|X|^2 / 2``), penalty of the codes,
+    rows; ``data`` (n_terms + 1,) the least value of each term, at most 0, and ``|X|^2 / 2``, both where `measured`.
+    Cost: n k n_terms multiplications twice, and the codes.
 
     Parameters
     ----------
     codes : Codes
         Atoms and penalties.
-    known : ndarray of shape (n_rows, k), optional
+    known : ndarray of shape (n_rows, k), float32, optional
         Codes of the pass before, by position of the row, to go on from; left out, the best codes are found anew.
-    found : ndarray of shape (n_rows, k), optional
+    found : ndarray of shape (n_rows, k), float32, optional
         Takes the codes.
+    measured : bool
+        Whether the rows themselves are measured: once is enough.
     """
 
     # Sums are added in another order.
     tolerance = 1e-9
     chained = False
 
-    def __init__(self, codes: Codes, known: Floats | None = None, found: Floats | None = None) -> None:
-        self.codes, self.known, self.found = codes, known, found
+    def __init__(
+        self, codes: Codes, known: Stored | None = None, found: Stored | None = None, measured: bool = True
+    ) -> None:
+        self.codes, self.known, self.found, self.measured = codes, known, found, measured
 
     def start(self) -> State:
         """Return the state of no rows."""
@@ -58,7 +66,7 @@ class FactorStep:
             "cross": np.zeros((k, p)),
             "sums": np.zeros(k),
             "loss": np.zeros(3),
-            "lowest": np.zeros(p),
+            "data": np.zeros(p + 1),
         }
 
     def update(self, state: State, block: Block) -> None:
@@ -72,7 +80,10 @@ class FactorStep:
         penalty = codes.l1 * W.sum() + 0.5 * codes.l2 * np.sum(W * W)
         add = self._squares if codes.loss == "frobenius" else self._divergence
         state["loss"] += (add(state, block, W), penalty, block.n_rows)
-        np.minimum(state["lowest"], lowest_values(block, codes.centre), out=state["lowest"])
+        if self.measured:
+            lowest, data = lowest_values(block, codes.centre), state["data"]
+            np.minimum(data[:-1], lowest, out=data[:-1])
+            data[-1] += 0.5 * squared_norms(block, codes.centre).sum()
 
     def _codes(self, block: Block) -> Floats:
         rows = slice(block.start, block.start + block.n_rows)
@@ -85,9 +96,7 @@ class FactorStep:
         codes = self.codes
         cross = times_rows(W, block, codes.centre)
         state["cross"] += cross
-        squares = squared_norms(block, codes.centre).sum()
-        fitted = np.sum((W.T @ W) * codes.gram)
-        return 0.5 * max(0.0, float(squares - 2.0 * np.sum(cross * codes.H) + fitted))
+        return float(0.5 * np.sum((W.T @ W) * codes.gram) - np.sum(cross * codes.H))
 
     def _divergence(self, state: State, block: Block, W: Floats) -> float:
         codes = self.codes
@@ -102,7 +111,8 @@ class FactorStep:
         """Add the sums of later rows."""
         for name in ("gram", "cross", "sums", "loss"):
             into[name] += other[name]
-        np.minimum(into["lowest"], other["lowest"], out=into["lowest"])
+        np.minimum(into["data"][:-1], other["data"][:-1], out=into["data"][:-1])
+        into["data"][-1] += other["data"][-1]
         return into
 
 
@@ -150,7 +160,7 @@ class NMF(NonnegativeFactorization):
     Notes
     -----
     A pass solves for the codes of each row and adds up a (k, k) and a (k, n_terms) matrix, from which the atoms are
-    improved. Rows are kept encoded (in memory or spilled) between passes, and their codes where a sixteenth of the
+    improved. Rows are kept encoded (in memory or spilled) between passes, and their codes where half of the
     memory for kept rows holds them twice: then a pass goes on from the codes of the one before, else it finds them
     anew. Cost: ``2 n k n_terms`` multiplications a pass, and ``k`` for every change of a code. A missing value takes
     the mean of its column, and a term of its own marks it; values below 0 are an error.
@@ -230,9 +240,11 @@ class NMF(NonnegativeFactorization):
 
     def _alternate(self, data: Data, H: Floats, centre: Floats) -> None:
         stopping = _Stopping(self.solver == "cd", self.tol)
-        known, found = None, self._store(data, len(H))
+        known, found, squares = None, self._store(data, len(H)), 0.0
         for number in range(1, self.max_iter + 1):
-            state, loss = self._pass(data, FactorStep(self._codes(centre, H), known, found), H)
+            step = FactorStep(self._codes(centre, H), known, found, measured=number == 1)
+            state, loss = self._pass(data, step, H, squares)
+            squares = squares or self._squares(state)
             self._iteration(number, loss=loss)
             self._keep(**self._fitted(H, state, number))
             of_atoms = self._of_atoms(H, state)
@@ -240,7 +252,7 @@ class NMF(NonnegativeFactorization):
                 break
             H = self._improved(state, H, *of_atoms)
             known, found = found, np.empty_like(found) if known is None and found is not None else known
-        state, _ = self._pass(data, FactorStep(self._codes(centre, H)), H)
+        state, _ = self._pass(data, FactorStep(self._codes(centre, H), measured=False), H, squares)
         vars(self).update(self._fitted(H, state, number))
         if not stopping.done and self.tol > 0.0:
             warnings.warn(
@@ -249,20 +261,26 @@ class NMF(NonnegativeFactorization):
                 stacklevel=6,
             )
 
-    def _store(self, data: Data, k: int) -> Floats | None:
+    def _store(self, data: Data, k: int) -> Stored | None:
         """Return room for the codes of all rows, where there is some: two of them make passes cheap."""
-        fits = data.n_rows >= 0 and 16 * data.n_rows * k <= memory_budget().kept // 4
+        needed = 8 * max(0, data.n_rows) * k
+        fits = data.n_rows >= 0 and needed <= memory_budget().kept // 2
         where = "kept from pass to pass" if fits else "found anew in every pass: they do not fit in memory"
-        data.plan = data.plan.decide("codes", where, size_text(16 * max(0, data.n_rows) * k))
-        return np.zeros((data.n_rows, k)) if fits else None
+        data.plan = data.plan.decide("codes", where, size_text(needed))
+        return np.zeros((data.n_rows, k), np.float32) if fits else None
 
-    def _pass(self, data: Data, step: FactorStep, H: Floats) -> tuple[State, float]:
-        """Return the sums of a pass and the loss."""
+    def _pass(self, data: Data, step: FactorStep, H: Floats, squares: float) -> tuple[State, float]:
+        """Return the sums of a pass, whose first loss is made that of the fit, and the whole loss."""
         (state,) = data.fold(step, purpose="codes")
-        self._check_lowest(data, state["lowest"])
+        self._check_lowest(data, state["data"][:-1])
+        state["loss"][0] = max(0.0, state["loss"][0] + (squares or self._squares(state)))
         fit, penalty, _ = state["loss"]
         l1, l2 = self._of_atoms(H, state)
         return state, float(fit + penalty + l1 * H.sum() + 0.5 * l2 * np.sum(H * H))
+
+    def _squares(self, state: State) -> float:
+        """Return half the squares of all values, as measured in the first pass; 0 under the divergence."""
+        return float(state["data"][-1]) if self.beta_loss == "frobenius" else 0.0
 
     def _of_atoms(self, H: Floats, state: State) -> tuple[float, float]:
         return self._penalties(H.shape[1], float(state["loss"][2]))[2:]

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from dbml_kernels.divergence_codes import divergence_codes
+from numpy.typing import NDArray
 
 from dbml.errors import InvalidData, InvalidParameter, listing
 from dbml.estimators.plain_rows import lowest_values, plain_tiles, rows_times
@@ -47,7 +48,7 @@ class Codes:
         self.sums = H.sum(axis=1)
         self._turned = np.ascontiguousarray(H.T)
 
-    def of_block(self, block: Block, known: Floats | None = None) -> Floats:
+    def of_block(self, block: Block, known: NDArray[np.float32] | None = None) -> Floats:
         """Return the codes of the rows of a block, shape (n, k): the best, or from `known` ones a few steps better."""
         if self.loss == "frobenius":
             projection = rows_times(block, self._turned, self.centre)
@@ -58,16 +59,16 @@ class Codes:
             W[start:stop] = self.of_rows(tile, None if known is None else known[start:stop])
         return W
 
-    def of_projection(self, projection: Floats, known: Floats | None = None) -> Floats:
+    def of_projection(self, projection: Floats, known: NDArray[np.float32] | None = None) -> Floats:
         """Return the codes under squared errors from the products of the rows with the atoms."""
         n, k = projection.shape
-        W = np.zeros((n, k)) if known is None else known.copy()
+        W = np.zeros((n, k)) if known is None else known.astype(np.float64)
         ridged = self.gram + self.l2 * np.eye(k)
         sweeps = _SWEEPS if known is None else _FEW_SWEEPS
-        improve_codes(ridged, projection, self.l1, True, sweeps, _EXACT, W)
+        improve_codes(ridged, projection, self.l1, True, sweeps, _EXACT, W, plain=known is not None)
         return W
 
-    def of_rows(self, tile: Floats, known: Floats | None = None) -> Floats:
+    def of_rows(self, tile: Floats, known: NDArray[np.float32] | None = None) -> Floats:
         """Return the codes under the divergence of rows of the user's values."""
         k, p = self.H.shape
         if known is None:
@@ -75,7 +76,7 @@ class Codes:
             level = tile.sum(axis=1) / share if share > 0.0 else np.zeros(len(tile))
             W = np.repeat(level[:, None], k, axis=1)
         else:
-            W = known.copy()
+            W = known.astype(np.float64)
         updates = _UPDATES if known is None else _FEW_UPDATES
         scratch = (np.empty(p, np.intp), np.empty(p), np.empty(k))
         divergence_codes(tile, self._turned, self.sums, self.l1, self.l2, updates, _CLOSE, W, *scratch)

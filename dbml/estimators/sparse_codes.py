@@ -9,9 +9,16 @@ from dbml.passes.block import Floats
 
 
 def improve_codes(
-    gram: Floats, projection: Floats, l1: float, positive: bool, max_sweeps: int, tol: float, codes: Floats
+    gram: Floats,
+    projection: Floats,
+    l1: float,
+    positive: bool,
+    max_sweeps: int,
+    tol: float,
+    codes: Floats,
+    plain: bool = False,
 ) -> None:
     """Improve `codes` (n, k), in place, from where they are; see `dbml_kernels.lasso_codes`."""
     k = len(gram)
     scratch = (np.empty((3, k)), np.empty(k, np.intp), np.empty((MOST, MOST)))
-    lasso_codes(gram, projection, float(l1), positive, max_sweeps, tol, codes, *scratch)
+    lasso_codes(gram, projection, float(l1), positive, max_sweeps, tol, codes, *scratch, plain)
