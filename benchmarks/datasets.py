@@ -178,11 +178,10 @@ def _patches(con: duckdb.DuckDBPyConnection, rows: int) -> None:
         patch[:] = image[i : i + size, j : j + size].ravel()
     found -= found.mean(axis=1, keepdims=True)
     found /= np.sqrt(np.mean((found**2).sum(axis=1)))
-    width = found.shape[1]
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(found.ravel()), width)
-    con.register("patches", pa.table({"patch": lists}))
-    con.execute(f"CREATE TABLE t AS SELECT patch::FLOAT[{width}] AS patch FROM patches LIMIT {rows}")
-    con.execute(f"CREATE TABLE holdout AS SELECT patch::FLOAT[{width}] AS patch FROM patches OFFSET {rows}")
+    columns = {f"x{k}": column for k, column in enumerate(found.T)}
+    con.register("patches", pa.table({**columns, "y": np.zeros(len(found))}))
+    con.execute(f"CREATE TABLE t AS FROM patches LIMIT {rows}")
+    con.execute(f"CREATE TABLE holdout AS FROM patches OFFSET {rows}")
     con.execute("CREATE TABLE warm AS FROM t LIMIT 1000")
     con.unregister("patches")
 
@@ -231,7 +230,7 @@ CLASSES_200K, CLASSES_20M = (Dataset("classes", n, CLASSES.build) for n in (200_
 CLASSES_BY_WIDTH = tuple(
     Dataset(f"classes_x{n}", 200_000, _generated(class_target, n, 20_000, 1_000), features=n) for n in (10, 100, 1_000)
 )
-PATCHES = Dataset("patches", 10_000, _patches, features=0)
+PATCHES = Dataset("patches", 10_000, _patches, features=3_072)
 PARTS = Dataset("parts", 200_000, _parts, features=64)
 RATINGS = Dataset("ratings", 100_836, _movies(10, "rating"), features=0)
 SEEN = Dataset("seen", 100_836, _movies(5, "1.0::DOUBLE"), features=0)

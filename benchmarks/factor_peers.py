@@ -19,20 +19,11 @@ def atoms(job: Job) -> Outcome:
     """Fetch the table, learn atoms with scikit-learn."""
     from sklearn import decomposition
 
-    X = _vectors(job) if len(job.features) == 1 else fetch(job, "C")[0]
+    X, _ = fetch(job, "C")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = getattr(decomposition, job.params["estimator"])(**job.params["settings"]).fit(X)
     return Outcome(model.components_, notes={"n_iter": float(model.n_iter_)})
-
-
-def _vectors(job: Job) -> NDArray:
-    """Fetch a column of vectors as a matrix."""
-    rows = connection(job).sql(f"SELECT {job.columns_sql} FROM {quoted(job.table)}")
-    if job.params["fetch"] == "fetchnumpy":
-        return np.stack(rows.fetchnumpy()[job.features[0]]).astype(np.float64)
-    column = rows.to_arrow_table().column(0).combine_chunks()
-    return column.flatten().to_numpy().reshape(len(column), -1).astype(np.float64)
 
 
 def _coded(job: Job) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:

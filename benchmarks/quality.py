@@ -134,8 +134,6 @@ def ranking(job: Job, outcome: Outcome) -> Quality:
 def _held_out_rows(job: Job) -> NDArray[np.float64]:
     names = [name for name in job.features if name != job.target]
     rows = connection(job).sql(f"SELECT {', '.join(map(quoted, names))} FROM holdout").fetchnumpy()
-    if len(names) == 1:  # a column of vectors
-        return np.stack(rows[names[0]]).astype(np.float64)
     return np.column_stack([rows[name] for name in names]).astype(np.float64)
 
 

@@ -51,7 +51,7 @@ DICTIONARIES = Row(
         atoms("dbml, one feature in 12", "MiniBatchDictionaryLearning", max_iter=PASSES, reduction=12, **DICTIONARY),
         *(
             sklearn_atoms("MiniBatchDictionaryLearning", how, max_iter=PASSES, fit_algorithm=algorithm, **DICTIONARY)
-            for how, algorithm in (("fetchnumpy", "cd"), ("arrow", "cd"))
+            for how, algorithm in (("fetchnumpy", "cd"), ("stream", "cd"))
         ),
     ),
     (
@@ -67,7 +67,7 @@ DICTIONARIES = Row(
     tolerance=0.05,
     rounds=1,
     timeout=400,
-    memory_limit="384MB",
+    memory_limit="1GB",
 )
 
 NMF_SETTINGS = {"n_components": 16, "max_iter": 50, "tol": 0.0}
