@@ -4,7 +4,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
-from dbml_kernels.atoms_improve import PANEL, atoms_improve
 from dbml_kernels.pursuit_codes import pursuit_codes
 from sklearn import decomposition
 
@@ -12,6 +11,7 @@ import dbml
 from dbml import MiniBatchDictionaryLearning
 from dbml.engine.local import LocalEngine
 from dbml.errors import InvalidData, InvalidParameter
+from dbml.estimators.dictionary_step import improve_atoms
 from dbml.estimators.sparse_codes import improve_codes
 from dbml.passes.engine import using
 
@@ -92,7 +92,7 @@ def test_atoms_are_improved_one_by_one():
         new = expected[j] + (B[j] - A[j] @ expected) / A[j, j]
         expected[j] = new / max(1.0, np.linalg.norm(new))
     start = atoms.copy()
-    moved = atoms_improve(atoms, A, B, np.zeros(20), False, np.zeros(20, bool), np.empty((PANEL, 7)))
+    moved = improve_atoms(atoms, A, B, np.zeros(20), False, np.zeros(20, bool))
     assert moved == pytest.approx(np.sum((atoms - start) ** 2))
     np.testing.assert_allclose(atoms, expected, rtol=1e-10, atol=1e-12)
 

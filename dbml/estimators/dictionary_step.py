@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from dbml_kernels.atoms_improve import PANEL, atoms_improve
+from dbml_kernels.atoms_improve import panel_improve
 from numpy.typing import NDArray
 
 from dbml.estimators.plain_rows import plain_tiles
@@ -21,6 +21,7 @@ from dbml.passes.block import Block, Floats, SparseRows
 from dbml.passes.engine import Crew, current
 from dbml.passes.step import State
 
+_PANEL = 16  # atoms whose products with all others are taken at once
 _SLICE = 32  # rows that a thread codes at a time
 _UNUSED = 1e-6  # sum over minibatches of the mean square of an atom's codes below which another one takes its place
 _EXACT = 1e-3  # move of the fit, of a row's largest projection, at which a code is found: the next atoms change it
@@ -112,9 +113,10 @@ class DictionaryStep:
         old = state["atoms"]
         atoms = old if terms is None else np.ascontiguousarray(old[:, terms])
         scale = 1.0 if terms is None else old.shape[1] / max(1, terms.size)
-        codes = self._codes(atoms, values, scale, crew)
-        left = values - atoms.T @ codes.T
-        loss = (0.5 * scale * np.sum(left * left) + self.how.alpha * np.abs(codes).sum()) / size
+        gram, projection = scale * (atoms @ atoms.T), scale * (values.T @ atoms.T)
+        codes = self._codes(gram, projection, crew)
+        squares = scale * np.vdot(values, values) + np.sum((codes @ gram) * codes)
+        loss = (0.5 * squares - np.sum(codes * projection) + self.how.alpha * np.abs(codes).sum()) / size
         self._remember(state, codes, values, terms)
         change = self._improve(state, block, rows, atoms.copy(), terms)
         self._measure(state["progress"], float(loss), change / len(old), size)
@@ -138,11 +140,9 @@ class DictionaryStep:
         plain = np.concatenate([tile for _, tile in plain_tiles(part, self.centre)]).T
         return plain if terms is None else plain[terms]
 
-    def _codes(self, atoms: Floats, values: Floats, scale: float, crew: Crew) -> Floats:
-        k, b = len(atoms), values.shape[1]
-        gram = scale * (atoms @ atoms.T)
-        projection = scale * (values.T @ atoms.T)
-        codes = np.zeros((b, k))
+    def _codes(self, gram: Floats, projection: Floats, crew: Crew) -> Floats:
+        b = len(projection)
+        codes = np.zeros(projection.shape)
         how = self.how
 
         def some(start: int) -> None:
@@ -176,8 +176,7 @@ class DictionaryStep:
         if terms is not None:
             outside = np.maximum(0.0, (old * old).sum(axis=1) - (atoms * atoms).sum(axis=1))
         unused = moments.diagonal() * state["moment_weights"][-1] <= _UNUSED
-        left = np.empty((PANEL, atoms.shape[1]))
-        moved = atoms_improve(atoms, moments, data, outside, self.how.positive_dict, unused, left)
+        moved = improve_atoms(atoms, moments, data, outside, self.how.positive_dict, unused)
         if terms is None:
             state["atoms"] = atoms
         else:
@@ -220,6 +219,21 @@ class DictionaryStep:
     def merge(self, into: State, other: State) -> State:
         """Return the later state: one state sees all blocks."""
         return other
+
+
+def improve_atoms(
+    atoms: Floats, moments: Floats, data: Floats, outside: Floats, positive: bool, unused: NDArray[np.bool_]
+) -> float:
+    """Improve each atom once, in place, the others fixed; return the squared length of all changes.
+
+    atoms, data (k, p), moments (k, k), outside and unused (k,); see `dbml_kernels.atoms_improve`.
+    """
+    moved = 0.0
+    for first in range(0, len(atoms), _PANEL):
+        last = min(first + _PANEL, len(atoms))
+        left = data[first:last] - moments[first:last] @ atoms
+        moved += panel_improve(atoms, moments, first, last, outside, positive, unused, left)
+    return moved
 
 
 def _rows_of(block: Block, rows: slice) -> SparseRows:
