@@ -226,7 +226,7 @@ ORDERED = Dataset("ordered", 1_000_000, _ordered)
 WIDE = Dataset("wide", 10_000_000, _generated(regression_target, 40), features=40)
 GRANTS = Dataset("grants", 8_190, _grants, features=0)
 A9A = Dataset("a9a", 48_842, _a9a, features=0)
-CLASSES_200K, CLASSES_20M = (Dataset("classes", n, CLASSES.build) for n in (200_000, 20_000_000))
+CLASSES_10K, CLASSES_200K, CLASSES_20M = (Dataset("classes", n, CLASSES.build) for n in (10_000, 200_000, 20_000_000))
 CLASSES_BY_WIDTH = tuple(
     Dataset(f"classes_x{n}", 200_000, _generated(class_target, n, 20_000, 1_000), features=n) for n in (10, 100, 1_000)
 )
@@ -234,6 +234,8 @@ PATCHES = Dataset("patches", 10_000, _patches, features=3_072)
 PARTS = Dataset("parts", 200_000, _parts, features=64)
 RATINGS = Dataset("ratings", 100_836, _movies(10, "rating"), features=0)
 SEEN = Dataset("seen", 100_836, _movies(5, "1.0::DOUBLE"), features=0)
+CLASSES_30M = Dataset("classes", 30_000_000, CLASSES.build)
+CLASSES_X2000 = Dataset("classes_x2000", 200_000, _generated(class_target, 2_000, 20_000, 1_000), features=2_000)
 REAL_MIXED = Dataset("real_mixed", 150_000, _real_tables, features=0)
 
 

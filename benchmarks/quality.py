@@ -156,3 +156,28 @@ def nonnegative_parts(job: Job, outcome: Outcome) -> Quality:
     X = _held_out_rows(job)
     left = [nnls(outcome.coef.T, row)[1] for row in X]
     return {"objective": float(np.sqrt(np.sum(np.square(left)) / np.sum(X**2)))}
+
+
+def explained(job: Job, outcome: Outcome) -> Quality:
+    """Return the share of the variance of the held-out rows along orthonormal directions, one a row of `coef`."""
+    assert outcome.coef is not None
+    X, _ = stream(replace(job, table="holdout"), "F")
+    X -= X.mean(axis=0)
+    along = X @ np.reshape(outcome.coef, (-1, len(job.features))).T
+    return {"explained": float(np.sum(along**2) / np.sum(X**2))}
+
+
+def inertia(job: Job, outcome: Outcome) -> Quality:
+    """Return the mean squared distance of training rows to the nearest centroid; `coef` (n_seeds, k, n_features)."""
+    total, n = 0.0, 0
+    for columns, _ in batches(job, 65_536):
+        X = np.column_stack(columns)
+        for centroids in outcome.coef:
+            total += float(np.min([np.square(X - centre).sum(axis=1) for centre in centroids], axis=0).sum())
+            n += len(X)
+    return {"objective": total / n}
+
+
+def density(job: Job, outcome: Outcome) -> Quality:
+    """Return the opposite of the mean log density of the training rows."""
+    return {"objective": -float(np.mean(outcome.predict(job.table)))}

@@ -11,7 +11,7 @@ import sqlglot
 from dbml_sql.errors import SqlError
 from dbml_sql.export import export
 from dbml_sql.features import Encoding, Feature
-from dbml_sql.forms import LinearForm
+from dbml_sql.forms import LinearForm, QuadraticForm
 from dbml_sql.score import form_scores
 
 DIALECTS = ("postgres", "snowflake", "bigquery", "sqlite", "mysql", "tsql")
@@ -55,12 +55,21 @@ def form_of(link, outputs=1):
     return LinearForm(tuple(map(tuple, coef.tolist())), tuple(rng.normal(size=outputs).tolist()), link)
 
 
+def squares():
+    linear, n_dense = form_of("softmax", 3), ENCODING.n_dense
+    rng = np.random.default_rng(1)
+    square, origin = -rng.random((3, n_dense)) * 1e-6, rng.normal(size=(3, n_dense))
+    both = (tuple(map(tuple, matrix.tolist())) for matrix in (square, origin))
+    return QuadraticForm(linear.coef, linear.intercept, *both, "softmax")
+
+
 MODELS = {
     "identity": (form_of("identity"), Label("y", "DOUBLE")),
     "log": (form_of("log"), Label("y", "DOUBLE")),
     "logistic": (form_of("logistic"), Label("the y", "BOOLEAN", (False, True))),
     "margin": (form_of("margin"), Label("y", "VARCHAR", ("no", "it's"))),
     "softmax": (form_of("softmax", 3), Label("y", "VARCHAR", ("a", "b", "c"))),
+    "squares": (squares(), Label("y", "VARCHAR", ("a", "b", "c"))),
     "one_vs_rest": (form_of("one_vs_rest", 3), Label("y", "INTEGER", (1, 2, 3))),
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from dbml_sql.expressions import double, identifier, total
 from dbml_sql.features import Encoding, Feature
-from dbml_sql.forms import LinearForm
+from dbml_sql.forms import Binned, LinearForm, Marked, QuadraticForm, TermwiseForm
 from dbml_sql.macros import check_name, create_macros, drop_macros, predict_macro, proba_macro
 from dbml_sql.score import form_scores, label_literal, too_large
 from hypothesis import given, settings
@@ -480,3 +480,20 @@ def test_totals_are_shallow(n):
         max_depth = max(max_depth, depth)
     assert max_depth <= math.ceil(math.log2(n)) if n > 1 else text == "x"
     assert text.count("x") == n
+
+
+def test_what_is_too_large_for_squares_and_functions_of_terms():
+    numbers = Encoding(tuple(Feature(f"x{j}", "DOUBLE", "number") for j in range(200)))
+    row = (1.0,) * 200
+    form = QuadraticForm((row,) * 200, (0.0,) * 200, (row,) * 200, (row,) * 200, "nearest")
+    assert too_large(form, numbers) == "80,000 weights; native SQL holds 50,000"
+    sparse = Encoding((Feature("m", "MAP(VARCHAR, DOUBLE)", "map", levels=("a",)),))
+    assert (
+        too_large(QuadraticForm(((1.0,),), (0.0,), ((),), ((),), "nearest"), sparse)
+        == "squared distances of sparse rows"
+    )
+    marked = TermwiseForm(tuple(Marked(0, (float(k),)) for k in range(5_001)))
+    assert too_large(marked, numbers) == "5,001 outputs; native SQL holds 5,000"
+    binned = TermwiseForm((Binned(0, tuple(map(float, range(50_001)))),))
+    assert too_large(binned, numbers) == "50,001 constants; native SQL holds 50,000"
+    assert too_large(TermwiseForm((Marked(0, (1.0,)),)), numbers) is None

@@ -502,3 +502,26 @@ def test_relations_are_not_scored_by_what_a_model_has_not(con):
     model = trained(con, "projected")
     with pytest.raises(InvalidData, match="Projected has no target: a relation cannot be scored with predict"):
         model._score(con.table("t"), "predict", None)
+
+
+def test_the_command_line_shows_and_scores(known, tmp_path, capsys):
+    from dbml.cli import OK, run
+
+    database, scored = str(tmp_path / "cli.duckdb"), tmp_path / "scored.csv"
+    with dbml.connect(database) as con:
+        con.execute("CREATE TABLE t AS SELECT i % 3 * 10.0 AS x, ['a', 'b'][1 + i % 2] AS kind FROM range(90) r(i)")
+        con.execute("CREATE MODEL groups OPTIONS (model_type = 'nearest', n_clusters = 2) AS FROM t")
+        con.execute("CREATE MODEL parts OPTIONS (model_type = 'projected') AS FROM t")
+        groups = con.load_model("groups").predict(con.table("t").to_arrow_table()).tolist()
+    assert run(["show", "groups", "--db", database]) == OK
+    out = capsys.readouterr().out
+    assert "centroids" in out
+    assert "a: " in out
+    assert run(["show", "parts", "--db", database]) == OK
+    assert "cumulative_explained_variance_ratio" in capsys.readouterr().out
+    assert run(["predict", "groups", "t", "--db", database, "-o", str(scored)]) == OK
+    lines = scored.read_text().splitlines()
+    assert lines[0] == "x,kind,CENTROID_ID,centroid_distance"
+    assert [int(line.split(",")[2]) for line in lines[1:]] == groups
+    assert run(["predict", "parts", "t", "--db", database, "-o", str(scored)]) == OK
+    assert scored.read_text().splitlines()[0] == "x,kind,projected0,projected1"

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from benchmarks.contenders import Row
-from benchmarks.rows import factors, linear, scoring, startup, tree_scoring, trees
+from benchmarks.rows import (
+    clusters,
+    components,
+    factors,
+    kernels,
+    linear,
+    networks,
+    scoring,
+    startup,
+    tree_scoring,
+    trees,
+)
 
 ROWS: dict[str, Row] = {
     row.name: row
@@ -26,12 +37,23 @@ ROWS: dict[str, Row] = {
         trees.SPILLED,
         trees.FOREST,
         trees.GROWTH,
+        clusters.KMEANS,
+        clusters.MINI_BATCH,
+        clusters.MIXTURE,
+        clusters.MEMORY,
         tree_scoring.SCORING,
         tree_scoring.TREESHAP,
         factors.DICTIONARIES,
         factors.NONNEGATIVE,
         factors.RATINGS_EXPLICIT,
         factors.RATINGS_IMPLICIT,
+        networks.MLP,
+        networks.MLP_2M,
+        kernels.EXACT,
+        kernels.LARGE,
+        components.PCA,
+        components.PCA_WIDE,
+        components.PCA_MEMORY,
         startup.FIRST_FIT,
         startup.IMPORT_TIME,
     )

@@ -16,7 +16,7 @@ from dbml_sql.transform import TRANSFORM_LINKS
 
 from dbml.errors import RegistryError
 from dbml.registry.database import current_place
-from dbml.registry.plain_json import labels_of
+from dbml.registry.plain_json import labels_of, load
 from dbml.registry.reading import first_row
 from dbml.registry.versions import category_columns, find_version, input_columns, input_types, macro_name
 
@@ -57,7 +57,7 @@ class RegistryResolver:
         labels = labels_of(str(found), classes)
         bare = reference.version is None and reference.alias is None
         native = None if link is None else macro_name(found, bare)
-        probable = link in _PROBABLE if native else _has(kind, "predict_proba")
+        probable = link in _PROBABLE if native else _gives_probabilities(kind, params)
         return ModelSignature(
             name=found.name,
             model_id=found.model_id,
@@ -122,6 +122,15 @@ def _has(kind: str, method: str) -> bool:
     from dbml.estimators.discovery import stored_kinds
 
     return hasattr(stored_kinds().get(kind), method)
+
+
+def _gives_probabilities(kind: str, params: str) -> bool:
+    """Whether a model has probabilities: of some estimators a hyperparameter says so."""
+    if not _has(kind, "predict_proba"):
+        return False
+    from dbml.estimators.discovery import stored_kinds
+
+    return hasattr(stored_kinds()[kind](**load(params, f"a model of type {kind}: hyperparameters")), "predict_proba")
 
 
 def _is_clusterer(kind: str) -> bool:

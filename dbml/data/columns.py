@@ -72,6 +72,9 @@ class EncodingOptions:
         The columns that are read, all of their values kept apart, by an estimator that reads keys; it names them.
     style : {"terms", "values"}
         What the estimator reads; no option of a person.
+    every_level : bool
+        With style ``values``: every level has a code, however rare, also of a constant and of what looks like an
+        identifier, and all unseen ones share one more. What the estimator asks for; no option of a person.
     """
 
     max_levels: int | None = None
@@ -80,21 +83,23 @@ class EncodingOptions:
     exclude: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     style: Style = "terms"
+    every_level: bool = False
 
     def most(self, kind: Kind) -> int:
         """Return the most levels of a category, or keys of a map."""
         if self.max_levels is not None:
             return self.max_levels
-        if kind == "map":
+        if kind == "map" or self.every_level:
             return MOST_LEVELS
         return MOST_CODES if self.style == "values" else MAX_LEVELS
 
     @classmethod
     def of(cls, options: Mapping[str, Any], style: Reading = "terms") -> EncodingOptions:
         """Return the checked options; ``owner`` (the estimator's name, for messages) is not one of them."""
-        known = ("keys",) if style == "keys" else tuple(n for n in cls.__slots__ if n not in ("style", "keys"))
+        known = tuple(n for n in cls.__slots__ if n not in ("style", "every_level", "keys"))
+        known = ("keys",) if style == "keys" else known
         for name in options:
-            if name not in known and name != "owner":
+            if name not in known and name not in ("owner", "every_level"):
                 exist = "there are none for columns of keys" if style == "keys" else f"options: {', '.join(known)}"
                 raise InvalidParameter(f"no encoding option {name!r}{nearest(name, known)} ({exist})")
         given = {name: value for name, value in options.items() if name in known}
@@ -103,7 +108,8 @@ class EncodingOptions:
             if value is not None and (not isinstance(value, int) or value < low or (high and value > high)):
                 limit = f"between {low} and {high}" if high else f">= {low}"
                 raise InvalidParameter(f"encoding option {name} must be an integer {limit}; got {value!r}")
-        return cls(**_names(given), style="values" if style == "keys" else style)
+        feature_style: Style = "values" if style == "keys" else style
+        return cls(**_names(given), style=feature_style, every_level=bool(options.get("every_level")))
 
 
 def _names(given: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +151,7 @@ def assign_roles(source: Source, taken: tuple[str, ...], options: EncodingOption
             refused.append(f"{name} {column_type} ({found})")
         else:
             roles.extend(found)
-    coded = options.style == "values" and any(role.kind == "category" for role in roles)
+    coded = options.style == "values" and not options.every_level and any(role.kind == "category" for role in roles)
     if coded and options.max_levels is not None and options.max_levels > MOST_CODES:
         raise InvalidParameter(
             f"encoding option max_levels must be an integer between 1 and {MOST_CODES} for an estimator that reads a "

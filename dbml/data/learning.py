@@ -62,7 +62,7 @@ def learn_encoding(
         elif role.kind == "map":
             feature = _map(role, levels[role], options)
         else:
-            if role.part is None and looks_like_id(levels[role], n_rows, options):
+            if role.part is None and not options.every_level and looks_like_id(levels[role], n_rows, options):
                 ids.append(f"{role.column} ({levels[role].n_levels:,} different values in {n_rows:,} rows)")
                 continue
             feature = _category(role, levels[role], n_rows, options)
@@ -136,6 +136,8 @@ def least_rows(n_rows: int, options: EncodingOptions) -> int:
 
 
 def _category(role: Role, levels: Levels, n_rows: int, options: EncodingOptions) -> Feature | None:
+    if options.every_level:
+        return _every_level(role, levels, options)
     if levels.n_levels + (levels.n_null > 0) < 2 or not levels.n_levels:
         return None
     least = 1 if role.part else least_rows(n_rows, options)
@@ -156,6 +158,18 @@ def _category(role: Role, levels: Levels, n_rows: int, options: EncodingOptions)
         other_level=len(kept) < levels.n_levels,
         style=options.style,
     )
+
+
+def _every_level(role: Role, levels: Levels, options: EncodingOptions) -> Feature | None:
+    if not levels.n_levels:
+        return None
+    if levels.n_levels > options.most("category") and options.max_levels is None:
+        raise UnsupportedColumn(
+            f"column {role.column!r} has {levels.n_levels:,} different values; at most {options.most('category'):,} "
+            "can have a column each. Leave it out, or keep the most frequent ones: options={'max_levels': 1000}"
+        )
+    kept = tuple(text for text, _ in levels.counts[: options.most("category")] if "\0" not in text)
+    return Feature(role.column, role.type, "category", levels=kept, other_level=True, style="values")
 
 
 def _map(role: Role, levels: Levels, options: EncodingOptions) -> Feature | None:

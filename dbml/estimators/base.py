@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -62,6 +62,8 @@ class Estimator(SklearnProtocol, SqlOptions):
     encoding_style : {"terms", "values", "keys"}
         What it reads: centred numbers and one-hot levels, or plain values with NaN; see `dbml_sql.features.Feature`. Or
         columns of keys, all of whose values are kept apart; `_encoding_options` names them.
+    encoding_options : mapping
+        What it asks of the encoding, besides what a person says in `options`.
     rules : mapping of str to Rule
         What each hyperparameter may be.
     label_option : str or None
@@ -86,6 +88,7 @@ class Estimator(SklearnProtocol, SqlOptions):
 
     task: ClassVar[Task] = "none"
     encoding_style: ClassVar[Reading] = "terms"
+    encoding_options: ClassVar[Mapping[str, Any]] = {}
     label_option: ClassVar[str | None] = None
 
     schema_: Schema
@@ -161,9 +164,9 @@ class Estimator(SklearnProtocol, SqlOptions):
     def _check_params(self) -> None:
         """Raise `InvalidParameter` for combinations that rules cannot express."""
 
-    def _encoding_options(self, options: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Return the encoding options of a training: those of the person, and those that hyperparameters are."""
-        return options
+    def _encoding_options(self, options: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the encoding options of a training: those of the person, and what the estimator asks for."""
+        return {**(options or {}), **self.encoding_options}
 
     def _kept_schema(self) -> Schema | None:
         """Return the schema that `fit` encodes by where it goes on from an earlier one; None: learn it."""
@@ -279,8 +282,9 @@ class Estimator(SklearnProtocol, SqlOptions):
         from dbml.estimators.attributions import LinearAttributions
 
         form = self.query_form()
-        linear = isinstance(form, LinearForm) and form.link != "values"
-        return LinearAttributions(form, self.schema_.encoding) if linear else None
+        if not isinstance(form, LinearForm) or form.link == "values":
+            return None
+        return LinearAttributions(form, self.schema_.encoding)
 
     def get_state(self) -> ModelState:
         """Return the fitted model as plain data: every attribute whose name ends with ``_``."""

@@ -1,8 +1,9 @@
-"""Products of a block's design with a vector: dense and sparse terms together."""
+"""Products of a block's design with a vector or with several: dense and sparse terms together."""
 
 from __future__ import annotations
 
 import numpy as np
+from dbml_kernels.column_products import columns_times_add, columns_transposed_add
 from dbml_kernels.linear_predictor import (
     predictor_add,
     predictor_add_sparse,
@@ -10,6 +11,7 @@ from dbml_kernels.linear_predictor import (
     transposed_add,
     transposed_add_sparse,
 )
+from dbml_kernels.sparse_products import sparse_times_add, sparse_transposed_times_add
 
 from dbml.passes.block import Block, Floats
 
@@ -51,4 +53,41 @@ def squared_transposed(block: Block, r: Floats, n_terms: int) -> Floats:
     if block.sparse is not None:
         indptr, indices, values = block.sparse
         transposed_add_sparse(indptr, indices, values * values, r, out)
+    return out
+
+
+def times_columns(block: Block, columns: Floats) -> Floats:
+    """Return ``[X S] M`` for the rows of a block; M (n_terms, l), result (n, l), Fortran order."""
+    (n, d), width = block.X.shape, columns.shape[1]
+    columns = np.ascontiguousarray(columns, dtype=np.float64)
+    out = np.zeros(n * width)
+    if d:
+        columns_times_add(flat(block.X), n, d, columns, out)
+    made = out.reshape((n, width), order="F")
+    if block.sparse is not None:
+        entries = np.zeros((n, width))
+        sparse_times_add(*block.sparse, columns, entries)
+        made += entries
+    return made
+
+
+def transposed_columns(block: Block, rows: Floats, n_terms: int) -> Floats:
+    """Return ``[X S]' Z`` for the rows of a block; Z (n, l), result (n_terms, l)."""
+    (n, d), width = block.X.shape, rows.shape[1]
+    out = np.zeros((n_terms, width))
+    if d:
+        columns_transposed_add(flat(block.X), n, d, flat(np.asfortranarray(rows)), width, out)
+    if block.sparse is not None:
+        sparse_transposed_times_add(*block.sparse, np.ascontiguousarray(rows), out)
+    return out
+
+
+def dense_rows(block: Block, n_terms: int) -> Floats:
+    """Return ``[X S]`` of a block as one dense matrix of its own, shape (n, n_terms), Fortran order."""
+    d = block.X.shape[1]
+    out = np.zeros((block.n_rows, n_terms), order="F")
+    out[:, :d] = block.X
+    if block.sparse is not None:
+        indptr, indices, values = block.sparse
+        out[np.repeat(np.arange(block.n_rows), np.diff(indptr)), indices] = values
     return out

@@ -32,6 +32,8 @@ _FEW_ROWS = 1_000  # of which estimators see where to start
 
 # Passes over all rows by the first words of a solver's choice, with the reason.
 _PASSES = (
+    ("one pass", "1", "what is asked of each column is a sum, a limit or a count"),
+    ("one sample", "a sample", "it decides on the edges of the bins"),
     ("newton", "1 to 3", "Newton's method starts from the minimum of a sample"),
     ("proximal-newton", "1 to 3 for few terms, more for many", "it starts from the minimum of a sample"),
     ("lbfgs", "some dozens", "each reads encoded blocks, which are kept in memory or spilled"),
@@ -49,6 +51,19 @@ _PASSES = (
     ("alternating", "some dozens", "each finds the codes of all rows, which are kept encoded, in memory or spilled"),
     ("online", "some", "each goes through the rows in minibatches, until the loss no longer falls"),
     ("multiplicative updates", "some", "each goes through the rows in minibatches, until the loss no longer falls"),
+    ("covariance_eigh", "1", "second moments hold the components"),
+    ("blockwise", "1", "each block becomes a triangle, and triangles are merged"),
+    ("full", "1", "the few rows are kept in memory"),
+    ("randomized", "1 to 8, mostly 2 to 4", "until another one would explain no more, or as many as asked for"),
+    ("arpack", "some dozens", "one for each vector, over encoded blocks that are kept in memory or spilled"),
+    ("batches", "1", "each batch updates what was learned from the rows before"),
+    (
+        "lloyd on nested samples",
+        "some 4 to 12",
+        "a sample tells how sums change as centroids move, all rows what is left",
+    ),
+    ("mini-batches", "2 or more", "each epoch is one, the last one is for distances"),
+    ("expectation and maximisation, on", "2 or more", "samples lead close to the maximum"),
     ("coordinate descent on", "some", "each reads the columns that may be needed"),
 )
 
@@ -193,7 +208,7 @@ def _order(estimator: Estimator, data: Data) -> tuple[str, str]:
 
 def _passes(estimator: Estimator, planned: PlanningData) -> tuple[str, str]:
     solver = choice_of(planned.plan, "solver")
-    if solver == "sgd":
+    if solver in ("sgd", "adam"):
         return f"at most {estimator.get_params()['max_iter']:,}", "each epoch is one, until the loss no longer falls"
     if 0 <= planned.n_rows <= planned.sampled:
         return "1", "the rows are few: they are read once and solved in memory"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,6 +11,7 @@ from dbml_sql.forms import Link
 
 from dbml.errors import InvalidParameter
 from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights
+from dbml.estimators.first_batch import check_labels, first_schema
 from dbml.estimators.linear_classifier import LinearClassifier
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.estimators.sgd_estimator import SgdEstimator
@@ -174,14 +174,10 @@ class SGDClassifier(LinearClassifier, SgdEstimator):
         self._checked()
         reading = {"sample_weight": sample_weight, "task": self.task, "con": con}
         if "schema_" not in vars(self):
-            schema = _first_schema(X, y, classes, con, options or {}, sample_weight)
+            schema = first_schema(X, y, classes, con, options or {}, sample_weight)
         else:
             schema = self.schema_
-            if classes is not None and labels_of(classes) != schema.classes:
-                raise InvalidParameter(
-                    f"{type(self).__name__}: classes must be those of the first call to partial_fit, "
-                    f"{list(schema.classes)}; got {list(labels_of(classes))}"
-                )
+            check_labels(type(self).__name__, classes, schema)
         with as_data(X, y, schema=schema, **reading) as data:
             self._train(data, lambda: self._partial(data))
         return self
@@ -335,23 +331,3 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average
 
     def _attributes(self, data: Data, coef: Floats, centred: Floats) -> dict[str, Any]:
         return self._linear(data.schema, coef[0], float(centred[0]), self.fit_intercept)
-
-
-def labels_of(classes: Any) -> tuple[Any, ...]:
-    """Return class labels, ascending and each once, as Python values."""
-    return tuple(np.unique(np.asarray(classes)).tolist())
-
-
-def _first_schema(X: Any, y: Any, classes: Any, con: Any, options: dict[str, Any], sample_weight: Any) -> Schema:
-    """Return the schema that a first batch teaches: with all `classes`, which its own rows need not have."""
-    if classes is None:
-        with as_data(X, y, sample_weight=sample_weight, task="classification", con=con, options=options) as data:
-            return data.schema
-    labels = np.asarray(labels_of(classes))
-    with as_data(np.zeros((len(labels), 1)), labels, task="classification") as data:
-        target = data.schema.target
-    assert target is not None, "labels were given"
-    named = [name for name in (y, sample_weight) if isinstance(name, str)]
-    without = {**options, "exclude": [*options.get("exclude", ()), *named]} if named else options
-    with as_data(X, task="none", con=con, options=without) as data:
-        return replace(data.schema, target=replace(target, name=y if isinstance(y, str) else target.name))

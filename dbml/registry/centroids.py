@@ -48,8 +48,11 @@ def centres_of(model: Any) -> np.ndarray | None:
     return getattr(model, "means_", None) if found is None else found
 
 
-def distances_between(centres: np.ndarray) -> np.ndarray:
-    """Return how far centres lie from each other."""
+def distances_between(model: Any, centres: np.ndarray) -> np.ndarray:
+    """Return how far centres of a model lie from each other, as it measures distances: by its scale, if it has one."""
+    scale = getattr(model, "scale_", None)
+    if scale is not None:
+        centres = centres / np.concatenate([scale, np.ones(centres.shape[1] - len(scale))])
     return np.array([np.sqrt(((centres - centre) ** 2).sum(axis=1)) for centre in centres])
 
 
@@ -68,4 +71,4 @@ def _rows(scorer: Scorer) -> list[dict[str, Any]]:
 
 
 def _distances(scorer: Scorer) -> list[list[float]]:
-    return distances_between(_centres(scorer)).tolist()
+    return distances_between(scorer.model, _centres(scorer)).tolist()

@@ -43,7 +43,7 @@ def _evaluate_groups(model: Any, rows: Any) -> dict[str, float]:
         return {}
     scored = score_relation(model, rows, "transform")
     listed = f"[{', '.join(f't.{identifier(name)}' for name in outputs_of(model))}]"
-    apart = [f"[{', '.join(map(double, row))}]" for row in distances_between(centres).tolist()]
+    apart = [f"[{', '.join(map(double, row))}]" for row in distances_between(model, centres).tolist()]
     return _named(scored.query(_SCORED, group_evaluation(_SCORED, listed, f"[{', '.join(apart)}]")))
 
 

@@ -38,6 +38,26 @@ def exponential(x):
     return p * np.int64(power).view(np.float64)
 
 
+_F = np.float32
+_LOG2E_SINGLE, _ROUND_SINGLE = _F(_LOG2E), _F(12582912.0)  # 1.5 * 2^23
+_LN2_HIGH_SINGLE, _LN2_LOW_SINGLE = _F(0.693359375), _F(-2.12194440e-4)
+_LEAST_SINGLE, _MOST_SINGLE = _F(-87.0), _F(88.0)
+_C2, _C3, _C4, _C5, _C6 = _F(1 / 2), _F(1 / 6), _F(1 / 24), _F(1 / 120), _F(1 / 720)
+_ONE = _F(1.0)
+
+
+@kernel(exact=True)
+def exponential_single(x):
+    """``exp(x)`` of a float32 to 2e-7 relative for x in [-87, 88]; beyond, the value at the nearer end."""
+    x = min(max(x, _LEAST_SINGLE), _MOST_SINGLE)
+    shifted = x * _LOG2E_SINGLE + _ROUND_SINGLE
+    k = shifted - _ROUND_SINGLE
+    r = (x - k * _LN2_HIGH_SINGLE) - k * _LN2_LOW_SINGLE
+    p = ((((_C6 * r + _C5) * r + _C4) * r + _C3) * r + _C2) * r * r + r + _ONE
+    power = (np.float32(shifted).view(np.int32) + 127) << 23
+    return p * np.int32(power).view(np.float32)
+
+
 @kernel
 def log1p_unit(u):
     """``log(1 + u)`` to 4e-16 relative for u in [0, 1]: the odd series of ``2 atanh(u / (2 + u))``."""

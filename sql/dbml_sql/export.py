@@ -13,8 +13,9 @@ from dbml_sql.errors import SqlError
 from dbml_sql.export_trees import TreeWriter
 from dbml_sql.expressions import double, string, total
 from dbml_sql.features import Encoding, Feature
-from dbml_sql.forms import Form, TreeForm
+from dbml_sql.forms import Form, LinearForm, QuadraticForm, TreeForm
 from dbml_sql.macros import DEFAULT_THRESHOLD, scored_query
+from dbml_sql.quadratic import number_parts
 from dbml_sql.score import Target, label_text
 from dbml_sql.terms import FeatureWeights, Output, outputs
 
@@ -73,8 +74,12 @@ def export(form: Form, encoding: Encoding, target: Target, dialect: str, table: 
     rows = f"{exporter.table(table)} AS t"
     if isinstance(form, TreeForm):
         predictors, rows = exporter.trees(form, encoding, rows)
-    else:
+    elif isinstance(form, QuadraticForm):
+        predictors = [exporter.quadratic(form, k, encoding) for k in range(form.n_outputs)]
+    elif isinstance(form, LinearForm):
         predictors = [exporter.linear(output) for output in outputs(form, encoding)]
+    else:
+        raise SqlError(f"a model of {target.name} of this form cannot be written for another database")
     return exporter.query(predictors, form.link, target, rows)
 
 
@@ -141,6 +146,23 @@ class _Exporter:
         return total(
             [f"CAST({double(output.intercept)} AS DOUBLE)", *(self._feature(weights) for weights in output.features)]
         )
+
+    def quadratic(self, form: QuadraticForm, k: int, encoding: Encoding) -> str:
+        """Return the predictor of output k of a form with squares."""
+        vectors = [feature for feature in encoding.features if feature.kind not in ("number", "category")]
+        if vectors:
+            raise self._refuse(vectors[0], f"a feature of kind {vectors[0].kind}")
+        constant, numbers = number_parts(form, k, encoding)
+        parts = [f"CAST({double(constant)} AS DOUBLE)"]
+        for number in numbers:
+            value, fill = self._value(number.feature), number.feature.fill[0]
+            centred = f"({value} - {double(fill)})" if fill else value
+            apart = f"({centred} - {double(number.origin)})" if number.origin else centred
+            present = f"{double(number.linear)} * {centred} + {double(number.square)} * ({apart} * {apart})"
+            parts.append(f"CASE WHEN {_FINITE.format(value)} THEN {present} ELSE {double(number.missing)} END")
+        linear = outputs(LinearForm(form.coef, form.intercept, "values"), encoding)[k]
+        parts += [self._feature(weights) for weights in linear.features if weights.feature.kind == "category"]
+        return total(parts)
 
     def _feature(self, weights: FeatureWeights) -> str:
         feature = weights.feature

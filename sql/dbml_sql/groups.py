@@ -22,7 +22,7 @@ GROUP_PROBABILITIES = "centroid_id_probs"
 
 def group_number(form: Form, encoding: Encoding, column: Column = identifier) -> str:
     """Return the number of the group as INTEGER: of the smallest distance or the largest predictor, first of equals."""
-    linear = as_linear(form) if isinstance(form, QuadraticForm) and form.link == "nearest" else None
+    linear = as_linear(form, encoding) if isinstance(form, QuadraticForm) and form.link == "nearest" else None
     if linear is not None:
         listed, most = predictor_list(linear, encoding, column), "list_max"
     else:

@@ -7,6 +7,7 @@ dense terms are summed plainly first, and carefully only where that sum shows th
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from dbml_sql.expressions import double, feature_value, identifier, total, vector
 from dbml_sql.features import Encoding, Feature
@@ -15,6 +16,8 @@ from dbml_sql.linear import category_weight
 from dbml_sql.terms import outputs
 
 Column = Callable[[str], str]
+
+_FAR = 1e4  # of folded products, in what tells two outputs from each other: 1e-12 of it is lost
 
 
 def quadratic_predictors(form: QuadraticForm, encoding: Encoding, column: Column = identifier) -> list[str]:
@@ -32,11 +35,11 @@ def quadratic_predictors(form: QuadraticForm, encoding: Encoding, column: Column
     return found
 
 
-def as_linear(form: QuadraticForm) -> LinearForm | None:
+def as_linear(form: QuadraticForm, encoding: Encoding) -> LinearForm | None:
     """Return a linear form whose largest output stands where the smallest one of a form does, None where there is none.
 
     ``s (t - o)^2 = s t^2 - 2 s o t + s o^2``: where all outputs weigh the squares alike, the first part is common to
-    them. Two operations a term instead of three, and no squares.
+    them. Two operations a term instead of three, and no squares; one, where centres may go into the intercept.
     """
     if any(row != form.square[0] for row in form.square):
         return None
@@ -48,7 +51,45 @@ def as_linear(form: QuadraticForm) -> LinearForm | None:
             row[d] -= 2.0 * square * origin
         coef.append(tuple(-weight for weight in row))
         intercept.append(-(form.intercept[k] + sum(square * origin * origin for square, origin in pairs)))
-    return LinearForm(tuple(coef), tuple(intercept), "values")
+    near = all(_is_near(form, k, encoding.centre()) for k in range(1, form.n_outputs))
+    return LinearForm(tuple(coef), tuple(intercept), "softmax" if near else "values")
+
+
+def _is_near(form: QuadraticForm, k: int, centre: list[float]) -> bool:
+    """Whether centres may be folded into the intercept: what tells output k from the first one loses no digit."""
+    apart = products = 0.0
+    dense = centre[: len(form.origin[k])]
+    for square, origin, first, fill in zip(form.square[k], form.origin[k], form.origin[0], dense, strict=True):
+        apart += square * (origin - first) ** 2
+        products += abs(2.0 * square * (origin - first) * fill)
+    return products <= _FAR * abs(apart)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberPart:
+    """What a number adds to an output: ``linear * c + square * (c - origin)^2`` of a centred value c, or `missing`."""
+
+    feature: Feature
+    linear: float
+    square: float
+    origin: float
+    missing: float
+
+
+def number_parts(form: QuadraticForm, k: int, encoding: Encoding) -> tuple[float, list[NumberPart]]:
+    """Return the constant of output k and what its numbers add; of an encoding whose dense terms are of numbers."""
+    constant, found = form.intercept[k], []
+    for feature, (first, _) in zip(encoding.features, encoding.offsets(), strict=True):
+        if feature.kind != "number":
+            continue
+        dense = _Dense(form, k, first)
+        linear, square, origin = dense.weights(0)
+        missing = square * origin * origin
+        if feature.flag:
+            more, flagged = dense.flag(1)
+            constant, missing = constant + more, missing + flagged
+        found.append(NumberPart(feature, linear, square, origin, missing))
+    return constant, found
 
 
 class _Dense:
@@ -61,6 +102,11 @@ class _Dense:
         """Return linear weight, weight of the square, and origin of a term."""
         at = self._first + i
         return self._form.coef[self._k][at], self._form.square[self._k][at], self._form.origin[self._k][at]
+
+    def flag(self, i: int) -> tuple[float, float]:
+        """Return what a flag adds to every row, and what it adds to that where a value is missing."""
+        linear, square, origin = self.weights(i)
+        return square * origin * origin, linear + square * (1.0 - 2.0 * origin)
 
 
 class _Sums:
@@ -80,9 +126,8 @@ class _Sums:
             elements = [f"{vector(value)}[{i + 1}]" for i in range(feature.width)]
         flag = 0.0
         if feature.flag:
-            linear, square, origin = weights.weights(len(elements))
-            self._constant += square * origin * origin
-            flag = linear + square * (1.0 - 2.0 * origin)
+            constant, flag = weights.flag(len(elements))
+            self._constant += constant
         seen = True
         for i, (element, fill) in enumerate(zip(elements, feature.fill, strict=True)):
             linear, square, origin = weights.weights(i)

@@ -21,7 +21,7 @@ def termwise_outputs(form: TermwiseForm, encoding: Encoding, column: Column = id
     waiting = {term: (values, missing) for term, values, missing in form.known}
     found = []
     for function in form.functions:
-        written = _output(function, terms[function.term].sql)
+        written = _output(function, terms[function.term])
         known = waiting.pop(function.term, None)
         found.append(written if known is None else _checked(written, terms[function.term], column, *known))
     for term, known in waiting.items():  # terms without an output of their own
@@ -29,14 +29,15 @@ def termwise_outputs(form: TermwiseForm, encoding: Encoding, column: Column = id
     return found
 
 
-def _output(function: TermFunction, value: str) -> str:
+def _output(function: TermFunction, term: TermValue) -> str:
+    value = term.sql
     if isinstance(function, Scaled):
         return _scaled(function, value)
     if isinstance(function, Filled):
         number = f"CAST({value} AS DOUBLE)"
         return number if function.value is None else f"coalesce({number}, {double(function.value)})"
     if isinstance(function, Marked):
-        return _marked(function, value)
+        return _marked(function, term)
     return _binned(function, value)
 
 
@@ -53,16 +54,30 @@ def _scaled(function: Scaled, value: str) -> str:
     return f"CAST({written} AS DOUBLE)"
 
 
-def _marked(function: Marked, value: str) -> str:
+def _marked(function: Marked, term: TermValue) -> str:
     tests = []
-    if function.values:
-        inside = total([f"{value} = {double(number)}" for number in function.values], "OR")
-        tests.append(f"{value} IS NOT NULL AND NOT ({inside})" if function.others else inside)
-    elif function.others:
-        tests.append(f"{value} IS NOT NULL")
+    value, inside = _one_of(term, function.values)
+    if function.others:
+        tests.append(f"{value} IS NOT NULL AND NOT ({inside})" if function.values else f"{value} IS NOT NULL")
+    elif function.values:
+        tests.append(inside)
     if function.missing:
         tests.append(f"{value} IS NULL")
     return f"CASE WHEN {' OR '.join(f'({test})' for test in tests)} THEN 1e0 ELSE 0e0 END" if tests else "0e0"
+
+
+def _one_of(term: TermValue, values: tuple[float, ...]) -> tuple[str, str]:
+    """Return what a term is compared by, and whether it is one of some values: NULL where it is missing.
+
+    A category is compared by its text, where no text counts as missing: its code would be searched for in a list.
+    """
+    if term.levels is not None and term.feature.other_level:
+        value, named = term.raw, [string(term.levels[int(code)]) for code in values]
+    else:
+        value, named = term.sql, list(map(double, values))
+    return value, f"{value} = {named[0]}" if len(
+        named
+    ) == 1 else f"{value} IN ({', '.join(named)})" if named else "false"
 
 
 def _binned(function: Binned, value: str) -> str:
@@ -83,8 +98,7 @@ def _inside(edges: tuple[float, ...], number: int, value: str) -> str:
 def _checked(written: str, term: TermValue, column: Column, values: tuple[float, ...], missing: bool) -> str:
     """Return an expression that is an error for a value that training did not see."""
     name = column(term.feature.column)
-    listed = f"list_contains([{', '.join(map(double, values))}], CAST({term.sql} AS DOUBLE))" if values else "false"
-    known = f"coalesce({listed}, {'true' if missing else 'false'})"
+    known = f"coalesce({_one_of(term, values)[1]}, {'true' if missing else 'false'})"
     said = string(f"found unknown categories in column {term.feature.name}: ")
     hint = string(". Hint: handle_unknown = 'ignore'")
     error = f"error({said} || coalesce(CAST({name} AS VARCHAR), 'NULL') || {hint})"

@@ -29,7 +29,7 @@ class HeldRows:
     def __init__(self, block: Block, piece_bytes: int = _BYTES) -> None:
         rows = max(256, piece_bytes // (8 * max(1, block.X.shape[1])))
         self.block = block
-        self.blocks = list(_pieces(block, rows))
+        self.blocks = list(pieces(block, rows))
         self._crew: Crew | None = None
 
     def fold(self, *steps: Step, purpose: str = "") -> tuple[State, ...]:
@@ -48,7 +48,7 @@ def _folded(step: Step, block: Block) -> State:
     return state
 
 
-def _pieces(block: Block, rows: int) -> Iterator[Block]:
+def pieces(block: Block, rows: int) -> Iterator[Block]:
     if block.n_rows <= rows:
         yield block
         return
@@ -69,7 +69,11 @@ def spread_rows(block: Block, most: int) -> Block:
     """Return at most `most` rows of the block, at even distances."""
     if block.n_rows <= most:
         return block
-    rows = np.arange(most) * block.n_rows // most
+    return chosen_rows(block, np.arange(most) * block.n_rows // most)
+
+
+def chosen_rows(block: Block, rows: NDArray[np.intp]) -> Block:
+    """Return some rows of the block, in the given order, as a block of its own."""
     sparse = None
     if block.sparse is not None:
         first, counts = block.sparse.indptr[rows], np.diff(block.sparse.indptr)[rows]

@@ -1,0 +1,1 @@
+"""How rows are grouped: centres, where they start, and how they move."""

@@ -1,0 +1,1 @@
+"""Principal components and singular vectors: steps, solvers and what is made of a spectrum."""

@@ -1,0 +1,267 @@
+"""From rows to a spectrum: by their covariance, by a sketch, by triangles of blocks, or with all rows in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from dbml.errors import InvalidData
+from dbml.estimators.components.krylov import Krylov, orthonormal
+from dbml.estimators.components.sketch_step import SketchStep
+from dbml.estimators.components.spectrum import Spectrum, of_gram, settled
+from dbml.estimators.components.triangle_step import Centred, TriangleStep
+from dbml.estimators.design import dense_rows, times_columns, transposed_columns
+from dbml.estimators.gram_step import GramStep, Moments
+from dbml.estimators.quadratic import require_gram
+from dbml.passes.block import Block, Floats
+from dbml.passes.data import Data
+from dbml.passes.memory import memory_budget
+from dbml.passes.step import State
+
+_MOST_PASSES = 8
+_SAMPLE_POWERS = 4
+_SAMPLE_ROWS = 10_000
+
+Report = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is to be decomposed, and how far.
+
+    Attributes
+    ----------
+    owner : str
+        Class of the estimator, for errors.
+    n : int or None
+        Components wanted; None: all.
+    centred : bool
+        About the mean (principal components), or about 0 in the units of the columns (singular vectors).
+    scaled : bool
+        Whether terms are divided by their standard deviations.
+    """
+
+    owner: str
+    n: int | None
+    centred: bool = True
+    scaled: bool = False
+
+
+@dataclass(frozen=True)
+class Sketching:
+    """How a sketch goes about it.
+
+    Attributes
+    ----------
+    oversamples : int
+        Directions beyond the components wanted.
+    powers : int or None
+        Passes after the first; None: until another one would add less than `tol`.
+    tol : float
+        Share of the sum of squares found.
+    seed : int
+        Of the sample and the first directions.
+    """
+
+    oversamples: int
+    powers: int | None
+    tol: float
+    seed: int
+
+
+def by_covariance(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
+    """Return the spectrum from one pass for the second moments, and the scale of the terms."""
+    require_gram(data)
+    encoding = data.schema.encoding
+    (state,) = data.fold(GramStep(encoding.n_terms), purpose="covariance" if aim.centred else "second moments")
+    require_rows(data, aim, int(state["count"].sum()), float(state["gram"][0, 0, 0]))
+    moments = Moments.of(state)
+    variation = moments.gram.diagonal()
+    spread = np.sqrt(variation / freedom(moments.weight))
+    if not aim.centred:
+        moments = moments.about_zero(np.array(encoding.centre()))
+    scale = scale_of(spread, aim.scaled)
+    components, squares = of_gram(moments.gram / scale / scale[:, None], aim.n)
+    total = float((moments.gram.diagonal() / scale**2).sum())
+    about_mean = float((variation / scale**2).sum())
+    return Spectrum(components, squares, total, moments.x_mean, moments.weight, moments.count, about_mean), scale
+
+
+def by_blocks(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
+    """Return the spectrum about the mean from one pass for the triangles of blocks, and the scale of the terms."""
+    require_gram(data)
+    (state,) = data.fold(TriangleStep(data.schema.encoding.n_terms), purpose="triangles of blocks")
+    count = int(state["count"][0])
+    require_rows(data, aim, count, float(state["triangle"][0, 0]) ** 2)
+    found = Centred.of(state["triangle"])
+    spread = np.sqrt(np.einsum("ij,ij->j", found.triangle, found.triangle) / freedom(found.weight))
+    scale = scale_of(spread, aim.scaled)
+    components, squares = _decomposed(found.triangle / scale)
+    total = float(squares.sum())
+    return Spectrum(components, squares, total, found.mean, found.weight, count, total), scale
+
+
+def in_memory(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
+    """Return the spectrum of rows that are held in memory, and the scale of the terms."""
+    rows = data.sample(max(data.statistics.n_rows, 1), seed=0)
+    weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight
+    count, total = int(np.count_nonzero(weight)), float(weight.sum())
+    require_rows(data, aim, count, total)
+    X = dense_rows(rows, data.schema.encoding.n_terms)
+    mean = weight @ X / total
+    about = mean if aim.centred else -np.array(data.schema.encoding.centre())
+    X = (X - about) * np.sqrt(weight)[:, None]
+    scale = scale_of(np.sqrt(np.einsum("ij,ij->j", X, X) / freedom(total)), aim.scaled)
+    components, squares = _decomposed(X / scale)
+    whole = float(squares.sum())
+    shift = (mean - about) / scale
+    return Spectrum(
+        components, squares, whole, mean, total, count, max(whole - total * float(shift @ shift), 0.0)
+    ), scale
+
+
+def _decomposed(rows: Floats) -> tuple[Floats, Floats]:
+    """Return the right singular vectors as rows, and the squares of the singular values."""
+    if not np.isfinite(rows).all():
+        raise InvalidData("values of a column are too large: the sum of their squares must be below 1.8e308")
+    _, singular, components = np.linalg.svd(rows, full_matrices=False)
+    squares = singular**2
+    return settled(components, squares, (rows.shape[1] * np.finfo(float).eps) ** 2), squares
+
+
+def by_sketch(data: Data, aim: Aim, how: Sketching, report: Report) -> tuple[Spectrum, Floats, int]:
+    """Return the leading part of the spectrum, the scale of the terms, and how many passes it took.
+
+    The first directions are those of a sample; every pass multiplies them by the second moments of all rows, and all
+    products together span the space that the components are taken from.
+    """
+    encoding = data.schema.encoding
+    p, n = encoding.n_terms, aim.n if aim.n is not None else encoding.n_terms
+    scale = np.ones(p)
+    if aim.scaled:
+        (state,) = data.fold(SketchStep(np.empty((p, 0)), True), purpose="standard deviations")
+        require_rows(data, aim, int(state["count"][0]), float(state["weight"][0]))
+        scale = scale_of(np.sqrt(_variation(state) / freedom(float(state["weight"][0]))), True)
+    centre = np.zeros(p) if aim.centred else np.array(encoding.centre())
+    block = _first_directions(data, aim, min(p, n + how.oversamples), scale, centre, how.seed)
+    space, number = Krylov(p), 0
+    most = _MOST_PASSES if how.powers is None else how.powers + 1
+    while True:
+        number += 1
+        (state,) = data.fold(SketchStep(block / scale[:, None], number == 1), purpose=f"sketch {number}")
+        require_rows(data, aim, int(state["count"][0]), float(state["weight"][0]))
+        image = _image(state, block, scale, centre, aim.centred)
+        if number == 1:
+            first, (total, about_mean) = state, _totals(state, scale, centre, aim.centred)
+        space.add(block, image)
+        components, squares, gain = space.leading(n)
+        report(number, float(squares.sum()) / total if total > 0.0 else 0.0)
+        block = space.following(image)
+        if number >= most or not block.size or (how.powers is None and gain <= how.tol):
+            break
+    weight, count = float(first["weight"][0]), int(first["count"][0])
+    mean = first["products"][:, -1] / weight
+    return Spectrum(components, squares, total, mean, weight, count, about_mean), scale, number
+
+
+def _image(state: State, block: Floats, scale: Floats, centre: Floats, centred: bool) -> Floats:
+    """Return what the second moments of all rows make of `block`: about the mean, or about 0 in raw units."""
+    sums, weight = state["products"][:, -1], float(state["weight"][0])
+    mean, basis = sums / weight, block / scale[:, None]
+    image = state["products"][:, :-1] - np.outer(mean, sums @ basis)
+    if not centred:
+        about = mean + centre
+        image += weight * np.outer(about, about @ basis)
+    if not np.isfinite(image).all():
+        raise InvalidData("values of a column are too large: the sum of their squares must be below 1.8e308")
+    return image / scale[:, None]
+
+
+def _totals(state: State, scale: Floats, centre: Floats, centred: bool) -> tuple[float, float]:
+    """Return the sum of squares over all directions, and that about the mean."""
+    weight = float(state["weight"][0])
+    mean = state["products"][:, -1] / weight
+    about_mean = float((_variation(state) / scale**2).sum())
+    if centred:
+        return about_mean, about_mean
+    return about_mean + weight * float((((mean + centre) / scale) ** 2).sum()), about_mean
+
+
+def _variation(state: State) -> Floats:
+    """Return the sum of squares of every term about its mean."""
+    sums = state["products"][:, -1]
+    return np.maximum(state["squares"] - sums * sums / float(state["weight"][0]), 0.0)
+
+
+def _first_directions(data: Data, aim: Aim, width: int, scale: Floats, centre: Floats, seed: int) -> Floats:
+    """Return orthonormal directions of a sample of the rows, by the power method from random ones."""
+    p = data.schema.encoding.n_terms
+    room = max(memory_budget().blocks // (2 * data.row_bytes), width)
+    rows = data.sample(min(_SAMPLE_ROWS, room), seed)
+    directions = np.random.default_rng(seed).normal(size=(p, width))
+    weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight
+    if not weight.any():
+        return orthonormal(directions, np.empty((p, 0)))
+    mean = transposed_columns(rows, weight[:, None], p)[:, 0] / weight.sum() if aim.centred else -centre
+    for _ in range(_SAMPLE_POWERS):
+        made = _sample_image(rows, weight, mean, directions / scale[:, None], p) / scale[:, None]
+        directions = np.linalg.qr(made)[0]
+    return directions
+
+
+def _sample_image(rows: Block, weight: Floats, mean: Floats, directions: Floats, p: int) -> Floats:
+    scores = (times_columns(rows, directions) - mean @ directions) * weight[:, None]
+    return transposed_columns(rows, scores, p) - np.outer(mean, scores.sum(axis=0))
+
+
+def freedom(weight: float) -> float:
+    """Return what a sum of squares about the mean is divided by for a variance; see `Spectrum.freedom`."""
+    return weight - 1.0 if weight > 1.0 else weight
+
+
+def scale_of(spread: Floats, scaled: bool) -> Floats:
+    """Return what terms are divided by: their standard deviation, 1 for constant ones; or 1 for all."""
+    if not scaled:
+        return np.ones(len(spread))
+    largest = float(spread.max(initial=0.0))
+    return np.where(spread > 1e-14 * largest, spread, 1.0)
+
+
+def require_rows(data: Data, aim: Aim, count: int, weight: float) -> None:
+    """Raise `InvalidData` where no row or, about the mean, a single one has a positive weight."""
+    if count == 0 or not weight > 0.0:
+        raise InvalidData(f"{aim.owner}: {data.plan.source} has no rows to learn from (of positive weight)")
+    if count == 1 and aim.centred:
+        raise InvalidData(
+            f"{aim.owner}: components need at least 2 rows; {data.plan.source} has n_samples=1 (of positive weight)"
+        )
+
+
+def by_lanczos(data: Data, aim: Aim, tol: float, seed: int) -> tuple[Spectrum, Floats]:
+    """Return the leading part of the spectrum by the Lanczos method (ARPACK): a pass for each vector."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    assert aim.n is not None
+    encoding = data.schema.encoding
+    p = encoding.n_terms
+    centre = np.zeros(p) if aim.centred else np.array(encoding.centre())
+    start, scale = np.random.default_rng(seed).normal(size=(p, 1)), np.ones(p)
+    (first,) = data.fold(SketchStep(np.empty((p, 0)), True), purpose="squares")
+    weight, count = float(first["weight"][0]), int(first["count"][0])
+    require_rows(data, aim, count, weight)
+    total, about_mean = _totals(first, scale, centre, aim.centred)
+
+    def image(vector: Floats) -> Floats:
+        block = vector.reshape(-1, 1)
+        (state,) = data.fold(SketchStep(block, False), purpose="Lanczos vector")
+        return _image(state, block, scale, centre, aim.centred)[:, 0]
+
+    mean = first["products"][:, -1] / weight
+    if total <= 0.0:
+        return Spectrum(np.eye(p)[: aim.n], np.zeros(aim.n), total, mean, weight, count, about_mean), scale
+    squares, vectors = eigsh(LinearOperator((p, p), matvec=image, dtype=float), aim.n, tol=tol, v0=start[:, 0])
+    order = np.argsort(squares)[::-1]
+    components = np.ascontiguousarray(vectors[:, order].T)
+    return Spectrum(components, np.maximum(squares[order], 0.0), total, mean, weight, count, about_mean), scale

@@ -1,0 +1,1 @@
+"""Kernel machines: kernel functions, dual solver, features of landmarks, probabilities of margins."""

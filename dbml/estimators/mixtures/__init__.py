@@ -1,0 +1,1 @@
+"""Mixtures of normal distributions, by expectation and maximisation."""
