@@ -170,6 +170,65 @@ def _real_tables(con: duckdb.DuckDBPyConnection, rows: int) -> None:
         con.execute(f"CREATE TABLE {name} AS {query}", [_real(name)])
 
 
+def _patches(con: duckdb.DuckDBPyConnection, rows: int) -> None:
+    """Patches of the photographs that scikit-learn brings, their mean taken off, of length about 1."""
+    import numpy as np
+    import pyarrow as pa
+
+    try:
+        from sklearn.datasets import load_sample_image
+    except ImportError as error:
+        raise Unavailable("scikit-learn is not installed") from error
+    rng = np.random.default_rng(0)
+    images = [load_sample_image(name).astype(np.float32) / 255.0 for name in ("china.jpg", "flower.jpg")]
+    size = 32
+    found = np.empty((rows + 1_000, size * size * 3), np.float32)
+    for number, patch in enumerate(found):
+        image = images[number % 2]
+        i, j = (rng.integers(0, length - size) for length in image.shape[:2])
+        patch[:] = image[i : i + size, j : j + size].ravel()
+    found -= found.mean(axis=1, keepdims=True)
+    found /= np.sqrt(np.mean((found**2).sum(axis=1)))
+    columns = {f"x{k}": column for k, column in enumerate(found.T)}
+    con.register("patches", pa.table({**columns, "y": np.zeros(len(found))}))
+    con.execute(f"CREATE TABLE t AS FROM patches LIMIT {rows}")
+    con.execute(f"CREATE TABLE holdout AS FROM patches OFFSET {rows}")
+    con.execute("CREATE TABLE warm AS FROM t LIMIT 1000")
+    con.unregister("patches")
+
+
+def _parts(con: duckdb.DuckDBPyConnection, rows: int) -> None:
+    """Sums of few nonnegative parts, with noise."""
+    import numpy as np
+    import pyarrow as pa
+
+    rng = np.random.default_rng(0)
+    n, width, k = rows + 1_000, 64, 16
+    H = rng.random((k, width)) * (rng.random((k, width)) < 0.3)
+    W = rng.random((n, k)) * (rng.random((n, k)) < 0.3)
+    X = W @ H + 0.05 * rng.random((n, width))
+    table = pa.table({f"x{j}": X[:, j] for j in range(width)} | {"y": np.zeros(n)})
+    con.register("parts", table)
+    con.execute(f"CREATE TABLE t AS FROM parts LIMIT {rows}")
+    con.execute(f"CREATE TABLE holdout AS FROM parts OFFSET {rows}")
+    con.execute("CREATE TABLE warm AS FROM t LIMIT 2000")
+    con.unregister("parts")
+
+
+def _movies(share: int, rating: str) -> Callable[[duckdb.DuckDBPyConnection, int], None]:
+    """Ratings of movies, one in `share` of them held out by a hash."""
+
+    def build(con: duckdb.DuckDBPyConnection, rows: int) -> None:
+        select = f"SELECT userId, movieId, {rating} AS rating FROM read_parquet($1)"
+        held_out = f"hash(userId, movieId) % {share} = 0"
+        path = [_real("movielens_small_ratings")]
+        con.execute(f"CREATE TABLE t AS {select} WHERE NOT ({held_out}) LIMIT {rows}", path)
+        con.execute(f"CREATE TABLE holdout AS {select} WHERE {held_out}", path)
+        con.execute("CREATE TABLE warm AS FROM t LIMIT 5000")
+
+    return build
+
+
 REGRESSION = Dataset("regression", 2_000_000, _generated(regression_target, 28))
 REGRESSION_20M = Dataset("regression", 20_000_000, _generated(regression_target, 28))
 CLASSES = Dataset("classes", 2_000_000, _generated(class_target, 28))
@@ -182,6 +241,10 @@ CLASSES_10K, CLASSES_200K, CLASSES_20M = (Dataset("classes", n, CLASSES.build) f
 CLASSES_BY_WIDTH = tuple(
     Dataset(f"classes_x{n}", 200_000, _generated(class_target, n, 20_000, 1_000), features=n) for n in (10, 100, 1_000)
 )
+PATCHES = Dataset("patches", 10_000, _patches, features=3_072)
+PARTS = Dataset("parts", 200_000, _parts, features=64)
+RATINGS = Dataset("ratings", 100_836, _movies(10, "rating"), features=0)
+SEEN = Dataset("seen", 100_836, _movies(5, "1.0::DOUBLE"), features=0)
 CLASSES_30M = Dataset("classes", 30_000_000, CLASSES.build)
 CLASSES_X2000 = Dataset("classes_x2000", 200_000, _generated(class_target, 2_000, 20_000, 1_000), features=2_000)
 SMS = Dataset("sms", 1_000_000, _sms, features=0)

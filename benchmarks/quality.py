@@ -118,6 +118,53 @@ def largest_difference(job: Job, outcome: Outcome) -> Quality:
     return {"difference": float(np.abs(outcome.predict("t") - np.load(values_file(job))).max())}
 
 
+def rmse(job: Job, outcome: Outcome) -> Quality:
+    """Return the root of the mean squared error on the held-out rows."""
+    predicted, y = _held_out(job, outcome)
+    return {"rmse": float(np.sqrt(np.mean((predicted - y) ** 2)))}
+
+
+def ranking(job: Job, outcome: Outcome) -> Quality:
+    """Return the mean over users of the discounted gain of ten recommended items, as a share of the best possible."""
+    assert outcome.predict is not None
+    best = outcome.predict("holdout")
+    query = "SELECT userId, list(movieId) AS seen FROM holdout GROUP BY userId ORDER BY userId"
+    seen = connection(job).sql(query).fetchall()
+    discount = 1.0 / np.log2(np.arange(2, best.shape[1] + 2))
+    gains = []
+    for row, (_, items) in zip(best, seen, strict=True):
+        possible = discount[: min(len(items), discount.size)].sum()
+        gains.append(float(discount[np.isin(row, items)].sum() / possible))
+    return {"ndcg": float(np.mean(gains))}
+
+
+def _held_out_rows(job: Job) -> NDArray[np.float64]:
+    names = [name for name in job.features if name != job.target]
+    rows = connection(job).sql(f"SELECT {', '.join(map(quoted, names))} FROM holdout").fetchnumpy()
+    return np.column_stack([rows[name] for name in names]).astype(np.float64)
+
+
+def sparse_coding(job: Job, outcome: Outcome) -> Quality:
+    """Return the objective of dictionary learning over the held-out rows: half the squared error plus the penalty."""
+    from sklearn.decomposition import sparse_encode
+
+    assert outcome.coef is not None
+    X, alpha = _held_out_rows(job), job.params["settings"]["alpha"]
+    codes = sparse_encode(X, outcome.coef, algorithm="lasso_cd", alpha=alpha, max_iter=5_000)
+    left = X - codes @ outcome.coef
+    return {"objective": float((0.5 * np.sum(left**2) + alpha * np.abs(codes).sum()) / len(X))}
+
+
+def nonnegative_parts(job: Job, outcome: Outcome) -> Quality:
+    """Return the relative error of the held-out rows as sums of the parts."""
+    from scipy.optimize import nnls
+
+    assert outcome.coef is not None
+    X = _held_out_rows(job)
+    left = [nnls(outcome.coef.T, row)[1] for row in X]
+    return {"objective": float(np.sqrt(np.sum(np.square(left)) / np.sum(X**2)))}
+
+
 def explained(job: Job, outcome: Outcome) -> Quality:
     """Return the share of the variance of the held-out rows along orthonormal directions, one a row of `coef`."""
     assert outcome.coef is not None

@@ -17,6 +17,8 @@ from dbml.params import Integer, Real
 from dbml.passes.progress import Listener, listening
 
 FOUND = estimators()
+# Those that read a table of numbers: not models of keys.
+OF_NUMBERS = [name for name, kind in FOUND.items() if kind.encoding_style != "keys"]
 
 
 def table(name, n=120):
@@ -27,7 +29,7 @@ def table(name, n=120):
     return X, np.exp(0.3 * X[:, 0]) + rng.random(n)
 
 
-@pytest.fixture(params=FOUND)
+@pytest.fixture(params=OF_NUMBERS)
 def fitted(request):
     X, y = table(request.param)
     with warnings.catch_warnings():
@@ -95,7 +97,7 @@ def test_predicting_and_scoring_agree_for_arrays_and_tables(fitted, raw):
     assert named.feature_names_in_.tolist() == ["x0", "x1", "x2", "x3"]
     if model.task == "none":  # nothing to score by
         made = made_of(named, rows.df()[["x0", "x1", "x2", "x3"]])
-        np.testing.assert_allclose(made, made_of(model, X), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(made, made_of(model, X), rtol=1e-9, atol=1e-9)
         return
     assert model.score(X, y) == pytest.approx(model.score(X, list(y)))
     assert named.score(rows, y="y") == pytest.approx(named.score(rows.df()[["x0", "x1", "x2", "x3"]], y), abs=1e-9)

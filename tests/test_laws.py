@@ -57,8 +57,13 @@ def variants(estimator):
 
 
 def tables(estimator):
-    """Small dense, weighted, sparse and wide data."""
+    """Small dense, weighted, sparse and wide data; pairs of keys for those that read them."""
     rng = np.random.default_rng(0)
+    if estimator.encoding_style == "keys":
+        pairs = rng.integers(0, 12, size=(N_ROWS, 2))
+        yield pairs, rng.random(N_ROWS), None
+        yield pairs, rng.random(N_ROWS), rng.integers(0, 3, size=N_ROWS).astype(float)
+        return
     X = rng.normal(size=(N_ROWS, 5))
     margin = X[:, 0] + rng.normal(size=N_ROWS)
     if estimator.task == "regression":

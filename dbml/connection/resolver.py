@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import duckdb
 from dbml_sql.forms import TreeForm
 from dbml_sql.groups import GROUP_LINKS
 from dbml_sql.pruned import TreeModelForm
+from dbml_sql.recommend import FACTORIZATION
 from dbml_sql.signature import ModelSignature
 from dbml_sql.statements import ModelReference
 from dbml_sql.transform import TRANSFORM_LINKS
@@ -20,6 +22,7 @@ from dbml.registry.versions import (
     category_columns,
     find_version,
     input_columns,
+    input_types,
     macro_name,
     vector_columns,
     vector_table_name,
@@ -88,6 +91,8 @@ class RegistryResolver:
             database=found.place.database,
             vectors=f"{'ml' if own else found.place.schema}.{vector_table_name(found)}" if kept else None,
             ids="id" in kept,
+            types=input_types(self._con, found) if kind == FACTORIZATION else (),
+            implicit=kind == FACTORIZATION and json.loads(params).get("feedback") == "implicit",
         )
 
     def outputs(self, model: ModelSignature) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from dbml.data.columns import EncodingOptions
 from dbml.data.dense import DenseDesign, learn_features
 from dbml.data.matrix import Index, MatrixData
 from dbml.data.selection import Selection
-from dbml.errors import UnknownName, listing, nearest
+from dbml.errors import InvalidData, UnknownName, listing, nearest
 from dbml.passes.block import Block
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data, register_reader
@@ -93,7 +93,7 @@ def read_array(
     """Return the `Data` over a dense array (or what converts to one); see `dbml.passes.dispatch.as_data`."""
     if schema is not None and any(feature.kind != "number" or feature.part for feature in schema.encoding.features):
         return _read_as_trained(X, y, sample_weight, schema, {"task": task, "con": con, "options": options})
-    EncodingOptions.of(options)
+    EncodingOptions.of(options, encode)
     X = to_matrix(X)
     weight = check_weight(sample_weight, len(X))
     if schema is not None:
@@ -101,8 +101,14 @@ def read_array(
         check_shape(*X.shape)
         return ArrayData(X, schema, None if y is None else encode_target(y, len(X), schema.target, task), weight)
     check_shape(*X.shape)
+    if encode == "keys" and X.shape[1] != len(options["keys"]):
+        names = " and ".join(options["keys"])
+        raise InvalidData(
+            f"X must have {len(options['keys'])} columns of keys ({names}) where it is an array; got {X.shape[1]}"
+        )
     y, target = check_target(y, len(X), task) if task != "none" else (None, None)
-    return ArrayData(X, Schema(Encoding(learn_features(X, encode)), target, named=False), y, weight)
+    features = learn_features(X, "terms" if encode == "terms" else "values")
+    return ArrayData(X, Schema(Encoding(features), target, named=False), y, weight)
 
 
 def _read_as_trained(X: Any, y: Any, weight: Any, schema: Schema, how: dict[str, Any]) -> Data:

@@ -83,7 +83,9 @@ class EncodingOptions:
         Most words, the number of buckets; None: 65,536 words, 8,192 buckets.
     text_min_rows : int or None
         Fewest rows of a word; None: 2, or 1 of fewer than 200 rows.
-    reading : {"terms", "values", "counts", "categories"}
+    keys : tuple of str
+        The columns that are read, all of their values kept apart, by an estimator that reads keys; it names them.
+    reading : {"terms", "values", "counts", "categories", "keys"}
         What the estimator reads (see `dbml.passes.dispatch.as_data`); no option of a person.
     every_level : bool
         With style ``values``: every level has a code, however rare, also of a constant and of what looks like an
@@ -99,6 +101,7 @@ class EncodingOptions:
     text_weights: Weighting = "count"
     text_max_terms: int | None = None
     text_min_rows: int | None = None
+    keys: tuple[str, ...] = ()
     reading: Reading = "terms"
     every_level: bool = False
 
@@ -118,12 +121,12 @@ class EncodingOptions:
     @classmethod
     def of(cls, options: Mapping[str, Any], reading: Reading = "terms") -> EncodingOptions:
         """Return the checked options; ``owner`` (the estimator's name, for messages) is not one of them."""
-        known = tuple(name for name in cls.__slots__ if name not in ("reading", "every_level"))
+        known = tuple(name for name in cls.__slots__ if name not in ("reading", "every_level", "keys"))
+        known = ("keys",) if reading == "keys" else known
         for name in options:
             if name not in known and name not in ("owner", "every_level"):
-                raise InvalidParameter(
-                    f"no encoding option {name!r}{nearest(name, known)} (options: {', '.join(known)})"
-                )
+                exist = "there are none for columns of keys" if reading == "keys" else f"options: {', '.join(known)}"
+                raise InvalidParameter(f"no encoding option {name!r}{nearest(name, known)} ({exist})")
         given = {name: value for name, value in options.items() if name in known}
         for name, low, high in _BOUNDS:
             value = given.get(name)

@@ -194,6 +194,11 @@ def read_sparse(
     target: Target | None = None
     if task != "none":
         y, target = check_target(y, n_rows, task)
+    if encode == "keys":
+        raise InvalidData(
+            "X must be a table or an array with a row for each pair of keys; got a sparse matrix. "
+            "Hint: X = X.tocoo(), then numpy.column_stack([X.row, X.col]) with y = X.data"
+        )
     schema = Schema(learn_encoding(X, encode), target, named=False)
     return SparseData(X, schema, y, check_weight(sample_weight, n_rows))
 

@@ -14,6 +14,7 @@ from dbml_sql.retyped import refused_types
 from dbml.data.array_input import check_target, check_weight, encode_target
 from dbml.data.chunked import ChunkedData
 from dbml.data.columns import EncodingOptions, assign_roles, is_number
+from dbml.data.keys import key_roles, learn_keys
 from dbml.data.learning import learn_encoding
 from dbml.data.snapshot import take_snapshot
 from dbml.data.source import Source, accepts, open_source
@@ -66,10 +67,14 @@ def _read_to_train(
             array, target = check_target(y, n_rows, task)
             values = RowValues(array)
     values, taken = _weigh(source, sample_weight, values, taken, n_rows, n_null)
-    roles = assign_roles(source, taken, checked)
+    keyed = bool(checked.keys)
+    roles = (key_roles if keyed else assign_roles)(source, taken, checked)
     scanned = [column for column in (values.y, values.weight) if isinstance(column, ScanColumn)]
     snapshot = take_snapshot(source, roles, scanned, n_rows)
-    encoding, decisions = learn_encoding(source, roles, n_rows, checked, snapshot)
+    if keyed:
+        encoding, decisions = learn_keys(source, roles)
+    else:
+        encoding, decisions = learn_encoding(source, roles, n_rows, checked, snapshot)
     data = TableData(source, Schema(encoding, target), values, n_rows, snapshot, held)
     for decision in (*kept, *decisions):
         data.plan = data.plan.decide(decision.subject, decision.choice, decision.reason)

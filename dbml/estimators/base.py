@@ -62,15 +62,18 @@ class Estimator(SklearnProtocol, SqlOptions):
     ----------------
     task : {"regression", "classification", "none"}
         How the target is read.
-    encoding_style : {"terms", "values", "counts", "categories"}
+    encoding_style : {"terms", "values", "counts", "categories", "keys"}
         What it reads: centred numbers and one-hot levels, plain values with NaN, numbers from 0 on and one-hot levels,
-        or levels of all columns; see `dbml.passes.dispatch.as_data`.
+        or levels of all columns; see `dbml.passes.dispatch.as_data`. Or columns of keys, all of whose values are kept
+        apart; `_encoding_options` names them.
     encoding_options : mapping
         What it asks of the encoding, besides what a person says in `options`.
     keeps_vectors : bool
         Whether it keeps rows of the training, which the registry stores in a table of their own.
     rules : mapping of str to Rule
         What each hyperparameter may be.
+    label_option : str or None
+        BigQuery's own name of the option for the label, besides ``input_label_cols``; its default is without ``_col``.
     model_types : tuple of str
         Names in ``OPTIONS (model_type=…)`` besides the class name, BigQuery's first.
     sql_options : mapping of str to callable
@@ -93,6 +96,7 @@ class Estimator(SklearnProtocol, SqlOptions):
     encoding_style: ClassVar[Reading] = "terms"
     encoding_options: ClassVar[Mapping[str, Any]] = {}
     keeps_vectors: ClassVar[bool] = False
+    label_option: ClassVar[str | None] = None
 
     schema_: Schema
     plan_: Plan
@@ -132,8 +136,7 @@ class Estimator(SklearnProtocol, SqlOptions):
         """
         check_params(type(self).__name__, self.rules, self.get_params())
         self._check_params()
-        how = {"task": self.task, "con": con, "encode": self.encoding_style}
-        how["options"] = {**(options or {}), **self.encoding_options}
+        how = {"task": self.task, "con": con, "options": self._encoding_options(options), "encode": self.encoding_style}
         how["schema"] = self._kept_schema()
         with as_data(X, y, sample_weight=sample_weight, **how) as data:
             self._train(data, lambda: self._fit(data))
@@ -167,6 +170,10 @@ class Estimator(SklearnProtocol, SqlOptions):
 
     def _check_params(self) -> None:
         """Raise `InvalidParameter` for combinations that rules cannot express."""
+
+    def _encoding_options(self, options: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the encoding options of a training: those of the person, and what the estimator asks for."""
+        return {**(options or {}), **self.encoding_options}
 
     def _kept_schema(self) -> Schema | None:
         """Return the schema that `fit` encodes by where it goes on from an earlier one; None: learn it."""

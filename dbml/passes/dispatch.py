@@ -73,12 +73,14 @@ def as_data(
         Where a table name or SQL is looked up.
     options : dict, optional
         Encoding options: ``max_levels``, ``min_level_rows``, ``sparse``, ``exclude``, ….
-    encode : {"terms", "values", "counts", "categories"}, default="terms"
+    encode : {"terms", "values", "counts", "categories", "keys"}, default="terms"
         What columns become where no `schema` is given (a schema has its own style): ``terms`` are centred numbers with
         flags for missing values and one-hot levels, ``values`` are plain numbers and codes of levels with NaN for
         missing values; see `dbml_sql.features.Feature`. Two more ways to make terms: ``counts`` are centred at 0, so
         that blocks hold numbers as they are and a missing one is 0; with ``categories``, integers and booleans are
         categories too, and other numbers, which must be codes 0, 1, …, are centred at -2^32: a missing one is 0.
+        ``keys``: the columns that the option ``keys`` names become plain values, all of which are kept apart; no other
+        column is read.
 
     Raises
     ------

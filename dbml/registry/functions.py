@@ -52,6 +52,11 @@ TYPES = {
         "feature VARCHAR, operator VARCHAR, threshold DOUBLE, categories VARCHAR[], missing VARCHAR, gain DOUBLE, "
         "rows DOUBLE, value DOUBLE, class_values DOUBLE[])[]"
     ),
+    "factor_keys": "VARCHAR[]",
+    "factor_weights": (
+        "STRUCT(processed_input VARCHAR, feature VARCHAR, factor_weights STRUCT(factor INTEGER, weight DOUBLE)[], "
+        "intercept DOUBLE)[]"
+    ),
     "detect_anomalies": "STRUCT(is_anomaly BOOLEAN, anomaly_score DOUBLE)",
     "centroids": f"STRUCT(centroid_id INTEGER, {_BY_FEATURE})[]",
     "centroid_distances": "DOUBLE[][]",

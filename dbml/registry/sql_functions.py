@@ -15,6 +15,7 @@ from dbml.registry.anomalies import anomalies_function
 from dbml.registry.centroids import centroid_functions
 from dbml.registry.components import component_functions
 from dbml.registry.explaining import attributions_of, dependence_function, importance_function
+from dbml.registry.factors import keys_function, weights_function
 from dbml.registry.functions import Functions
 from dbml.registry.model_cache import ModelCache
 from dbml.registry.neighbors import neighbors_function
@@ -47,6 +48,8 @@ def make_functions(functions: Functions) -> dict[str, Callable[..., Any]]:
         "predict_proba": scoring(predict_proba),
         "transform": scoring(transform),
         "tree_nodes": nodes_function(find),
+        "factor_keys": keys_function(find),
+        "factor_weights": weights_function(find),
         "detect_anomalies": anomalies_function(find, lambda arguments, score: _by_model(arguments, find, score)),
         **centroid_functions(find),
         **component_functions(find),

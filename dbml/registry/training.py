@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from typing import Any
 
 import duckdb
@@ -13,7 +14,7 @@ from dbml.data.columns import TEXT_OPTIONS
 from dbml.data.duck import what_is_no_query
 from dbml.errors import ALIKE, DbmlError, InvalidParameter, UnknownName, UnknownOption, listing, nearest
 from dbml.estimators.base import Estimator
-from dbml.estimators.discovery import estimators, from_options
+from dbml.estimators.discovery import estimators, from_options, model_types
 from dbml.passes.progress import listening
 from dbml.registry.evaluation import evaluate
 from dbml.registry.neighbors import staged_ids, unstage
@@ -103,12 +104,15 @@ def prepare_job(order: TrainingOrder, relation: Any) -> Job:
     model_type = options.pop("model_type", None)
     if not isinstance(model_type, str):
         raise InvalidParameter(f"{who}: OPTIONS (model_type = '…') must name the type of the model; got {model_type!r}")
-    data_options = {name: options.pop(name) for name in DATA_OPTIONS if name in options}
+    own = getattr(model_types().get(model_type.lower()), "label_option", None)
+    data_options = {name: options.pop(name) for name in (*DATA_OPTIONS, own) if name in options}
     estimator = _estimator(who, model_type, options)
-    label = _label(who, data_options.get(_LABELS), estimator, relation.columns)
+    label = _label(who, data_options, estimator, relation.columns)
     weight = _column(who, _WEIGHT, data_options.get(_WEIGHT), relation.columns)
     ids = _column(who, _IDS, data_options.get(_IDS), relation.columns)
     _check_keeping(who, estimator, weight, ids)
+    if weight is not None and "sample_weight" not in signature(estimator.fit).parameters:
+        raise InvalidParameter(f"{who}: {type(estimator).__name__} takes no weights; leave out {_WEIGHT}")
     encoding = {name: data_options[name] for name in _ENCODING if name in data_options}
     split = split_rows(who, relation, {name: data_options[name] for name in SPLIT_OPTIONS if name in data_options})
     if split.column is not None and label is not None and split.column.casefold() == label.casefold():
@@ -209,18 +213,28 @@ def _about_option(option: str) -> str:
     return f"; that is one of {listing(others, 6)}" if others else ""
 
 
-def _label(who: str, given: Any, estimator: Estimator, columns: list[str]) -> str | None:
+def _label(who: str, options: dict[str, Any], estimator: Estimator, columns: list[str]) -> str | None:
+    own = estimator.label_option
+    option = own if own is not None and _LABELS not in options else _LABELS
+    if own in options and _LABELS in options:
+        raise InvalidParameter(f"{who}: {own} and {_LABELS} both name the label; leave one of them out")
+    given = options.get(option)
     if estimator.task == "none":
         if given is not None:
             raise InvalidParameter(f"{who}: {type(estimator).__name__} has no label; leave out {_LABELS}")
         return None
-    names = ["label"] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
+    default = "label" if own is None else own.removesuffix("_col")
+    names = [default] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
     if len(names) != 1 or not isinstance(names[0], str):
-        raise InvalidParameter(f"{who}: {_LABELS} must name one column; got {names!r}")
+        raise InvalidParameter(f"{who}: {option} must name one column; got {names!r}")
     folded = {column.casefold(): column for column in columns}
     found = folded.get(names[0].casefold())
     if found is None:
-        hint = f"; name the label with OPTIONS ({_LABELS} = ['…'])" if given is None else nearest(names[0], columns)
+        hint = (
+            f"; name the label with OPTIONS ({option} = {'…' if own else ['…']!r})"
+            if given is None
+            else nearest(names[0], columns)
+        )
         raise UnknownName(f"{who}: the query has no column {names[0]!r}{hint} (columns: {listing(columns, 40)})")
     return found
 

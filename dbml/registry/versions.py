@@ -247,6 +247,15 @@ def category_columns(con: duckdb.DuckDBPyConnection, of: Version) -> frozenset[s
     return frozenset(name for (name,) in rows)
 
 
+def input_types(con: duckdb.DuckDBPyConnection, of: Version) -> tuple[str, ...]:
+    """Return the types of the input columns of a version in training, for models with a feature a column."""
+    rows = con.execute(
+        f"SELECT type FROM {of.place.schema}.features WHERE model_id = ? AND version = ? ORDER BY position",
+        [of.model_id, of.version],
+    ).fetchall()
+    return tuple(type_ for (type_,) in rows)
+
+
 def set_alias(con: duckdb.DuckDBPyConnection, reference: str | ModelReference, alias: str) -> Version:
     """Let an alias mean a version; it leaves the version it meant before. Runs in the caller's transaction."""
     if not isinstance(alias, str) or not alias.strip() or alias.isdigit() or "@" in alias:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 Kind = Literal["number", "category", "vector", "lists", "map", "text"]
 Weighting = Literal["count", "binary", "tfidf"]
 Style = Literal["terms", "values"]
-Reading = Literal["terms", "values", "counts", "categories"]
+Reading = Literal["terms", "values", "counts", "categories", "keys"]  # keys: columns of them, plain values
 Part = Literal["epoch", "year", "month", "weekday", "hour"]
 
 # What numbers are centred at where that is not their mean. A missing value is 0 in a block; the centre of codes is so
@@ -22,7 +22,7 @@ CENTRES = {"counts": 0.0, "categories": -(2.0**32)}
 
 def style_of(reading: Reading) -> Style:
     """Return the style of the features that a reading makes."""
-    return "values" if reading == "values" else "terms"
+    return "values" if reading in ("values", "keys") else "terms"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from dbml_sql.features import CENTRES
 from dbml_sql.macros import DEFAULT_THRESHOLD, predict_macro, scored_query
 from dbml_sql.neighbors import neighbors_query
 from dbml_sql.pruned import pruned_for
+from dbml_sql.recommend import FACTORIZATION, factor_weights, recommend
 from dbml_sql.score import label_text, label_type
 from dbml_sql.stored import model_key, stored_metrics
 from dbml_sql.without_label import (
@@ -221,6 +222,8 @@ def _partial_dependence(call: Call) -> str:
 def _weights(call: Call) -> str:
     """Return BigQuery's columns: numbers with a weight, categories with a list, the intercept of uncentred numbers."""
     model = call.model
+    if model.type == FACTORIZATION:
+        return factor_weights(call)
     if model.target is None:
         raise call.error(f"{model.name} is a {model.type}, which has no weights{instead_of_weights(call)}")
     label = ""
@@ -312,7 +315,8 @@ def calls_python(name: str, call: Call) -> bool:
     """Whether the query for a call has a Python function in it, whatever form the model has."""
     without_rows = name == "PARTIAL_DEPENDENCE" and not call.has_source
     without_label = name == "EVALUATE" and call.model.target is None
-    return name in _PYTHON or without_rows or without_label
+    of_factors = name == "WEIGHTS" and call.model.type == FACTORIZATION
+    return name in _PYTHON or without_rows or without_label or of_factors
 
 
 _PYTHON = (
@@ -321,6 +325,7 @@ _PYTHON = (
     "GLOBAL_EXPLAIN",
     "FEATURE_IMPORTANCE",
     "TREES",
+    "RECOMMEND",
     "CENTROIDS",
     "PRINCIPAL_COMPONENTS",
     "PRINCIPAL_COMPONENT_INFO",
@@ -345,6 +350,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Call], str], int]] = {
     "DETECT_ANOMALIES": (detect_anomalies, 3),
     "TREES": (_trees, 1),
     "NEIGHBORS": (_neighbors, 4),
+    "RECOMMEND": (recommend, 3),
     "FEATURE_INFO": (_feature_info, 1),
     "TRAINING_INFO": (_training_info, 1),
     "TRANSFORM": (transform_rows, 2),

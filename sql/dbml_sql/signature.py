@@ -52,6 +52,10 @@ class ModelSignature:
         Input columns that are one category.
     query : str or None
         Query that it was trained on, where that is known.
+    types : tuple of str
+        DuckDB types of the input columns in training; of matrix factorizations only.
+    implicit : bool
+        Whether it was trained on implicit feedback.
     database : str or None
         Database whose registry holds it; None in text without a database behind it.
     vectors : str or None
@@ -82,6 +86,8 @@ class ModelSignature:
     database: str | None = None
     vectors: str | None = None
     ids: bool = False
+    types: tuple[str, ...] = ()
+    implicit: bool = False
 
     def called(self, name: str) -> str:
         """Return what the Python functions find it by: they may look from another database than the statement."""

@@ -1,0 +1,243 @@
+"""Online dictionary learning: sparse codes of a few rows, then better atoms from sums over all rows so far.
+
+After every minibatch the means ``A`` of ``C' C`` (k, k) and ``B`` of ``C' X`` (k, p) over codes C, in which the past
+fades, say all that the atoms need. With ``reduction`` r a minibatch is read, coded and learned from in one in r of its
+features.
+
+Mairal, Bach, Ponce & Sapiro 2010; Mensch, Mairal, Thirion & Varoquaux 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from dbml_kernels.atoms_improve import panel_improve
+from numpy.typing import NDArray
+
+from dbml.estimators.plain_rows import plain_tiles
+from dbml.estimators.sparse_codes import improve_codes
+from dbml.passes.block import Block, Floats, SparseRows
+from dbml.passes.engine import Crew, current
+from dbml.passes.step import State
+
+_PANEL = 16  # atoms whose products with all others are taken at once
+_SLICE = 32  # rows that a thread codes at a time
+_UNUSED = 1e-6  # sum over minibatches of the mean square of an atom's codes below which another one takes its place
+_EXACT = 1e-3  # move of the fit, of a row's largest projection, at which a code is found: the next atoms change it
+# Where numbers stand in ``progress``.
+STEPS, SMOOTHED, LEAST, WITHOUT, DONE, LOSS, ROWS = range(7)
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """How a dictionary is learned; see `MiniBatchDictionaryLearning`."""
+
+    alpha: float
+    batch_size: int
+    max_sweeps: int
+    positive_code: bool
+    positive_dict: bool
+    reduction: int
+    tol: float
+    patience: int | None
+    seed: int
+
+
+def first_state(atoms: Floats) -> State:
+    """Return the state before the first row."""
+    k, p = atoms.shape
+    norms = np.sqrt((atoms * atoms).sum(axis=1))
+    return {
+        "atoms": atoms / np.maximum(norms, 1.0)[:, None],
+        "code_moments": np.zeros((k, k)),
+        "data_moments": np.zeros((k, p)),
+        "moment_weights": np.zeros(p + 1),
+        "progress": np.zeros(7),
+    }
+
+
+def in_all_features(state: State) -> State:
+    """Return the state to go on from in all features: what was learned from some of them weighs that much less."""
+    weights = state["moment_weights"]
+    return {**state, "moment_weights": np.full_like(weights, weights[:-1].min())}
+
+
+class DictionaryStep:
+    """Minibatches of a pass: codes, sums, atoms.
+
+    State: ``atoms`` (k, n_terms), ``code_moments`` (k, k), ``data_moments`` (k, n_terms), ``moment_weights``
+    (n_terms + 1,) of the means of each term and of the codes, ``progress`` (7,): minibatches, smoothed loss, its least,
+    minibatches without improvement, whether it ended, loss and rows of the pass. Cost of a minibatch of b rows:
+    ``2 b k n_terms + k^2 n_terms`` multiplications, over `reduction`, and the codes.
+
+    Parameters
+    ----------
+    first : dict of ndarray
+        State to start from.
+    centre : ndarray of shape (n_terms,)
+        What blocks lack of the values of the user.
+    how : Learning
+        Hyperparameters.
+    n_rows : int
+        Rows of a pass.
+    """
+
+    tolerance = 0.0
+    chained = True
+
+    def __init__(self, first: State, centre: Floats, how: Learning, n_rows: int) -> None:
+        self.first, self.centre, self.how, self.n_rows = first, centre, how, n_rows
+
+    def start(self) -> State:
+        """Return a copy of the state to start from."""
+        return {name: array.copy() for name, array in self.first.items()}
+
+    def update(self, state: State, block: Block) -> None:
+        """Learn from the minibatches of a block."""
+        size = self.how.batch_size
+        crew = current().crew(1 << 16)
+        try:
+            for start in range(0, block.n_rows, size):
+                if state["progress"][DONE]:
+                    return
+                rows = slice(start, min(start + size, block.n_rows))
+                self._minibatch(state, block, rows, crew)
+        finally:
+            crew.close()
+
+    def _minibatch(self, state: State, block: Block, rows: slice, crew: Crew) -> None:
+        size = rows.stop - rows.start
+        terms = self._terms(state)
+        values = self._values(block, rows, terms)
+        old = state["atoms"]
+        atoms = old if terms is None else np.ascontiguousarray(old[:, terms])
+        scale = 1.0 if terms is None else old.shape[1] / max(1, terms.size)
+        gram, projection = scale * (atoms @ atoms.T), scale * (values.T @ atoms.T)
+        codes = self._codes(gram, projection, crew)
+        squares = scale * np.vdot(values, values) + np.sum((codes @ gram) * codes)
+        loss = (0.5 * squares - np.sum(codes * projection) + self.how.alpha * np.abs(codes).sum()) / size
+        self._remember(state, codes, values, terms)
+        change = self._improve(state, block, rows, atoms.copy(), terms)
+        self._measure(state["progress"], float(loss), change / len(old), size)
+
+    def _terms(self, state: State) -> NDArray[np.intp] | None:
+        """Return the features that a minibatch is read in, ascending: each of r minibatches in a row has its own."""
+        n_terms, reduction = state["atoms"].shape[1], self.how.reduction
+        if reduction == 1 or n_terms < 2 * reduction:
+            return None
+        number = int(state["progress"][STEPS])
+        order = np.random.default_rng([self.how.seed, 1, number // reduction]).permutation(n_terms)
+        return np.sort(order[number % reduction :: reduction])
+
+    def _values(self, block: Block, rows: slice, terms: NDArray[np.intp] | None) -> Floats:
+        """Return features by rows of the user's values, (n_terms or fewer, b)."""
+        if block.sparse is None:
+            columns = block.X.T[:, rows] if terms is None else block.X.T[terms, rows]
+            return columns + (self.centre if terms is None else self.centre[terms])[:, None]
+        part = Block(block.X[rows], block.sparse, None, None, -1)
+        part.sparse = _rows_of(block, rows)
+        plain = np.concatenate([tile for _, tile in plain_tiles(part, self.centre)]).T
+        return plain if terms is None else plain[terms]
+
+    def _codes(self, gram: Floats, projection: Floats, crew: Crew) -> Floats:
+        b = len(projection)
+        codes = np.zeros(projection.shape)
+        how = self.how
+
+        def some(start: int) -> None:
+            part = slice(start, min(start + _SLICE, b))
+            improve_codes(gram, projection[part], how.alpha, how.positive_code, how.max_sweeps, _EXACT, codes[part])
+
+        crew.each(some, range(0, b, _SLICE), "codes")
+        return codes
+
+    def _remember(self, state: State, codes: Floats, values: Floats, terms: NDArray[np.intp] | None) -> None:
+        """Take a minibatch into the means, in which the past fades as in scikit-learn's sums."""
+        size, number, batch = len(codes), state["progress"][STEPS], self.how.batch_size
+        theta = (number + 1) * size if number < batch - 1 else batch**2 + number + 1 - batch
+        fading = max(0.0, (theta + 1 - size) / (theta + 1))
+        weights, moments = state["moment_weights"], state["data_moments"]
+        weights[-1] = fading * weights[-1] + 1.0
+        state["code_moments"] += (codes.T @ codes / size - state["code_moments"]) / weights[-1]
+        new = codes.T @ values.T / size
+        if terms is None:
+            weights[:-1] = fading * weights[:-1] + 1.0
+            moments += (new - moments) / weights[:-1]
+        else:  # these features were last seen `reduction` minibatches ago
+            weights[terms] = fading**self.how.reduction * weights[terms] + 1.0
+            moments[:, terms] += (new - moments[:, terms]) / weights[terms]
+
+    def _improve(self, state: State, block: Block, rows: slice, atoms: Floats, terms: NDArray[np.intp] | None) -> float:
+        """Improve the atoms once; return how far they moved."""
+        old, moments = state["atoms"], state["code_moments"]
+        data = state["data_moments"] if terms is None else np.ascontiguousarray(state["data_moments"][:, terms])
+        outside = np.zeros(len(old))
+        if terms is not None:
+            outside = np.maximum(0.0, (old * old).sum(axis=1) - (atoms * atoms).sum(axis=1))
+        unused = moments.diagonal() * state["moment_weights"][-1] <= _UNUSED
+        moved = improve_atoms(atoms, moments, data, outside, self.how.positive_dict, unused)
+        if terms is None:
+            state["atoms"] = atoms
+        else:
+            old[:, terms] = atoms
+        change = float(np.sqrt(moved))
+        if unused.any():
+            generator = np.random.default_rng([self.how.seed, 2, int(state["progress"][STEPS])])
+            places = np.flatnonzero(unused)
+            chosen = rows.start + generator.integers(rows.stop - rows.start, size=places.size)
+            for atom, row in zip(places, chosen, strict=True):
+                state["atoms"][atom] = self._as_atom(self._values(block, slice(row, row + 1), None)[:, 0], generator)
+            change += float(places.size)
+        return change
+
+    def _as_atom(self, values: Floats, generator: np.random.Generator) -> Floats:
+        """Return a row as an atom: of length 1, with a little noise, so that no two are alike."""
+        atom = values + generator.normal(0.0, 0.01 * (values.std() or 1.0), size=values.size)
+        if self.how.positive_dict:
+            np.maximum(atom, 0.0, out=atom)
+        return atom / max(float(np.linalg.norm(atom)), 1.0)
+
+    def _measure(self, progress: Floats, loss: float, change: float, size: int) -> None:
+        """Note the loss of a minibatch, and whether the training has ended."""
+        progress[STEPS] += 1.0
+        progress[LOSS] += loss * size
+        progress[ROWS] += size
+        if progress[STEPS] <= min(100.0, self.n_rows / size):
+            return
+        first = progress[LEAST] == 0.0 and progress[SMOOTHED] == 0.0
+        share = min(1.0, size / (self.n_rows + 1.0))
+        progress[SMOOTHED] = loss if first else progress[SMOOTHED] * (1.0 - share) + loss * share
+        if first or progress[SMOOTHED] < progress[LEAST]:
+            progress[LEAST], progress[WITHOUT] = progress[SMOOTHED], 0.0
+        else:
+            progress[WITHOUT] += 1.0
+        still = self.how.tol > 0.0 and change <= self.how.tol
+        if still or (self.how.patience is not None and progress[WITHOUT] >= self.how.patience):
+            progress[DONE] = 1.0
+
+    def merge(self, into: State, other: State) -> State:
+        """Return the later state: one state sees all blocks."""
+        return other
+
+
+def improve_atoms(
+    atoms: Floats, moments: Floats, data: Floats, outside: Floats, positive: bool, unused: NDArray[np.bool_]
+) -> float:
+    """Improve each atom once, in place, the others fixed; return the squared length of all changes.
+
+    atoms, data (k, p), moments (k, k), outside and unused (k,); see `dbml_kernels.atoms_improve`.
+    """
+    moved = 0.0
+    for first in range(0, len(atoms), _PANEL):
+        last = min(first + _PANEL, len(atoms))
+        left = data[first:last] - moments[first:last] @ atoms
+        moved += panel_improve(atoms, moments, first, last, outside, positive, unused, left)
+    return moved
+
+
+def _rows_of(block: Block, rows: slice) -> SparseRows:
+    assert block.sparse is not None
+    indptr, indices, values = block.sparse
+    start, stop = indptr[rows.start], indptr[rows.stop]
+    return SparseRows(indptr[rows.start : rows.stop + 1] - start, indices[start:stop], values[start:stop])

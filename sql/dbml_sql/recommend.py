@@ -1,0 +1,104 @@
+"""``ML.RECOMMEND`` and ``ML.WEIGHTS`` of matrix factorizations: queries over keys, factors and ordinary predictions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbml_sql.expressions import identifier, string
+
+if TYPE_CHECKING:
+    from dbml_sql.call import Call
+    from dbml_sql.signature import ModelSignature
+
+FACTORIZATION = "MatrixFactorization"
+
+
+def recommend(call: Call) -> str:
+    """Return pairs of user and item with their prediction: those of the rows, or all there are.
+
+    Rows with users alone are paired with all items, rows with items alone with all users, as in BigQuery. ``k`` keeps
+    the best of each user (of each item, where rows have items alone); ``exclude_seen`` leaves out the pairs of the
+    training.
+    """
+    model = call.model
+    if model.type != FACTORIZATION:
+        raise call.error(
+            f"{model.name} is no matrix factorization. "
+            "Hint: CREATE MODEL … OPTIONS (model_type = 'matrix_factorization')"
+        )
+    options = call.options(2 if call.has_source else 1, ("k", "exclude_seen"))
+    best = call.whole_number(options, "k", 0, 1) if "k" in options else None
+    seen = call.yes_or_no(options, "exclude_seen")
+    pairs = _pairs(call, model)
+    if seen:
+        pairs = _without_seen(call, model, pairs)
+    user, item = (identifier(column) for column in model.columns[:2])
+    predicted = f"predicted_{model.target}" + "_confidence" * model.implicit
+    value = f"predict({_name(model)}, dbml_user, dbml_item)"
+    made = f"dbml_user AS {user}, dbml_item AS {item}, {value} AS {identifier(predicted)}"
+    if best is None:
+        return f"({pairs} SELECT {made} FROM dbml_pairs)"
+    group = (
+        "dbml_by_item, CASE WHEN dbml_by_item THEN NULL ELSE dbml_user END, CASE WHEN dbml_by_item THEN dbml_item END"
+    )
+    scored = f"SELECT dbml_user, dbml_item, dbml_by_item, {value} AS dbml_value FROM dbml_pairs"
+    order = "dbml_value DESC, dbml_item, dbml_user"
+    ranked = f"row_number() OVER (PARTITION BY {group} ORDER BY {order})"
+    return (
+        f"({pairs} SELECT dbml_user AS {user}, dbml_item AS {item}, dbml_value AS {identifier(predicted)} "
+        f"FROM ({scored}) QUALIFY {ranked} <= {best})"
+    )
+
+
+def _pairs(call: Call, model: ModelSignature) -> str:
+    """Return a WITH clause that ends with ``dbml_pairs``: user, item, and whether the rows have items alone."""
+    keys = ", ".join(
+        f"dbml_{side}s AS MATERIALIZED "
+        f"(SELECT CAST(unnest(factor_keys({_name(model)}, '{side}')) AS {type_}) AS dbml_{side})"
+        for side, type_ in zip(("user", "item"), model.types, strict=True)
+    )
+    if not call.has_source:
+        every = "SELECT dbml_user, dbml_item, false AS dbml_by_item FROM dbml_users, dbml_items"
+        return f"WITH {keys}, dbml_pairs AS ({every})"
+    user, item = model.columns[:2]
+    folded = "list_transform(struct_keys(dbml_row), lambda name: lower(name))"
+    has = [f"list_contains({folded}, {string(column.lower())})" for column in (user, item)]
+    none = string(f"ML.RECOMMEND: the rows must have a column {user} or {item}, or both")
+    asked = (
+        f"SELECT dbml_row.*, {has[0]} AS dbml_has_user, "
+        f"CASE WHEN {has[0]} OR {has[1]} THEN {has[1]} ELSE error({none}) END AS dbml_has_item "
+        f"FROM ({call.source()}) dbml_row"
+    )
+    typed = ", ".join(
+        f"CAST(NULL AS {type_}) AS {identifier(column)}"
+        for column, type_ in zip((user, item), model.types, strict=True)
+    )
+    # So that both columns are there, whichever the rows have.
+    asked = f"{asked} UNION ALL BY NAME SELECT {typed} WHERE false"
+    columns = identifier(user), identifier(item)
+    both = f"SELECT {columns[0]} AS dbml_user, {columns[1]} AS dbml_item, false AS dbml_by_item FROM dbml_asked"
+    users = f"SELECT {columns[0]}, dbml_item, false FROM (FROM dbml_asked WHERE NOT dbml_has_item), dbml_items"
+    items = f"SELECT dbml_user, {columns[1]}, true FROM dbml_users, (FROM dbml_asked WHERE NOT dbml_has_user)"
+    every = f"{both} WHERE dbml_has_user AND dbml_has_item UNION ALL {users} UNION ALL {items}"
+    return f"WITH {keys}, dbml_asked AS MATERIALIZED ({asked}), dbml_pairs AS ({every})"
+
+
+def _without_seen(call: Call, model: ModelSignature, pairs: str) -> str:
+    if model.query is None:
+        raise call.error(
+            f"exclude_seen: {model.name} was not trained on a query that could be read again. Hint: leave the pairs "
+            "out with an ANTI JOIN"
+        )
+    user, item = (identifier(column) for column in model.columns[:2])
+    same = f"s.{user} = p.dbml_user AND s.{item} = p.dbml_item"
+    left = f"SELECT p.* FROM dbml_every p ANTI JOIN ({call.rewritten(model.query)}\n) s ON {same}"
+    return f"{pairs.replace('dbml_pairs AS (', 'dbml_every AS (')}, dbml_pairs AS ({left})"
+
+
+def factor_weights(call: Call) -> str:
+    """Return BigQuery's columns: a row a user, a row an item, and one for the mean."""
+    return f"(SELECT w.* FROM (SELECT unnest(factor_weights({_name(call.model)})) AS w))"
+
+
+def _name(model: ModelSignature) -> str:
+    return string(model.called(f"{model.name}@{model.version}"))
