@@ -62,8 +62,8 @@ class Drop(NamedTuple):
     """Which units of a tile are left out: a share, by the numbers of the rows, the first of which is `first`."""
 
     share: float
-    first: int
-    seed: int
+    first: np.int64
+    seed: np.int64
 
 
 @kernel

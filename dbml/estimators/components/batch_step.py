@@ -95,7 +95,7 @@ def absorb(state: State, batch: Floats) -> None:
     state["mean"] += step * (more / (seen + more))
     stacked = np.vstack(parts)
     if len(stacked) > rows.shape[1]:
-        stacked = np.linalg.qr(stacked, mode="r")
+        stacked = np.asarray(np.linalg.qr(stacked, mode="r"))
     _, singular, vectors = np.linalg.svd(stacked, full_matrices=False)
     k = min(len(state["directions"]), len(singular))
     state["directions"][:] = 0.0

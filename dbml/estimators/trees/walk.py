@@ -117,6 +117,7 @@ class Walk:
             else:
                 rank_column(values, edges, step, number * across, codes)
         if sparse:
+            assert block.sparse is not None
             rank_entries(*block.sparse, first, *self._entries(block.sparse.indices), width, codes)
             return np.ascontiguousarray(codes.reshape(n, width).T).reshape(-1) if by_column else codes
         return codes
