@@ -68,6 +68,9 @@ class Source:
         if self.files is None:
             # One scan with all ranges in its condition: bound once, and no slower to read, even where ranges are long.
             assert self.base is not None
+            bare = self.base.bare_rows(ranges)
+            if bare is not None:
+                return f"SELECT {listed} FROM {bare}{where.replace(' WHERE ', ' AND ', 1)}"
             return f"SELECT {listed} FROM {self.base.rows(*ranges)}{where}"
         places = [place for bounds in ranges for place in self.files.rows(bounds)]
         return " UNION ALL ".join(f"(SELECT {listed} FROM {place}{where})" for place in places)
