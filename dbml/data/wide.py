@@ -93,13 +93,15 @@ def stream_wide(
     assert source.extent is not None
     names = [f"c{number}" for number in range(len(expressions))]
     asked = [(0, source.extent.end)] if ranges is None else ranges
-    for stretch in stretches(asked, room.rows(len(expressions))):
+    for number, stretch in enumerate(stretches(asked, room.rows(len(expressions)))):
         size = room.columns(len({low // ROW_GROUP for low, _ in stretch}))
-        columns: list[pa.Array] = []
-        for first in range(0, len(expressions), size):
+        groups = range(0, len(expressions), size)
+        read: dict[int, list[pa.Array]] = {}
+        # To and fro: a page holds the rows of several stretches, and those that were read last are still in memory.
+        for first in reversed(groups) if number % 2 else groups:
             sql = source.select(expressions[first : first + size], stretch)
-            columns += _arrays(duck.fetch_table(source.relation, sql))
-        yield pa.RecordBatch.from_arrays(columns, names)
+            read[first] = list(_arrays(duck.fetch_table(source.relation, sql)))
+        yield pa.RecordBatch.from_arrays([array for first in groups for array in read[first]], names)
 
 
 def _arrays(table: pa.Table) -> Iterable[pa.Array]:

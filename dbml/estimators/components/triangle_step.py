@@ -72,8 +72,8 @@ class TriangleStep:
 def triangle_of(rows: Floats) -> Floats:
     """Return R of ``rows = Q R``, square and with a diagonal that is not negative.
 
-    Many rows are decomposed in tiles that stay in the cache, then their triangles: LAPACK calls that are too small to be
-    shared out among threads, which are busy with other blocks.
+    Many rows are decomposed in tiles that stay in the cache, then their triangles: LAPACK calls that are too small to
+    be shared out among threads, which are busy with other blocks.
     """
     n, m = rows.shape
     tile = max(_TILE, 8 * m)
