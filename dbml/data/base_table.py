@@ -61,21 +61,13 @@ class BaseTable:
             # A star inside a query is expanded once more, which shows where there are thousands of columns.
             return f"{table}{'' if self.alias is None else f' AS {identifier(self.alias)}'}"
         if bounds:
-            table = f"(SELECT * FROM {self.qualified} WHERE {_within(bounds)})"
+            table = f"(SELECT * FROM {self.qualified} WHERE {within(bounds)})"
         alias = "" if self.alias is None else f" AS {identifier(self.alias)}"
         return f"({self.before}{table}{alias}{self.after}\n)"
 
-    def bare_rows(self, bounds: Sequence[tuple[int, int]]) -> str | None:
-        """Return `rows` of some bounds without the query, for expressions over its columns; None if that is not `bare`.
 
-        A query that names columns is bound whole, for a scan of few of them too.
-        """
-        if not self.bare:
-            return None
-        return f"{self.qualified} WHERE ({_within(bounds)})"
-
-
-def _within(bounds: Sequence[tuple[int, int]]) -> str:
+def within(bounds: Sequence[tuple[int, int]]) -> str:
+    """Return the condition that a row's number lies within some bounds."""
     return " OR ".join(f"(rowid >= {low} AND rowid < {high})" for low, high in bounds)
 
 
