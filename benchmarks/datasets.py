@@ -112,6 +112,15 @@ def class_target(features: int) -> str:
     return f"({signal_sql(features)} + 2.7e0 * normal(i, 50) > 0.24e0)::INTEGER AS label"
 
 
+def _uniform(con: duckdb.DuckDBPyConnection, rows: int) -> None:
+    """Make 28 columns of uniform numbers that share one: a hash a value, since large tables must be made."""
+    con.execute("CREATE TEMP MACRO uniform(i, stream) AS (hash(i * 32 + stream) >> 11) * 1.1102230246251565e-16")
+    columns = ", ".join(f"({1 + k / 8:.17e} * uniform(i, {k}) + {(k % 5) / 4:.17e} * s) AS x{k}" for k in range(28))
+    for table, start, n in (("t", 0, rows), ("warm", 0, WARM_ROWS), ("holdout", HOLDOUT_START, WARM_ROWS)):
+        numbered = f"SELECT range AS i, uniform(range, 31) AS s FROM range({start}, {start + n})"
+        con.execute(f"CREATE TABLE {table} AS SELECT {columns}, (i % 2)::INTEGER AS label FROM ({numbered})")
+
+
 def _ordered(con: duckdb.DuckDBPyConnection, rows: int) -> None:
     _generated(class_target, 28)(con, rows)
     con.execute("CREATE TABLE clustered AS FROM t ORDER BY label")
@@ -245,7 +254,7 @@ PATCHES = Dataset("patches", 10_000, _patches, features=3_072)
 PARTS = Dataset("parts", 200_000, _parts, features=64)
 RATINGS = Dataset("ratings", 100_836, _movies(10, "rating"), features=0)
 SEEN = Dataset("seen", 100_836, _movies(5, "1.0::DOUBLE"), features=0)
-CLASSES_30M = Dataset("classes", 30_000_000, CLASSES.build)
+UNIFORM_30M, UNIFORM_2M = (Dataset("uniform", n, _uniform) for n in (30_000_000, 2_000_000))
 CLASSES_X2000 = Dataset("classes_x2000", 200_000, _generated(class_target, 2_000, 20_000, 1_000), features=2_000)
 SMS = Dataset("sms", 1_000_000, _sms, features=0)
 REAL_MIXED = Dataset("real_mixed", 150_000, _real_tables, features=0)

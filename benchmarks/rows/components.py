@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks import bars
 from benchmarks.contenders import Contender, Row
-from benchmarks.datasets import CLASSES, CLASSES_30M, CLASSES_X2000
+from benchmarks.datasets import CLASSES, CLASSES_X2000, UNIFORM_2M, UNIFORM_30M
 from benchmarks.rows.parts import PLENTY, SCAN
 
 
@@ -87,10 +87,10 @@ PCA_WIDE = Row(
 PCA_MEMORY = Row(
     "pca_memory",
     "8 principal components within 64 MiB, 30M x 28 (a hundred times that) against 2M x 28",
-    CLASSES,
+    UNIFORM_2M,
     (
-        replace(SCAN, label="scan 30M", dataset=CLASSES_30M),
-        ours("dbml 30M", n_components=8, dataset=CLASSES_30M),
+        replace(SCAN, label="scan 30M", dataset=UNIFORM_30M),
+        ours("dbml 30M", n_components=8, dataset=UNIFORM_30M),
         ours("dbml 2M", n_components=8),
     ),
     (

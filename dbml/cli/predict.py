@@ -37,17 +37,19 @@ def predict(model: str, data: str, output: Path | None, db: Path | None, as_json
       dbml predict price new.parquet -o scored.parquet
       dbml predict late@champion "SELECT * FROM flights WHERE month = 12" --db flights.duckdb > december.csv
     """
+    from dbml_sql.statements import parse_reference
+
     from dbml.cli.models import find, reference
     from dbml.cli.output import echo_csv, echo_json, for_csv, records
+    from dbml.connection.resolver import RegistryResolver
 
     if output is not None and output.suffix not in (".parquet", ".csv"):
         raise click.BadParameter(f"must end in .parquet or .csv, got {output.name!r}", param_hint="--output")
     rows = source(data)
     with opened(existing_database(db), read_only=True) as con:
         find(con, model)
-        loaded = con.load_model(model)
-        transforms = hasattr(loaded, "transform") and not hasattr(loaded, "predict")
-        function = "TRANSFORM" if transforms else "PREDICT"
+        known = RegistryResolver(con.duckdb).resolve(parse_reference(model))
+        function = "TRANSFORM" if known.transforms and not known.groups else "PREDICT"
         scored = con.sql(f"FROM ML.{function}(MODEL {reference(model)}, (SELECT * FROM {rows}))")
         if output is not None and output.suffix == ".parquet":
             scored.write_parquet(str(output), overwrite=True)

@@ -107,7 +107,7 @@ def read_array(
             f"X must have {len(options['keys'])} columns of keys ({names}) where it is an array; got {X.shape[1]}"
         )
     y, target = check_target(y, len(X), task) if task != "none" else (None, None)
-    features = learn_features(X, "terms" if encode == "terms" else "values")
+    features = learn_features(X, "values" if encode == "keys" else encode)
     return ArrayData(X, Schema(Encoding(features), target, named=False), y, weight)
 
 

@@ -6,6 +6,7 @@ files, frames, volatile functions) is a query whose batches come in order and on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ class BaseTable:
         Conditions of the query and the views, as SQL; for the plan.
     direct : bool
         The conditions are over columns of the table itself: there is no view between.
+    bare : bool
+        The query is of columns of the table under their own names, and of all rows.
     """
 
     name: str
@@ -49,6 +52,7 @@ class BaseTable:
     alias: str | None
     filters: tuple[str, ...] = ()
     direct: bool = True
+    bare: bool = False
 
     def rows(self, *bounds: tuple[int, int]) -> str:
         """Return what stands after FROM: all rows, or those with ``low <= rowid < high`` for some bounds."""
@@ -57,10 +61,14 @@ class BaseTable:
             # A star inside a query is expanded once more, which shows where there are thousands of columns.
             return f"{table}{'' if self.alias is None else f' AS {identifier(self.alias)}'}"
         if bounds:
-            within = " OR ".join(f"(rowid >= {low} AND rowid < {high})" for low, high in bounds)
-            table = f"(SELECT * FROM {self.qualified} WHERE {within})"
+            table = f"(SELECT * FROM {self.qualified} WHERE {within(bounds)})"
         alias = "" if self.alias is None else f" AS {identifier(self.alias)}"
         return f"({self.before}{table}{alias}{self.after}\n)"
+
+
+def within(bounds: Sequence[tuple[int, int]]) -> str:
+    """Return the condition that a row's number lies within some bounds."""
+    return " OR ".join(f"(rowid >= {low} AND rowid < {high})" for low, high in bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +145,8 @@ def _look_through(relation: duckdb.DuckDBPyRelation, sql: str, depth: int) -> Ba
     filters = () if where is None else (where.this.sql(dialect="duckdb"),)
     qualified, view = entry
     if view is None:
-        return BaseTable(table.name, qualified, before, after, alias, filters)
+        bare = where is None and all(map(_is_own_column, tree.expressions))
+        return BaseTable(table.name, qualified, before, after, alias, filters, bare=bare)
     inner = _look_through(relation, view, depth - 1) if depth else None
     if inner is None:
         return None
@@ -151,6 +160,16 @@ def _look_through(relation: duckdb.DuckDBPyRelation, sql: str, depth: int) -> Ba
         (*inner.filters, *filters),
         direct=False,
     )
+
+
+def _is_own_column(projection: Any) -> bool:
+    """Return whether a projection (a sqlglot tree) is a column of the table under its own name, or all of them."""
+    from sqlglot import exp
+
+    if isinstance(projection, exp.Star):
+        return not any(projection.args.values())
+    # With a qualifier it may be a field of a struct.
+    return isinstance(projection, exp.Column) and isinstance(projection.this, exp.Identifier) and not projection.table
 
 
 def is_row_by_row(tree: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbml_sql.query_text import looks_like_query, writing_part
 
-from dbml.errors import InvalidData
+from dbml.errors import ExhaustedMemory, InvalidData
 from dbml.passes.memory import memory_budget
 
 if TYPE_CHECKING:
@@ -77,11 +77,17 @@ def error_class() -> type[Exception]:
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """Turn DuckDB's refusal to share a busy connection into words; other errors pass as they are."""
+    """Say what to do where DuckDB has too little memory or a busy connection; other errors pass as they are."""
     import duckdb
 
     try:
         yield
+    except duckdb.OutOfMemoryException as error:
+        raise ExhaustedMemory(
+            f"{name}: DuckDB, which has half of memory_limit, ran out of it while reading the rows. Raise "
+            "memory_limit, or select fewer columns: each that is read takes up to 512 KiB for each of DuckDB's threads "
+            "(SET threads = 1)"
+        ) from error
     except duckdb.Error as error:
         if "unfinished result" in str(error):
             raise InvalidData(
@@ -174,10 +180,10 @@ def stream(relation: duckdb.DuckDBPyRelation, sql: str, batch_rows: int) -> Gene
     """Yield the rows of a query as record batches, in order. Closing the iterator ends the query."""
     with explained(relation.alias):
         reader = query(relation, sql).to_arrow_reader(batch_rows)
-    try:
-        yield from reader
-    finally:
-        reader.close()
+        try:
+            yield from reader
+        finally:
+            reader.close()
 
 
 def interrupt(relation: duckdb.DuckDBPyRelation) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dbml_sql.expressions import feature_value, identifier, text_map
 from dbml_sql.features import CENTRES, Encoding, Feature, Reading, Style
@@ -14,9 +14,11 @@ from dbml.data.presence import Presence, find_presence
 from dbml.data.snapshot import Snapshot
 from dbml.data.source import Source
 from dbml.data.statistics import NumberStatistics, number_statistics
-from dbml.data.text_learning import learn_text
 from dbml.errors import InvalidData, UnsupportedColumn, listing
 from dbml.passes.plan import Decision
+
+if TYPE_CHECKING:
+    from dbml.data.text_learning import LearnedText
 
 _AT_ONCE = 16  # categories counted in one pass
 _ID_ROWS = 50  # with fewer rows, a level for each is no sign of an identifier
@@ -54,7 +56,7 @@ def learn_encoding(
     """
     known = _learn_numbers(source, roles, n_rows, options.reading, snapshot)
     levels = count_levels(source, [role for role in roles if role.kind in ("category", "map")], options)
-    texts = {role: learn_text(source, role, n_rows, options) for role in roles if role.kind == "text"}
+    texts = _learn_texts(source, [role for role in roles if role.kind == "text"], n_rows, options)
     known |= {role: text.feature for role, text in texts.items()}
     features, dropped, ids = [], [], {}
     for role in roles:
@@ -89,6 +91,16 @@ def learn_encoding(
             choice = f"the {options.most('map'):,} most frequent of {levels[role].n_levels:,}"
             decisions.append(Decision(f"keys of {role.column}", choice, "max_levels"))
     return Encoding(tuple(features)), decisions
+
+
+def _learn_texts(
+    source: Source, roles: Sequence[Role], n_rows: int, options: EncodingOptions
+) -> dict[Role, LearnedText]:
+    if not roles:
+        return {}
+    from dbml.data.text_learning import learn_text  # it brings Arrow and kernels with it
+
+    return {role: learn_text(source, role, n_rows, options) for role in roles}
 
 
 def _decisions(features: Sequence[Feature], dropped: Sequence[str]) -> list[Decision]:

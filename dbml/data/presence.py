@@ -15,6 +15,7 @@ from dbml_sql.features import Feature
 from dbml.data.columns import INTEGERS, Role
 from dbml.data.snapshot import Snapshot, number_column
 from dbml.data.source import Source
+from dbml.data.wide import columns_at_once
 
 _AT_ONCE = 400  # columns asked for in one query
 _FIRST_ROWS = 2_048  # one vector of DuckDB
@@ -36,8 +37,9 @@ def find_presence(source: Source, roles: Sequence[Role], snapshot: Snapshot | No
         found |= {role: Presence(_has_value(snapshot, role), varies=True) for role in held}
     for limit in (f" LIMIT {_FIRST_ROWS}", ""):
         unknown = [role for role in roles if role not in found]
-        for first in range(0, len(unknown), _AT_ONCE):
-            some = _ask(source, unknown[first : first + _AT_ONCE], limit)
+        size = columns_at_once(source, len(unknown), _AT_ONCE)
+        for first in range(0, len(unknown), size):
+            some = _ask(source, unknown[first : first + size], limit)
             # Further rows cannot change a yes.
             found |= {role: seen for role, seen in some.items() if not limit or (seen.any_value and seen.varies)}
     return found

@@ -11,7 +11,7 @@ from dbml_sql.expressions import identifier, string
 from dbml_sql.query_text import looks_like_query
 
 from dbml.data import duck
-from dbml.data.base_table import BaseTable, Extent, find_base, measure
+from dbml.data.base_table import BaseTable, Extent, find_base, measure, within
 from dbml.data.frames import frame_relation, refuse_duplicates
 from dbml.data.parquet import ParquetFiles, find_files
 from dbml.errors import InvalidData, UnknownName, listing, nearest
@@ -63,6 +63,11 @@ class Source:
         """Return SQL that reads expressions of the rows, in order; of some ranges of row numbers of `base`."""
         where = f" WHERE {both(self.filters)}" if self.filters else ""
         listed = ", ".join(f"{sql} AS c{number}" for number, sql in enumerate(expressions)) or "1 AS c0"
+        if self.base is not None and self.base.bare:
+            # Not over the query: a query that names its columns is bound whole for a scan of few of them.
+            conditions = [*([] if ranges is None else [f"({within(ranges)})"]), *self.filters]
+            where = f" WHERE {both(conditions)}" if conditions else ""
+            return f"SELECT {listed} FROM {self.base.qualified}{where}"
         if ranges is None:
             return f"SELECT {listed} FROM {self.rows()}{where}"
         if self.files is None:

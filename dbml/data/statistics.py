@@ -14,6 +14,7 @@ from dbml_sql.features import Feature
 from dbml.data.columns import FLOATS, INTEGERS, Role
 from dbml.data.snapshot import Snapshot, number_column
 from dbml.data.source import Source
+from dbml.data.wide import columns_at_once
 from dbml.passes.schema import LARGEST
 
 _AT_ONCE = 400  # columns aggregated in one query
@@ -48,8 +49,9 @@ def number_statistics(
     if snapshot is not None:
         found |= {role: _of_snapshot(snapshot, role) for role in numbers if role.part is None}
         numbers = [role for role in numbers if role.part is not None]
-    for first in range(0, len(numbers), _AT_ONCE):
-        some = numbers[first : first + _AT_ONCE]
+    size = columns_at_once(source, len(numbers), _AT_ONCE)
+    for first in range(0, len(numbers), size):
+        some = numbers[first : first + size]
         clean = clean_columns(source, [role.column for role in some if role.part is None])
         sure = [role for role in some if role.column in clean and role.part is None]
         found |= _means(source, sure, n_rows)

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ from dbml.data.sampling import copy_rows, join_blocks
 from dbml.data.selection import Selection
 from dbml.data.snapshot import Snapshot
 from dbml.data.source import Source
+from dbml.data.wide import ScanRoom, room_if_wide, stream_wide
 from dbml.errors import InvalidData
 from dbml.passes.block import Block
 from dbml.passes.memory import memory_budget
@@ -83,10 +85,17 @@ class Scan:
         self.snapshot = snapshot if snapshot is not None and snapshot.covers(self.expressions) else None
         self._values = GatherValues([(first + number, column.layout) for number, column in enumerate(scanned)])
 
+    @cached_property
+    def room(self) -> ScanRoom | None:
+        """What DuckDB has for the scan, if it is too wide for one query."""
+        return room_if_wide(self.source, len(self.expressions))
+
     def batches(self, ranges: Sequence[tuple[int, int]] | None, size: int) -> Generator[pa.RecordBatch, None, None]:
         """Yield the batches of all rows, or of ranges of row numbers of the base table."""
         if self.snapshot is not None and (ranges is None or is_exact(self.source)):
             return self.snapshot.batches(self.expressions, ranges)
+        if self.room is not None:
+            return stream_wide(self.source, self.expressions, ranges, self.room)
         return duck.stream(self.source.relation, self.source.select(self.expressions, ranges), size)
 
     def encode(self, parts: Sequence[Rows], start: int, n: int, workspace: Workspace) -> Block:
@@ -193,6 +202,10 @@ class TableData(ChunkedData):
             pruned = count_pruned_groups(source.relation, source.files)
         filters = (*(() if under is None else under.filters), *source.filters)
         self.plan = Plan(source.name, columns, filters, self.partitions, pruned, self.block_rows)
+        room = None if self._scan.snapshot is not None else self._scan.room
+        if room is not None:
+            choice, reason = room.described(len(self._scan.expressions))
+            self.plan = self.plan.decide("reading", choice, reason)
         if held is not None:
             # Data that nobody closes let go of the rows when they are collected.
             self._release = weakref.finalize(self, held.pop_all().close)

@@ -21,6 +21,7 @@ from dbml.data.source import Source, accepts, open_source
 from dbml.data.steady import hold_query, hold_table
 from dbml.data.table import RowValues, TableData, matched_types
 from dbml.data.target import TargetColumn, known_target, learn_target
+from dbml.data.wide import room_if_wide
 from dbml.errors import InvalidData, UnsupportedColumn
 from dbml.passes.dispatch import register_reader
 from dbml.passes.schema import Schema, Target, Task
@@ -117,7 +118,8 @@ def _read_as_trained(source: Source, y: Any, weight: Any, schema: Schema, held: 
     if reason is not None:
         raise UnsupportedColumn(reason)
     values, n_rows = RowValues(), -1
-    if y is not None:  # read more than once: to be scored against the target, or to be trained further
+    # Read more than once: to be scored against the target, or to be trained further; or by several queries.
+    if y is not None or room_if_wide(source, len(schema.encoding.columns)) is not None:
         source = hold_table(source, held)
     if isinstance(y, str) and schema.target is not None:
         known: TargetColumn = known_target(source, y, schema.target)

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 from dbml.errors import InvalidParameter
 
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-_UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "pb": 10**15}
+_UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "pib": 2**50}
 
 _SMALLEST = 64 << 20
 
@@ -62,13 +62,13 @@ class Budget:
         return self.total // 4
 
 
-def parse_memory(value: int | float | str) -> int:
+def parse_memory(value: int | float | str, least: int = _SMALLEST) -> int:
     """Return a number of bytes from a number or DuckDB's spelling: ``'1GB'``, ``'512 MiB'``, ``'50%'`` of the machine.
 
     Raises
     ------
     InvalidParameter
-        Not a size, or less than 64 MiB.
+        Not a size, or less than `least`, 64 MiB.
     """
     if isinstance(value, str):
         match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([a-zA-Z]*|%)\s*", value)
@@ -81,7 +81,7 @@ def parse_memory(value: int | float | str) -> int:
         size = int(float(match[1]) * factor)
     else:
         size = int(value)
-    if size < _SMALLEST:
+    if size < least:
         raise InvalidParameter(f"memory_limit must be at least 64MiB; got {value!r}")
     return size
 

@@ -14,6 +14,9 @@ from dbml.estimators.design import dense_rows
 from dbml.passes.block import Block, Floats
 from dbml.passes.step import State
 
+_TILE = 256  # rows that are decomposed at once, at least
+_NARROW = 100  # terms up to which tiles are small enough
+
 
 class TriangleStep:
     """R of ``diag(sqrt w) [1 X] = Q R``, with a diagonal that is not negative.
@@ -67,8 +70,18 @@ class TriangleStep:
 
 
 def triangle_of(rows: Floats) -> Floats:
-    """Return R of ``rows = Q R``, square and with a diagonal that is not negative."""
-    m = rows.shape[1]
+    """Return R of ``rows = Q R``, square and with a diagonal that is not negative.
+
+    Many rows are decomposed in tiles that stay in the cache, then their triangles: LAPACK calls that are too small to
+    be shared out among threads, which are busy with other blocks.
+    """
+    n, m = rows.shape
+    tile = max(_TILE, 8 * m)
+    if m <= _NARROW and n >= 2 * tile:
+        whole = n // tile * tile
+        triangles = np.linalg.qr(rows[:whole].reshape(-1, tile, m), mode="r").reshape(-1, m)
+        rows = np.vstack([triangles, rows[whole:]])
+        return triangle_of(rows)
     made = np.linalg.qr(rows, mode="r")
     triangle = np.zeros((m, m))
     triangle[: len(made)] = made
