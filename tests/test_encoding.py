@@ -7,6 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sources import whole
 
+from dbml.data.columns import Role
+from dbml.data.source import open_source
+from dbml.data.vector_means import element_means
 from dbml.errors import InvalidData, UnknownName, UnsupportedColumn
 from dbml.passes.dispatch import as_data
 
@@ -118,6 +121,16 @@ def test_vectors(raw):
     assert found["v[2]"] == [2, 2, 2, 2]
     assert found["v IS NULL"] == [0, 1, 1, 1]
     assert read(raw, "SELECT [i, i / 2]::FLOAT[2] AS v FROM range(3) r(i)")["v[2]"] == [0, 0.5, 1]
+
+
+def test_the_mean_of_an_element_is_that_of_the_rows_that_have_it(raw):
+    values = [[1.0, float("nan"), 3.0, 9.0], [], None, [5.0, 2.0], [float("inf"), 4.0, 7.0], [None, 6.0, 8.0]]
+    source = open_source(raw.sql("SELECT unnest($v::DOUBLE[][]) AS v", params={"v": values}))
+    counts, means = element_means(source, Role("v", "DOUBLE[]", "vector", width=3))
+    assert counts.tolist() == [2, 3, 3]
+    assert means.tolist() == [3, 4, 6]
+    counts, means = element_means(source.filtered("false"), Role("v", "DOUBLE[]", "vector", width=3))
+    assert counts.tolist() == means.tolist() == [0, 0, 0]
 
 
 def test_sparse_lists(raw):

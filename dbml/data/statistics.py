@@ -14,6 +14,7 @@ from dbml_sql.features import Feature
 from dbml.data.columns import FLOATS, INTEGERS, Role
 from dbml.data.snapshot import Snapshot, number_column
 from dbml.data.source import Source
+from dbml.data.vector_means import element_means
 from dbml.data.wide import columns_at_once
 from dbml.passes.schema import LARGEST
 
@@ -58,7 +59,7 @@ def number_statistics(
         found |= _aggregate(source, [role for role in some if role not in found])
     for role in roles:
         if role.kind == "vector":
-            found[role] = _aggregate_vector(source, role, n_rows)
+            found[role] = _of_vectors(source, role, n_rows)
     return found
 
 
@@ -149,14 +150,6 @@ def _aggregate(source: Source, roles: Sequence[Role]) -> dict[Role, NumberStatis
     return found
 
 
-def _aggregate_vector(source: Source, role: Role, n_rows: int) -> NumberStatistics:
-    value = feature_value(Feature(role.column, role.type, "vector", width=role.width))
-    element = "e[2]"
-    pairs = f"unnest(list_zip(range({role.width}), list_resize({value}, {role.width})))"
-    listed = f"SELECT c0 AS e FROM ({source.select([pairs])})"
-    kept = f"CASE WHEN NOT {missing(element)} THEN {element} END"
-    rows = source.fetch(f"SELECT e[1], count({kept}), avg({kept}) FROM ({listed}) GROUP BY ALL ORDER BY 1")
-    means = {position: (n, mean) for position, n, mean in rows}
-    present = [means.get(i, (0, None)) for i in range(role.width)]
-    some = any(n < n_rows for n, _ in present)
-    return NumberStatistics(tuple(steady(mean) for _, mean in present), some, all(n == 0 for n, _ in present))
+def _of_vectors(source: Source, role: Role, n_rows: int) -> NumberStatistics:
+    counts, means = element_means(source, role)
+    return NumberStatistics(tuple(map(steady, means.tolist())), bool((counts < n_rows).any()), not counts.any())
