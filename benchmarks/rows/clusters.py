@@ -68,7 +68,7 @@ KMEANS = Row(
     quality="inertia",
     metric="objective",
     tolerance=0.01,
-    memory_limit="384MB",
+    memory_limit="128MB",
     rounds=1,
     timeout=300,
 )
@@ -93,7 +93,7 @@ MINI_BATCH = Row(
     quality="inertia",
     metric="objective",
     tolerance=0.01,
-    memory_limit="384MB",
+    memory_limit="128MB",
     rounds=2,
 )
 

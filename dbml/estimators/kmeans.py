@@ -12,7 +12,7 @@ from dbml.estimators.clusters.centres import Centres
 from dbml.estimators.clusters.centroids import CentroidModel, given_centres
 from dbml.estimators.clusters.lloyd import Descent
 from dbml.estimators.clusters.rows import rows_in_memory, told
-from dbml.estimators.clusters.training import Search, check_memory, coordinates, find_centres
+from dbml.estimators.clusters.training import Search, check_memory, coordinates, find_centres, sample_size
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.data import Data
@@ -68,8 +68,9 @@ class KMeans(CentroidModel):
     max_iter : int, default=300
         Most iterations over rows in memory, and most passes over all rows.
     tol : float, default=1e-4
-        Ends where an iteration over all rows moves the centroids by less: the sum of their squared shifts, relative to
-        the mean variance of the terms.
+        Ends where an iteration moves the centroids by less: the sum of their squared shifts, relative to the mean
+        variance of the terms. Passes over all rows end also where one lowered `inertia_` by less than this share of it,
+        or the sample tells that the next would; 0 goes on until no centroid moves.
     random_state : int, RandomState or None, default=None
         Seed of samples and starts; None means 0, so that a fit can be repeated.
     standardize_features : bool, default=False
@@ -102,11 +103,11 @@ class KMeans(CentroidModel):
     Notes
     -----
     Rows that fit in 48 MiB (and 262,144 of them at most) are read once and iterated on in memory, by Lloyd's algorithm.
-    Else a sample of this size is: centroids start on 16,384 rows and go on over samples four times as large. Then each
-    pass over all rows finds the exact sums from some centroids, and the sample how these sums change as centroids move
-    on (see `dbml.estimators.clusters.lloyd`); the fit ends where a step of Lloyd's algorithm over all rows would hardly
-    move them, after some 3 to 10 passes. A pass costs n k p operations; memory does not grow with the rows. A centroid
-    that lost all rows starts anew at a row drawn in proportion to its squared distance.
+    Else a sample of 65,536 rows is (2,048 for each centroid, where these are more): centroids start on 16,384 rows and
+    go on over samples four times as large. Then each pass over all rows finds the exact sums from some centroids, and
+    the sample how these sums change as centroids move on (see `dbml.estimators.clusters.lloyd`), until `tol` ends it,
+    mostly after 1 to 4 passes; none makes `inertia_` larger. A pass costs n k p operations; memory does not grow with
+    the rows. A centroid that lost all rows starts anew at a row drawn in proportion to its squared distance.
 
     A missing value takes the mean of its column, and a flag term marks it. A level of a category is a term of 0 or 1.
 
@@ -167,9 +168,12 @@ class KMeans(CentroidModel):
         check_memory(owner, data, self.n_clusters)
         init = given_centres(owner, self.init, data, self.n_clusters)
         like = coordinates(data, self.standardize_features)
-        rows = rows_in_memory(data, like, seed)
+        rows = rows_in_memory(data, like, seed, sample=sample_size(self.n_clusters))
         choice = "lloyd" if rows.whole else "lloyd on nested samples, corrected by passes over all rows"
         data.plan = data.plan.decide("solver", choice, told(rows, data.n_rows))
+        if not rows.whole:
+            why = f"passes over all rows end where one lowers the sum of squares by less than tol={self.tol:g} of it"
+            data.plan = data.plan.decide("passes", "few", why)
         starts = self._starts(init)
         search = Search(owner, self.n_clusters, init, starts, self.max_iter, self.tol, seed)
 

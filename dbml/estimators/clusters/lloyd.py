@@ -8,6 +8,13 @@ centres move is estimated by the sample s, and only the change:
 (a control variate, as in Johnson & Zhang 2013). So Lloyd's iteration goes on over the sample as if all rows were
 there, and the next look at all rows finds centres that hardly move. Where it finds a larger sum of squares than before,
 the way went too far: a shorter one is taken from the same place, in the end the plain step, which makes no sum larger.
+
+The sum of squares is sum_k (Q_k - 2 S_k C_k + N_k |C_k|^2); so the sample tells also how much smaller it will be
+
+    F(C) - F(C')    ~ r (F_s(C) - F_s(C')) + sum_k 2 R_k (C'_k - C_k) - M_k (|C'_k|^2 - |C_k|^2),
+                      R = S(C) - r S_s(C),  M = N(C) - r N_s(C),
+
+and no pass is made for less than the tolerance.
 """
 
 from __future__ import annotations
@@ -51,6 +58,22 @@ class Descent:
     def step(self, fold: Fold, seed: int) -> Centres:
         """Return the centres of a step of Lloyd's algorithm; see `moved`."""
         return moved(self.centres, self.state["sums"], self.state["totals"][0], fold, seed)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """When passes over all rows end: centres move by less than `shift`, or the sum of squares falls by less.
+
+    Attributes
+    ----------
+    shift : float
+        Sum of the squares of how far a plain step moves the centres.
+    fall : float
+        What the last pass lowered the sum of squares by, or the next one is expected to, relative to it.
+    """
+
+    shift: float
+    fall: float
 
 
 def shift_between(old: Centres, new: Centres) -> float:
@@ -112,9 +135,9 @@ class _Candidate:
 
 
 def refine(
-    data: Data, rows: Rows, starts: Sequence[Centres], tol: float, max_iter: int, seed: int, report: Report
+    data: Data, rows: Rows, starts: Sequence[Centres], ends: Ends, max_iter: int, seed: int, report: Report
 ) -> Descent:
-    """Iterate over all rows until the centres of a look move less than `tol`; several starts share the passes.
+    """Iterate over all rows until it `ends`; several starts share the passes.
 
     Returns the descent of the smallest sum of squares.
     """
@@ -129,16 +152,17 @@ def refine(
             break
         states = data.fold(*(CentreStep(candidate.centres) for candidate in active), purpose=f"centres {number}")
         for candidate, state in zip(active, states, strict=True):
-            shift = _advance(candidate, Descent(candidate.centres, state, number), tol, fold, seed + number)
+            shift = _advance(candidate, Descent(candidate.centres, state, number), ends, fold, seed + number)
         best = min((c.best for c in candidates if c.best is not None), key=lambda d: d.inertia)
         report(number, best.centres, best.state, shift)
     return min((c.best for c in candidates if c.best is not None), key=lambda d: d.inertia)
 
 
-def _advance(candidate: _Candidate, found: Descent, tol: float, fold: Fold, seed: int) -> float:
+def _advance(candidate: _Candidate, found: Descent, ends: Ends, fold: Fold, seed: int) -> float:
     """Take in one look at all rows, and choose the centres of the next; return how far the plain step moves them."""
     best = candidate.best
     too_far = best is not None and found.inertia > best.inertia * (1.0 + _SLACK)
+    fell = np.inf if best is None or too_far else best.inertia - found.inertia
     if best is not None and too_far:
         found = best
     new = found.step(fold, seed)
@@ -149,33 +173,53 @@ def _advance(candidate: _Candidate, found: Descent, tol: float, fold: Fold, seed
         noisy = shift > 2.0 * candidate.expected  # the sample did not tell all: what it cannot tell grows with the way
         candidate.inner = max(candidate.inner // _CUT, _FEWEST) if noisy else min(2 * candidate.inner, _INNER)
     candidate.best = replace(found, shift=shift)
-    candidate.done = shift <= tol
+    candidate.done = shift <= ends.shift
+    if candidate.done:
+        return shift
+    if not (found.state["totals"][0] > 0.0).all():  # what a row far from all centres will bring is not known
+        candidate.centres = new
+        return shift
+    candidate.done = fell < ends.fall * found.inertia
     if not candidate.done:
-        filled = bool((found.state["totals"][0] > 0.0).all())
-        candidate.centres = _corrected(found, new, candidate, tol) if filled else new
+        candidate.centres, fall = _corrected(found, new, candidate, ends)
+        candidate.done = fall < ends.fall * found.inertia
     return shift
 
 
-def _corrected(found: Descent, first: Centres, candidate: _Candidate, tol: float) -> Centres:
-    """Go on from the step to `first` over the sample, as if it were all rows; see the module."""
-    tracked = candidate.tracked
-    tracked.look(found.centres.plain())
+def _corrected(found: Descent, first: Centres, candidate: _Candidate, ends: Ends) -> tuple[Centres, float]:
+    """Go on from the step to `first` over the sample, as if it were all rows; see the module.
+
+    Returns the centres, and what the sum of squares of all rows is expected to fall by.
+    """
+    tracked, start = candidate.tracked, found.centres.plain()
+    tracked.look(start)
     sums, weight = found.state["sums"], found.state["totals"][0]
     ratio = weight.sum() / tracked.weight.sum()
     # of what the sample saw from there, the part that stays
     rest_sums, rest_weight = sums - ratio * tracked.sums, weight - ratio * tracked.weight
     centres, candidate.expected = first.plain(), 0.0
+    enough = _INNER_SHARE**2 * ends.fall * found.inertia
     for number in range(candidate.inner):
         tracked.look(centres)
         new_weight = rest_weight + ratio * tracked.weight
         new_weight[new_weight < 0.1 * weight] = 0.0  # too few rows to tell: the centre stays
         new = centres.at(centres.means(rest_sums + ratio * tracked.sums, new_weight))
-        candidate.expected = shift_between(centres, new)
+        steps = ((new.points - centres.points) ** 2).sum(axis=1)
+        candidate.expected = float(steps.sum())
         length = _LENGTHS[number % len(_LENGTHS)] if number >= _PLAIN else 1.0
         centres = centres.at(centres.points + length * (new.points - centres.points))
-        if candidate.expected <= _INNER_SHARE * tol:
+        if candidate.expected <= _INNER_SHARE * ends.shift or float(weight @ steps) <= enough:
             break
-    return found.centres.at(centres.points)
+    way = centres.points - start.points
+    seen = squares_of(tracked.rows, start) - squares_of(tracked.rows, centres)
+    rest = 2.0 * rest_sums.T - rest_weight[:, None] * (centres.points + start.points)
+    plain = float(weight @ ((first.points - start.points) ** 2).sum(axis=1))  # what the plain step is sure to bring
+    return found.centres.at(centres.points), max(plain, ratio * seen + float((rest * way).sum()))
+
+
+def squares_of(rows: Rows, centres: Centres) -> float:
+    """Return the sum of the squared distances of rows in memory to the nearest centre."""
+    return float(rows.fold(CentreStep(centres))[0]["totals"][1].sum())
 
 
 def mean_variance(rows: Rows) -> float:

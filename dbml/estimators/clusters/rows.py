@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 PART = 16_384  # rows of a part: what a thread works on
 MOST_ROWS, _MOST_BYTES = 262_144, 48 << 20
-_PIECES = 4  # samples that a large one is made of: rows of more places
+_PIECES, _PIECE_ROWS = 4, 32_768  # samples that a large one is made of at most: rows of more places; fewest rows of one
 
 
 @dataclass
@@ -97,10 +97,11 @@ class Rows:
             self._crew = None
 
 
-def rows_in_memory(data: Data, like: Centres, seed: int, most: int = MOST_ROWS) -> Rows:
-    """Return all rows if they are few, else a sample: at most `most` rows, 48 MiB and half of what may be kept.
+def rows_in_memory(data: Data, like: Centres, seed: int, most: int = MOST_ROWS, sample: int = MOST_ROWS) -> Rows:
+    """Return all rows if they are few, else a sample.
 
-    They are scaled as `like` says.
+    All are at most `most` rows, a sample `sample` rows, both 48 MiB and half of what may be kept. They are scaled as
+    `like` says.
 
     Raises
     ------
@@ -113,7 +114,9 @@ def rows_in_memory(data: Data, like: Centres, seed: int, most: int = MOST_ROWS) 
     total = data.n_rows
     if total < 0 and data.statistics.exact_rows:
         total = data.statistics.n_rows
-    calls = 1 if 0 <= total <= _PIECES * wanted else _PIECES
+    if total > wanted:
+        wanted = min(wanted, sample)
+    calls = 1 if 0 <= total <= _PIECES * wanted else min(_PIECES, max(1, wanted // _PIECE_ROWS))
     parts: list[Block] = []
     for call in range(calls):
         block = data.sample(wanted if calls == 1 else -(-wanted // calls), seed + call)

@@ -10,7 +10,7 @@ import numpy as np
 
 from dbml.errors import ConvergenceWarning, ExhaustedMemory, InvalidData
 from dbml.estimators.clusters.centres import Centres, DrawStep, drawn_rows
-from dbml.estimators.clusters.lloyd import Descent, Report, descend, mean_variance, refine
+from dbml.estimators.clusters.lloyd import Descent, Ends, Report, descend, mean_variance, refine
 from dbml.estimators.clusters.rows import Rows
 from dbml.estimators.clusters.start import at_random, plus_plus, scalable
 from dbml.passes.block import Floats
@@ -19,6 +19,7 @@ from dbml.passes.memory import memory_budget
 from dbml.passes.step import State, Step
 
 _FIRST_ROWS, _ROWS_OF_A_CENTRE, _GROWTH = 16_384, 64, 4  # of nested samples
+_SAMPLE_ROWS, _SAMPLE_OF_A_CENTRE = 65_536, 2_048  # of the largest: sums of squares from there are 1 / 2048 too large
 _CLOSE, _SAME = 0.01, 1e-6  # relative differences of the sums of squares of starts, on a sample
 
 
@@ -39,7 +40,7 @@ class Search:
     max_iter : int
         Most iterations, and most passes over all rows.
     tol : float
-        Relative to the mean variance of the terms.
+        Relative to the mean variance of the terms; over all rows also to the sum of squares.
     seed : int
     """
 
@@ -108,8 +109,13 @@ def find_centres(data: Data, rows: Rows, like: Centres, search: Search, report: 
     else:
         ends = [_on_samples(levels, start, search, tol) for start in starts]
         kept = [like.at(end.centres.points) for end in _competitors(ends)]
-        best = refine(data, rows, kept, tol, search.max_iter, search.seed, report)
+        best = refine(data, rows, kept, Ends(tol, search.tol), search.max_iter, search.seed, report)
     return best
+
+
+def sample_size(k: int) -> int:
+    """Return the rows of a sample for `k` centres that passes over all rows correct."""
+    return max(_SAMPLE_ROWS, _SAMPLE_OF_A_CENTRE * k)
 
 
 def check_rows(rows: Rows, owner: str, k: int, source: str) -> None:
