@@ -368,6 +368,29 @@ def test_memory_limit_is_one_for_duckdb_and_dbml():
         dbml.connect(memory_limit="much")
 
 
+def test_functions_compute_within_the_limit_of_their_connection():
+    from dbml.passes.memory import memory_budget, set_memory_limit
+    from dbml.registry.functions import typed_function
+
+    def budget(values):
+        return pa.array([memory_budget().total] * len(values))
+
+    try:
+        with dbml.connect(memory_limit="1GB") as first, dbml.connect(memory_limit="2GB") as second:
+            for con, total in ((first, 10**9), (second, 2 * 10**9)):
+                name = typed_function(con.duckdb, budget, "BIGINT")
+                for asked in (con, con.cursor(), con.duckdb):
+                    found = asked.execute(f"SELECT DISTINCT {name}(i) FROM range(400_000) t(i)").fetchall()
+                    assert found == [(total,)]
+        with dbml.connect() as con:
+            name = typed_function(con.duckdb, budget, "BIGINT")
+            assert con.execute(f"SELECT {name}(1)").fetchall() == [(2 * 10**9,)]  # the limit of the process
+    finally:
+        set_memory_limit(None)
+    with duckdb.connect() as raw, pytest.raises(InvalidParameter, match="memory_limit must be at least 64MiB"):
+        dbml.register(raw, memory_limit=1)
+
+
 def test_a_cursor_of_jupysql_is_the_connection_itself(con):
     cell = types.ModuleType("sql.connection.connection")
     exec("def cursor(con): return con.cursor()", vars(cell))

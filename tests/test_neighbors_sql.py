@@ -230,6 +230,44 @@ def test_what_is_asked_wrongly_is_refused_with_words(con):
     assert {"neighbors", "add_rows"} <= set(TYPES)
 
 
+def test_a_vector_of_another_length_is_refused_and_a_missing_one_is_the_mean(con):
+    con.execute(
+        "CREATE MODEL knn OPTIONS (model_type = 'KNeighborsRegressor', input_label_cols = ['price'], n_neighbors = 3) "
+        "AS SELECT if(item = 'it7', NULL, v) AS v, price FROM items"
+    )
+    model, types = con.load_model("knn"), ("FLOAT[2]", "DOUBLE[2]")
+    words = r"a vector of 3 numbers in column 'v' \(FLOAT\[3\] in training\); the rows have {}\[2\]"
+    for type_ in types:
+        rows = f"SELECT [1, 2]::{type_} AS v, 1.0 AS price"
+        for score in (
+            lambda rows=rows: con.execute(f"SELECT predict('knn', v) FROM ({rows})"),
+            lambda rows=rows: con.execute(f"FROM ML.PREDICT(MODEL knn, ({rows}))"),
+            lambda rows=rows: model.predict(con.sql(rows)).fetchall(),
+            lambda rows=rows: model.kneighbors(con.sql(rows)),
+            lambda rows=rows: con.extend_model("knn", con.sql(rows)),
+        ):
+            with pytest.raises(
+                Exception, match=f"{words.format(type_[:-3])}|must hold vectors of 3 numbers; got one of 2"
+            ):
+                score()
+    lists = "SELECT unnest([[1, 2, 3], NULL, [1, 2]])::DOUBLE[] AS v, 1.0 AS price"
+    for score in (
+        lambda: con.execute(f"SELECT predict('knn', v) FROM ({lists})"),
+        lambda: con.execute(f"FROM ML.PREDICT(MODEL knn, ({lists}))"),
+        lambda: model.predict(con.sql(lists)).fetchall(),
+        lambda: con.extend_model("knn", con.sql(lists)),
+    ):
+        with pytest.raises((InvalidData, duckdb.InvalidInputException), match="'v' must hold vectors of 3"):
+            score()
+    assert con.sql("SELECT count(*) FROM ml.vectors_1_1").fetchall() == [(600,)]
+    lists = lists.replace(", [1, 2]]", "]")
+    given = [value for (value,) in con.sql(f"SELECT predict('knn', v) FROM ({lists})").fetchall()]
+    assert len(given) == 2
+    # A row that is missing as a whole finds the one that was missing in training: the flag term tells them apart.
+    assert model.kneighbors(con.sql("SELECT NULL::FLOAT[3] AS v"), 1)[1].tolist() == [[7]]
+    assert con.extend_model("knn", con.sql(lists)) == 2
+
+
 def test_explain_says_how_rows_are_searched(con):
     query = "EXPLAIN CREATE MODEL n OPTIONS (model_type = 'nearest_neighbors', nprobe = 2) AS SELECT v FROM items"
     told = dict(con.sql(query).fetchall())

@@ -25,7 +25,9 @@ REFUSED = {
     "[g] AS g": r"a category in column 'g' .*; the rows have VARCHAR\[\]",
     "{'a': g} AS g": "a category in column 'g' .*; the rows have STRUCT",
     "epoch_us(ts) AS ts": "a date in column 'ts' .*; the rows have BIGINT",
-    "x AS v": "a vector in column 'v' .*; the rows have DOUBLE",
+    "x AS v": "a vector of 2 numbers in column 'v' .*; the rows have DOUBLE",
+    "[x]::FLOAT[1] AS v": r"a vector of 2 numbers in column 'v' .*; the rows have FLOAT\[1\], which holds none",
+    "[x, x, x]::DOUBLE[3] AS v": r"a vector of 2 numbers in column 'v' .*; the rows have DOUBLE\[3\]",
 }
 READ = [
     *(
@@ -37,7 +39,15 @@ READ = [
         "3 AS g",
         "ts::DATE AS g",
     ),
-    *("ts::VARCHAR AS ts", "ts::DATE AS ts", "NULL AS ts", "[1.0, 2.0] AS v", "'[1, 2]' AS v", "g::ENUM('c0') AS g"),
+    *(
+        "ts::VARCHAR AS ts",
+        "ts::DATE AS ts",
+        "NULL AS ts",
+        "[1.0, 2.0] AS v",
+        "[x, x]::DOUBLE[2] AS v",
+        "'[1, 2]' AS v",
+        "g::ENUM('c0') AS g",
+    ),
 ]
 
 

@@ -11,7 +11,7 @@ from benchmarks.rows.parts import PLENTY
 WITH_NEIGHBORS = ("sklearn.neighbors",)
 MIXTURE = Dataset("mixture", 1_000_000, build, features=0)
 TRAIN = Contender("train", "ours", "neighbors:train", warm="", again=0, quality=False, memory_limit=PLENTY)
-PROBED = 2
+PROBED = 3
 
 
 def _ours(label: str, model: str, nprobe: int | None = None, limit: str = PLENTY) -> Contender:

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Any, Self
 
@@ -61,7 +61,7 @@ class Connection:
         self._made: tuple[str, list[Any]] | None = None
         self._unread: tuple[str, list[Any]] | None = None
         if registers:
-            register(connection)
+            register(connection, memory_limit)
 
     def __getattr__(self, name: str) -> Any:
         if name in _READING and self._unread is not None:
@@ -187,7 +187,8 @@ class Connection:
         """
         from dbml.registry.neighbors import extend_model
 
-        return extend_model(self.duckdb, name, self.duckdb.sql(rows) if isinstance(rows, str) else rows)
+        with self._within_limit():
+            return extend_model(self.duckdb, name, self.duckdb.sql(rows) if isinstance(rows, str) else rows)
 
     def import_model(
         self,
@@ -331,8 +332,11 @@ class Connection:
             with self._explaining(None if query == written else written, parameters, frame):
                 return in_frame(frame, self.duckdb.sql, query, params=parameters)
 
-        with nullcontext() if self._memory_limit is None else memory_limited(self._memory_limit):
+        with self._within_limit():
             return execute_statement(self.duckdb, piece.statement, relate).as_query()
+
+    def _within_limit(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._memory_limit is None else memory_limited(self._memory_limit)
 
     @contextmanager
     def _explaining(self, written: str | None, parameters: Any, frame: FrameType) -> Iterator[None]:

@@ -97,6 +97,17 @@ def explained(name: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def turned(kind: str, ours: Exception) -> Iterator[None]:
+    """Turn errors of DuckDB of a class, by its name, into one of ours; other errors pass as they are."""
+    import duckdb
+
+    try:
+        yield
+    except getattr(duckdb, kind) as error:
+        raise ours from error
+
+
 def query(relation: duckdb.DuckDBPyRelation, sql: str) -> duckdb.DuckDBPyRelation:
     """Return a query in the connection of a relation, which the query may call `VIEW`. Nothing runs yet.
 
@@ -127,6 +138,16 @@ def in_transaction(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether a connection has an open transaction: the number of the transaction then stays the same."""
     asked = "SELECT txid_current()"
     return connection.execute(asked).fetchall() == connection.execute(asked).fetchall()
+
+
+def in_transaction_between_queries(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a connection has an open transaction; False inside a query of its own, where it cannot be asked."""
+    import duckdb
+
+    try:
+        return in_transaction(connection)
+    except duckdb.ResourceInUseException:
+        return False
 
 
 def begin(relation: duckdb.DuckDBPyRelation) -> bool:

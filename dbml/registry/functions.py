@@ -19,11 +19,13 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import duckdb
 
 from dbml.errors import DbmlWarning, RegistryError
+from dbml.passes.memory import memory_limited, parse_memory
 from dbml.registry.database import current_place
 
 # The functions of one database are seen by all connections to it in this process, and belong to the one that made
@@ -80,10 +82,13 @@ class Functions:
     ----------
     con : duckdb.DuckDBPyConnection
         The connection; functions are seen from every connection to the same database.
+    memory_limit : int or None
+        Bytes that its functions compute within; None: the limit of the process.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, memory_limit: int | None = None) -> None:
         self._con = weakref.ref(con, lambda _: self.remove())
+        self.memory_limit = memory_limit
         self._database = current_place(con).database
         # Functions belong to the cursor that makes them: not to the user's open transaction.
         self._owner: duckdb.DuckDBPyConnection | None = con.cursor()
@@ -131,8 +136,18 @@ class Functions:
 
     def add(self, name: str, function: Callable[..., Any], type: str, side_effects: bool = False) -> None:
         """Want a function, see `make`."""
-        self._wanted[name] = function, type, side_effects
-        _kept.append(function)
+        limited = self._limited(function)
+        self._wanted[name] = limited, type, side_effects
+        _kept.append(limited)
+
+    def _limited(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that computes within the limit: DuckDB calls it on threads where none was chosen."""
+
+        def within_limit(*arguments: Any) -> Any:
+            with nullcontext() if self.memory_limit is None else memory_limited(self.memory_limit):
+                return function(*arguments)
+
+        return within_limit
 
     def make(self) -> list[str]:
         """Make the functions that are wanted and not made; return the names that are taken already."""
@@ -170,20 +185,36 @@ class Functions:
         owner.close()
 
 
-def register(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+def register(
+    con: duckdb.DuckDBPyConnection, memory_limit: int | float | str | None = None
+) -> duckdb.DuckDBPyConnection:
     """Make the functions of `TYPES` (`predict`, `train_model`, …) known to a plain DuckDB connection.
 
     All connections to the same database in this process see them. `dbml.connect` and `dbml.attach` do this by
     themselves. Functions of the same names that the person has made stay as they are, with a warning.
 
+    Parameters
+    ----------
+    con : duckdb.DuckDBPyConnection
+        The connection.
+    memory_limit : int (bytes) or str, optional
+        What the functions compute within, as in `dbml.connect`; None: the limit of the process. That of the connection
+        that made the functions holds for all connections to its database.
+
     Returns
     -------
     con
+
+    Raises
+    ------
+    InvalidParameter
+        `memory_limit` is no size.
     """
+    limit = None if memory_limit is None else parse_memory(memory_limit)
     with _lock:
         if any(functions.belongs_to(con) for functions in _registered):
             return con
-        functions = Functions(con)
+        functions = Functions(con, limit)
         for name, type in TYPES.items():
             functions.add(name, _when_called(functions, name), type, side_effects=name in _CHANGING)
         taken = functions.make()

@@ -8,7 +8,6 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from dbml_sql.expressions import identifier
 from dbml_sql.statements import ModelReference
 
@@ -23,6 +22,7 @@ from dbml.registry.reading import first_row
 from dbml.registry.scorer import Scorer
 from dbml.registry.store import load_version
 from dbml.registry.transaction import transact
+from dbml.registry.vector_lengths import check_relation, vector_widths
 from dbml.registry.vector_table import append_vectors
 from dbml.registry.versions import Version, find_version, vector_table
 
@@ -62,7 +62,7 @@ def _neighbors(scorer: Scorer, columns: list[pa.Array], k: int | None, nprobe: i
     for name, value in (("k", k), ("nprobe", nprobe)):
         if value is not None and (not isinstance(value, int) or value < 1):
             raise InvalidParameter(f"{name} must be a whole number, at least 1; got {value}")
-    _check_vectors(scorer, columns)
+    _refuse_missing(scorer, columns)
     block = scorer.block(columns)
     found = model.neighbors_block(block, k, nprobe)
     there = found.position >= 0
@@ -72,32 +72,15 @@ def _neighbors(scorer: Scorer, columns: list[pa.Array], k: int | None, nprobe: i
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pairs)
 
 
-def _check_vectors(scorer: Scorer, columns: list[pa.Array]) -> None:
-    """Refuse a NULL in place of a whole vector, and vectors of another length: the mean of all vectors is no query."""
-    features = scorer.model.schema_.encoding.features
-    vectors = {feature.column: feature.width for feature in features if feature.kind == "vector"}
+def _refuse_missing(scorer: Scorer, columns: list[pa.Array]) -> None:
+    """Refuse a NULL in place of a whole vector: the mean of all vectors is no query."""
+    vectors = vector_widths(scorer.model.schema_.encoding)
     for name, column in zip(scorer.columns, columns, strict=True):
-        if name in vectors:
-            _check_length(scorer.name, name, column, vectors[name])
         if name in vectors and column.null_count:
             raise InvalidData(
                 f"model {scorer.name!r}: column {name!r} must hold a vector in every row; {column.null_count:,} of "
                 f"these {len(column):,} rows hold NULL. Leave them out with WHERE {identifier(name)} IS NOT NULL"
             )
-
-
-def _check_length(model: str, name: str, column: pa.Array, width: int) -> None:
-    if pa.types.is_fixed_size_list(column.type):
-        lengths = [column.type.list_size] if len(column) else []
-    elif pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        lengths = pc.list_value_length(column).unique().drop_null().to_pylist()
-    else:
-        return
-    wrong = [length for length in lengths if length != width]
-    if wrong:
-        raise InvalidData(
-            f"model {model!r}: column {name!r} must hold vectors of {width:,} numbers; got one of {wrong[0]:,}"
-        )
 
 
 def extend_model(con: duckdb.DuckDBPyConnection, reference: str | ModelReference, relation: Any) -> int:
@@ -118,6 +101,7 @@ def extend_model(con: duckdb.DuckDBPyConnection, reference: str | ModelReference
 def _extend(con: duckdb.DuckDBPyConnection, reference: str | ModelReference, relation: Any) -> int:
     found = find_version(con, reference)
     model = _model_of(found.name, load_version(con, found))
+    check_relation(f"model {found.name!r}", model.schema_.encoding, relation)
     # Two connections that add rows at the same time conflict here, and do not number them alike.
     con.execute(
         f"UPDATE {found.place.schema}.registered_models SET last_version = last_version WHERE model_id = ?",

@@ -14,6 +14,7 @@ from dbml.estimators.attributions import Attributions
 from dbml.estimators.base import Estimator
 from dbml.passes.block import Block
 from dbml.registry.missing import missing_columns
+from dbml.registry.vector_lengths import check_lengths
 
 
 class Scorer:
@@ -68,7 +69,15 @@ class Scorer:
         return error
 
     def block(self, columns: Sequence[pa.Array]) -> Block:
-        """Return the encoded rows; they are valid until this thread encodes again."""
+        """Return the encoded rows; they are valid until this thread encodes again.
+
+        Raises
+        ------
+        InvalidData
+            The model searches vectors, and one has another length.
+        """
+        if self.model.keeps_vectors:
+            check_lengths(f"model {self.name!r}", self.model.schema_.encoding, columns)
         return self._encoder.encode(columns)
 
     @cached_property

@@ -18,7 +18,7 @@ import pyarrow as pa
 from dbml_sql.expressions import string
 from numpy.typing import NDArray
 
-from dbml.data.duck import in_transaction
+from dbml.data import duck
 from dbml.errors import RegistryError
 from dbml.estimators.neighbors.held import HeldRows
 from dbml.passes.memory import memory_budget
@@ -62,10 +62,9 @@ def write_vectors(con: duckdb.DuckDBPyConnection, of: Version, vectors: Vectors,
         first = next(pieces)
         kind = "FLOAT" if first.vectors.dtype == np.float32 else "DOUBLE"
         columns = f"position BIGINT, cell INTEGER, radius DOUBLE, label DOUBLE, vector {kind}[{first.vectors.shape[1]}]"
-        try:
+        taken = RegistryError(f"{of} was not saved: a table of yours has the name {table}; rename it")
+        with duck.turned("CatalogException", taken):
             con.execute(f"CREATE TABLE {table} ({id_column}{columns})")
-        except duckdb.CatalogException as error:
-            raise RegistryError(f"{of} was not saved: a table of yours has the name {table}; rename it") from error
         _insert(con, table, first, ids)
         for piece in pieces:
             _insert(con, table, piece, ids)
@@ -158,11 +157,10 @@ class TableRows:
 
     @contextmanager
     def _cursor(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, bool]]:
-        try:
-            own = not _is_in_transaction(self._con)
+        closed = RegistryError(f"{self.of}: its rows are in the database, and the connection was closed")
+        with duck.turned("ConnectionException", closed):
+            own = not duck.in_transaction_between_queries(self._con)
             con = self._con.cursor() if own else self._con
-        except duckdb.ConnectionException as error:
-            raise RegistryError(f"{self.of}: its rows are in the database, and the connection was closed") from error
         if not own:
             yield con, own
             return
@@ -176,12 +174,9 @@ class TableRows:
         return change_number(), self._fetch(con, "count(*)")[0]
 
     def _fetch(self, con: duckdb.DuckDBPyConnection, what: str) -> tuple[Any, ...]:
-        try:
+        gone = f"{self.of}: its rows (table {vector_table(self.of)}) are missing: it was dropped, or is damaged"
+        with duck.turned("CatalogException", RegistryError(gone)):
             row = first_row(con.execute(f"SELECT {what} FROM {vector_table(self.of)}"))
-        except duckdb.CatalogException as error:
-            raise RegistryError(
-                f"{self.of}: its rows (table {vector_table(self.of)}) are missing: it was dropped, or is damaged"
-            ) from error
         assert row is not None
         return row
 
@@ -211,14 +206,6 @@ class TableRows:
         """Copies and pickles hold the rows in memory."""
         with self.reading() as reading:
             return HeldRows, (_copied(reading), self.n_cells)
-
-
-def _is_in_transaction(con: duckdb.DuckDBPyConnection) -> bool:
-    """Whether a connection has an open transaction; False inside a query of its own, where it cannot be asked."""
-    try:
-        return in_transaction(con)
-    except duckdb.ResourceInUseException:
-        return False
 
 
 class _TableReading:

@@ -1,8 +1,9 @@
 """Columns whose type since training holds no value that the model could read: a LIST, STRUCT or DATE for a number.
 
 A value that cannot be cast is missing, which is right for one value and wrong for all of a column: scores would be
-those of a column of NULL, without a word. So such types are refused, by the type alone: before a row is read in Python,
-and in SQL when the query is bound, by a test that DuckDB folds away.
+those of a column of NULL, without a word. A vector of another length is no vector of the model's. So such types are
+refused, by the type alone: before a row is read in Python, and in SQL when the query is bound, by a test that DuckDB
+folds away.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ _OTHER = r"^(BLOB|INTERVAL|TIME|TIME WITH TIME ZONE)$"
 _NUMBERS = r"^(BOOLEAN|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\([0-9,]+\))$"
 _DATES = r"^(DATE|TIMESTAMP.*)$"
 _RECORDS = r"^(STRUCT|MAP|UNION)\(.*\)$"
+_ARRAY = r"\[[0-9]+\]$"
 
 # Patterns of the types that hold no value for a kind of feature; Python and DuckDB read them alike.
 _REFUSED = {
@@ -33,7 +35,6 @@ _BECAME = {
     "number": "a number",
     "calendar": "a date",
     "category": "a category",
-    "vector": "a vector",
     "lists": "a list of indices",
     "map": "a map",
     "text": "a text",
@@ -46,10 +47,17 @@ def refused_types(who: str, encoding: Encoding, types: Mapping[str, str]) -> str
         (
             _reason(who, feature, kind, types[feature.column])
             for feature, kind in _by_column(encoding).values()
-            if types[feature.column] != feature.type and re.search(_REFUSED[kind], types[feature.column])
+            if types[feature.column] != feature.type and _is_refused(feature, kind, types[feature.column])
         ),
         None,
     )
+
+
+def _is_refused(feature: Feature, kind: str, now: str) -> bool:
+    if re.search(_REFUSED[kind], now):
+        return True
+    # The type of a list does not tell how long it is; that of an array does.
+    return kind == "vector" and re.search(_ARRAY, now) is not None and not now.endswith(f"[{feature.width}]")
 
 
 def guarded(value: str, who: str, encoding: Encoding, column: Callable[[str], str] = identifier) -> str:
@@ -73,6 +81,9 @@ def guarded(value: str, who: str, encoding: Encoding, column: Callable[[str], st
         now = f"typeof({column(feature.column)})"
         before, after = (string(text) for text in _reason(who, feature, kind, "\0").split("\0"))
         refused = f"regexp_matches({now}, {string(_REFUSED[kind])})"
+        if kind == "vector":
+            other = f"regexp_matches({now}, {string(_ARRAY)}) AND NOT suffix({now}, '[{feature.width}]')"
+            refused = f"{refused} OR {other}"
         cases.append(f"WHEN {refused} THEN error({before} || {now} || {after})")
     return f"CASE {' '.join(cases)} ELSE {value} END"
 
@@ -83,5 +94,6 @@ def _by_column(encoding: Encoding) -> dict[str, tuple[Feature, str]]:
 
 
 def _reason(who: str, feature: Feature, kind: str, now: str) -> str:
-    trained = f"{_BECAME[kind]} in column {feature.column!r} ({feature.type} in training)"
+    became = f"a vector of {feature.width:,} numbers" if kind == "vector" else _BECAME[kind]
+    trained = f"{became} in column {feature.column!r} ({feature.type} in training)"
     return f"{who} needs {trained}; the rows have {now}, which holds none. Cast it in SQL, or train again"

@@ -163,9 +163,12 @@ class _Search:
         wanted = nprobe or max(1, -(-2 * k * int(np.count_nonzero(counts)) // max(1, self.n_rows)))
         probed = self._nearest_cells(to_centre, wanted)
         self._visit(Lists.of(probed, to_centre), found)
+        done = np.isfinite(found.distance[:, 0])
+        if nprobe is not None and done.all():
+            return found.finish()
         left = self._left(to_centre, found, probed)
         if nprobe is not None:  # only queries whose cells have fewer than k rows
-            left[np.isfinite(found.distance[:, 0])] = False
+            left[done] = False
         pairs = int(left.sum(axis=0) @ counts)
         if pairs > _TILED_SHARE * self.n_rows * self.m and self.m >= _FEW:
             found.clear()
@@ -196,9 +199,10 @@ class _Search:
             return mask
 
         def mark(run: tuple[int, int]) -> None:
-            some = slice(*run)
-            near = np.argpartition(to_centre[some, filled], wanted - 1, axis=1)[:, :wanted]
-            np.put_along_axis(mask[some], filled[near], True, axis=1)
+            some = to_centre[slice(*run)]
+            some = some if len(filled) == some.shape[1] else some[:, filled]
+            near = np.argpartition(some, wanted - 1, axis=1)[:, :wanted]
+            np.put_along_axis(mask[slice(*run)], filled[near], True, axis=1)
 
         self._each(mark, "nearest cells")
         return mask

@@ -1,0 +1,50 @@
+"""Vectors that are shorter or longer than those of a model that searches them; the type of a LIST does not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from dbml_sql.expressions import identifier, vector
+from dbml_sql.features import Encoding
+
+from dbml.errors import InvalidData
+
+
+def vector_widths(encoding: Encoding) -> Mapping[str, int]:
+    """Return the length of the vectors of each column that holds some."""
+    return {feature.column: feature.width for feature in encoding.features if feature.kind == "vector"}
+
+
+def check_lengths(who: str, encoding: Encoding, columns: Sequence[pa.Array]) -> None:
+    """Raise `InvalidData` where an input column of a model has a vector of another length; NULL is none."""
+    widths = vector_widths(encoding)
+    for name, column in zip(encoding.columns, columns, strict=True):
+        if name in widths:
+            _refuse(who, name, widths[name], _lengths(column))
+
+
+def _lengths(column: pa.Array) -> list[int]:
+    if pa.types.is_fixed_size_list(column.type):
+        return [column.type.list_size] if len(column) > column.null_count else []
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        return pc.list_value_length(column).unique().drop_null().to_pylist()
+    return []
+
+
+def _refuse(who: str, name: str, width: int, lengths: Iterable[int]) -> None:
+    wrong = [length for length in lengths if length != width]
+    if wrong:
+        raise InvalidData(f"{who}: column {name!r} must hold vectors of {width:,} numbers; got one of {wrong[0]:,}")
+
+
+def check_relation(who: str, encoding: Encoding, relation: Any) -> None:
+    """Raise `InvalidData` where a relation has a vector of another length: a pass over its columns of lists, if any."""
+    types = {name.casefold(): str(kind) for name, kind in zip(relation.columns, relation.types, strict=True)}
+    for name, width in vector_widths(encoding).items():
+        if types.get(name.casefold(), "").endswith("[]"):
+            length = f"len({vector(identifier(name))})"
+            rows = relation.filter(f"{length} <> {width}").project(f"{length} AS n").limit(1).fetchall()
+            _refuse(who, name, width, [n for (n,) in rows])
