@@ -14,7 +14,7 @@ from dbml import NMF, MiniBatchNMF
 from dbml.engine.local import LocalEngine
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.nonnegative import nndsvd
-from dbml.estimators.sparse_codes import improve_codes
+from dbml.estimators.sparse_codes import improve_codes, sweep_nonnegative
 from dbml.passes.engine import using
 from dbml.passes.memory import memory_limited
 
@@ -42,6 +42,26 @@ def test_codes_are_nonnegative_least_squares():
     codes = np.zeros((20, 4))
     improve_codes(H @ H.T, X @ H.T, 0.0, True, 5_000, 1e-12, codes)
     np.testing.assert_allclose(codes, [nnls(H.T, x)[0] for x in X], atol=1e-8)
+
+
+@pytest.mark.parametrize("n", [1, 31, 32, 70])
+def test_sweeps_over_many_rows_side_by_side_are_those_over_each(n):
+    rng = np.random.default_rng(n)
+    H, X = rng.random((5, 9)), rng.random((n, 9))
+    H[2] = 0.0
+    gram, projection, start = H @ H.T, X @ H.T, rng.random((n, 5))
+    codes = start.copy()
+    sweep_nonnegative(gram, projection, 0.1, 2, codes)
+    start[:, 2] = 0.0
+    for _ in range(2):
+        for j in (0, 1, 3, 4):
+            moved = start[:, j] + (projection[:, j] - 0.1 - start @ gram[j]) / gram[j, j]
+            start[:, j] = np.maximum(moved, 0.0)
+    np.testing.assert_allclose(codes, start, rtol=1e-12, atol=1e-14)
+    sweep_nonnegative(gram, projection, 0.1, 5_000, codes)
+    exact = np.zeros_like(codes)
+    improve_codes(gram, projection, 0.1, True, 5_000, 1e-12, exact)
+    np.testing.assert_allclose(codes, exact, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("penalties", [{}, {"alpha_W": 1e-3, "l1_ratio": 0.5}, {"alpha_W": 2e-3, "alpha_H": 1e-4}])

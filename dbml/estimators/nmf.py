@@ -77,7 +77,7 @@ class FactorStep:
         W = self._codes(block)
         state["gram"] += W.T @ W
         state["sums"] += W.sum(axis=0)
-        penalty = codes.l1 * W.sum() + 0.5 * codes.l2 * np.sum(W * W)
+        penalty = codes.l1 * W.sum() + 0.5 * codes.l2 * np.vdot(W, W)
         add = self._squares if codes.loss == "frobenius" else self._divergence
         state["loss"] += (add(state, block, W), penalty, block.n_rows)
         if self.measured:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dbml.errors import InvalidData, InvalidParameter, listing
 from dbml.estimators.plain_rows import lowest_values, plain_tiles, rows_times
 from dbml.estimators.random_state import seed_of
-from dbml.estimators.sparse_codes import improve_codes
+from dbml.estimators.sparse_codes import improve_codes, sweep_nonnegative
 from dbml.estimators.transformer import Transformer
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
@@ -61,11 +61,13 @@ class Codes:
 
     def of_projection(self, projection: Floats, known: NDArray[np.float32] | None = None) -> Floats:
         """Return the codes under squared errors from the products of the rows with the atoms."""
-        n, k = projection.shape
-        W = np.zeros((n, k)) if known is None else known.astype(np.float64)
-        ridged = self.gram + self.l2 * np.eye(k)
-        sweeps = _SWEEPS if known is None else _FEW_SWEEPS
-        improve_codes(ridged, projection, self.l1, True, sweeps, _EXACT, W, plain=known is not None)
+        ridged = self.gram + self.l2 * np.eye(len(self.H))
+        if known is not None:
+            W = known.astype(np.float64)
+            sweep_nonnegative(ridged, projection, self.l1, _FEW_SWEEPS, W)
+            return W
+        W = np.zeros(projection.shape)
+        improve_codes(ridged, projection, self.l1, True, _SWEEPS, _EXACT, W)
         return W
 
     def of_rows(self, tile: Floats, known: NDArray[np.float32] | None = None) -> Floats:

@@ -15,12 +15,11 @@ _PIVOT = 1e-10  # squared share of an atom that the others do not span, below wh
 
 
 @kernel
-def lasso_codes(gram, projection, l1, positive, max_sweeps, tol, codes, scratch, support, factor, plain):
+def lasso_codes(gram, projection, l1, positive, max_sweeps, tol, codes, scratch, support, factor):
     """Improve the rows of `codes` (n, k) until no entry moves by more than `tol` of the row's largest projection.
 
     A sweep over all entries is followed by equations for those that are not 0, whose signs are taken as known; where
-    there are many, or their atoms are alike, by sweeps over them. With `plain` there are sweeps over all entries alone:
-    for a few of them, from codes that are nearly right.
+    there are many, or their atoms are alike, by sweeps over them.
 
     gram (k, k), projection (n, k), codes (n, k) hold the start and take the result; scratch (3, k), support (k,) intp
     and factor (MOST, MOST) hold what is worked on. Returns the sweeps over all entries, of all rows together.
@@ -35,8 +34,6 @@ def lasso_codes(gram, projection, l1, positive, max_sweeps, tol, codes, scratch,
             sweeps += 1
             if _sweep(gram, l1, positive, code, q) <= tol * scale:
                 break
-            if plain:
-                continue
             count = 0
             for j in range(k):
                 if code[j] != 0.0:
