@@ -21,7 +21,7 @@ def peers(order: str, **settings: Any) -> tuple[Contender, ...]:
     """Return scikit-learn's `PCA` twice, once for each way to fetch the table."""
     return tuple(
         Contender(
-            f"sklearn PCA {settings['svd_solver']}, {fetch}",
+            f"sklearn PCA {settings['svd_solver']}, {fetch}, order {order}",
             "peer",
             "components:sklearn_pca",
             {"settings": settings, "order": order, "fetch": fetch},
@@ -90,6 +90,7 @@ PCA_MEMORY = Row(
     UNIFORM_2M,
     (
         replace(SCAN, label="scan 30M", dataset=UNIFORM_30M),
+        replace(SCAN, label="scan 2M"),
         ours("dbml 30M", n_components=8, dataset=UNIFORM_30M),
         ours("dbml 2M", n_components=8),
     ),
