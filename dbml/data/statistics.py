@@ -20,7 +20,7 @@ from dbml.passes.schema import LARGEST
 
 _AT_ONCE = 400  # columns aggregated in one query
 _DIGITS = 10
-_SAMPLED_ROWS = 200_000  # of larger tables, means come from a sample
+_SAMPLED_ROWS, _SAMPLED_VALUES = 200_000, 50_000_000  # of larger tables, means come from a sample
 _SAMPLE_RUNS, _SAMPLE_RUN = 8, 2_048  # to centre by, 1 % of the spread is near enough
 
 
@@ -120,7 +120,8 @@ def _means(source: Source, roles: Sequence[Role], n_rows: int) -> dict[Role, Num
     if not roles:
         return {}
     asked = [f"avg({_value(role)})" for role in roles]
-    if source.extent is None or source.extent.end <= _SAMPLED_ROWS or n_rows <= _SAMPLED_ROWS:
+    most = min(_SAMPLED_ROWS, max(_SAMPLED_VALUES // len(source.columns), 4 * _SAMPLE_RUNS * _SAMPLE_RUN))
+    if source.extent is None or source.extent.end <= most or n_rows <= most:
         row = source.fetch(source.select([f"CAST({mean} AS DOUBLE)" for mean in asked]))[0]
     else:
         # In the middle of eight stretches: so the mean of an ordered column is near. DuckDB reads 2,048 rows at once.
