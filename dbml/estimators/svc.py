@@ -225,8 +225,8 @@ class SVC(KernelModel, Classifier):
         used, by_pair = gathered(tasks, solved)
         packed, order = packed_coefficients(by_pair, labels[used], k)
         used, by_pair, sign = used[order], by_pair[:, order], self._sign(k)
-        self.support_, self.n_support_ = rows.position[used].astype(np.int32), np.bincount(labels[used], minlength=k)
-        self.n_support_ = self.n_support_.astype(np.int32)
+        self.support_ = rows.position[used].astype(np.int32)
+        self.n_support_ = np.bincount(labels[used], minlength=k).astype(np.int32)
         self.support_vectors_, self.dual_coef_ = rows.X[used] + centre, sign * packed
         self.n_iter_ = np.array([max(1, one.steps) for one in solved])
         self.fit_status_ = int(not all(one.converged for one in solved))
@@ -270,7 +270,7 @@ class SVC(KernelModel, Classifier):
     # prediction ------------------------------------------------------------------------------------------------
 
     def _weights(self) -> Floats:
-        return unpacked_coefficients(self.dual_coef_, self.n_support_)
+        return unpacked_coefficients(self.dual_coef_, self.n_support_.astype(np.int64))
 
     def _decision_block(self, block: Block) -> Floats:
         outputs, k = self._outputs_block(block), len(self.classes_)

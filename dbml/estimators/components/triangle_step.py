@@ -79,7 +79,7 @@ def triangle_of(rows: Floats) -> Floats:
     tile = max(_TILE, 8 * m)
     if m <= _NARROW and n >= 2 * tile:
         whole = n // tile * tile
-        triangles = np.linalg.qr(rows[:whole].reshape(-1, tile, m), mode="r").reshape(-1, m)
+        triangles = np.asarray(np.linalg.qr(rows[:whole].reshape(-1, tile, m), mode="r")).reshape(-1, m)
         rows = np.vstack([triangles, rows[whole:]])
         return triangle_of(rows)
     made = np.linalg.qr(rows, mode="r")
