@@ -244,7 +244,7 @@ def test_missing_values_and_categories_are_terms():
     rows = pa.table({"num ber": number, "kind": kind, "label": y})
     model = SVC(C=10.0).fit(rows)
     assert model.terms_[:2] == ("num ber", "num ber IS NULL")
-    assert (model.predict(rows) == y).mean() > 0.9
+    assert model.score(rows) == (model.predict(rows) == y).mean() > 0.9
     # the same terms by hand
     mean = np.nanmean(number)
     levels = [kind == term.removeprefix("kind = ") for term in model.terms_[2:]]
@@ -313,11 +313,11 @@ def test_bad_parameters(kind, settings, message):
 
 
 def test_bad_rows():
-    with pytest.raises(InvalidData, match="at least 2 classes"):
+    with pytest.raises(InvalidData, match="y must hold at least 2 classes; got 1 class"):
         SVC().fit([[1.0], [2.0]], [1, 1])
     with pytest.raises(InvalidData, match="SVC: every class must have rows of positive weight; 1 has none"):
         SVC().fit([[1.0], [2.0]], [0, 1], [1.0, 0.0])
-    with pytest.raises(InvalidData, match=r"SVR: .* has no rows of positive weight to learn from"):
+    with pytest.raises(InvalidData, match="sample_weight must have at least one positive weight"):
         SVR().fit([[1.0], [2.0]], [0.0, 1.0], [0.0, 0.0])
     with pytest.raises(InvalidData, match="NaN"):
         SVR().fit([[1.0], [2.0]], [0.0, np.nan])

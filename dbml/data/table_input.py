@@ -42,6 +42,8 @@ def read_table(
     source = open_source(X, con)
     with ExitStack() as held:
         if schema is not None:
+            if y is None and task != "none" and schema.target is not None:
+                y = schema.target.name
             return _read_as_trained(source, y, sample_weight, schema, held)
         return _read_to_train(source, y, sample_weight, task, EncodingOptions.of(options, encode), held)
 

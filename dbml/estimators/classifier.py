@@ -59,7 +59,8 @@ class Classifier(Estimator):
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, *, con: Any = None) -> float:
         """Return the accuracy: the (weighted) share of rows whose predicted label is the true one.
 
-        Parameters are those of `fit`. A label that training never saw counts as an error.
+        Parameters are those of `fit`; where X has columns, `y` is that of training unless named.
+        A label that training never saw counts as an error.
         """
         self._check_fitted()
         if y is not None and not isinstance(y, str):

@@ -43,7 +43,7 @@ class Regressor(Estimator):
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, *, con: Any = None) -> float:
         """Return R², the share of the variance of y that the predictions explain: 1 is perfect, 0 a constant.
 
-        Parameters are those of `fit`. One pass over X.
+        Parameters are those of `fit`; where X has columns, `y` is that of training unless named. One pass over X.
         """
         self._check_fitted()
         with as_data(X, y, sample_weight=sample_weight, task=self.task, schema=self.schema_, con=con) as data:

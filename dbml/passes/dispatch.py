@@ -62,7 +62,8 @@ def as_data(
     X : relation, table name or SQL (with `con`), Arrow table or reader, DataFrame, ndarray or SciPy sparse matrix
         The rows.
     y : array, column name or None
-        Target. A name when X has columns; None with a `task` means the column ``label``.
+        Target. A name when X has columns; None with a `task` means the column ``label``, with a `schema` that of its
+        target.
     sample_weight : array, column name or None
         Weights.
     task : {"regression", "classification", "none"}
