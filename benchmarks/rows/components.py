@@ -62,7 +62,7 @@ PCA = Row(
     tolerance=1e-6,
 )
 
-# One query over 2,000 columns takes 2.1 GB of DuckDB's half; with less they are read some hundred at a time.
+# One query over 2,000 columns takes 2.1 GB of DuckDB's half; with less, some hundred are read at a time.
 PCA_WIDE = Row(
     "pca_wide",
     "50 principal components, 200k x 2,000",
@@ -79,7 +79,7 @@ PCA_WIDE = Row(
     quality="explained",
     metric="explained",
     tolerance=2e-3,
-    memory_limit="4.2GB",
+    memory_limit="5GB",
     rounds=1,
     timeout=300,
 )
