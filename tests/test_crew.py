@@ -1,6 +1,6 @@
 """The crew: rounds of work on threads that stay; order, errors, interrupts, no thread left behind."""
 
-import _thread
+import signal
 import threading
 import time
 
@@ -117,7 +117,7 @@ def test_interrupt_while_waiting_for_a_helper():
     def work(i):
         taken.wait(timeout=60)
         if threading.get_ident() != caller:
-            _thread.interrupt_main()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             done.append(i)
 
     with pytest.raises(KeyboardInterrupt):

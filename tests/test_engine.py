@@ -1,6 +1,6 @@
 """The local engine: order, threads, errors and interrupts."""
 
-import _thread
+import signal
 import threading
 import traceback
 
@@ -183,7 +183,7 @@ class Interrupting(Sum):
 
     def update(self, state, block):
         if block.start == 250:
-            _thread.interrupt_main()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             self.given_up.wait(timeout=60)
 
 

@@ -1,6 +1,5 @@
 """Derived arrays in shards: the same from every source, in memory or spilled, on any number of threads."""
 
-import _thread
 import os
 import signal
 import sys
@@ -457,7 +456,7 @@ def test_interrupt_waits_for_the_helpers_and_leaves_no_thread(data):
         begun.wait(timeout=60)
         if threading.get_ident() == caller:
             pressed.set()
-            _thread.interrupt_main()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             while True:  # until the interrupt comes
                 pass
         pressed.wait(timeout=60)
