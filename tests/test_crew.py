@@ -39,13 +39,13 @@ def test_the_caller_and_the_helpers_work_at_the_same_time():
 
 
 def test_threads_start_when_needed_and_again_after_close():
-    crew = ThreadCrew(2)
-    assert crew.each(lambda i: i, range(1)) == [0] and threading.active_count() == 1
+    crew, before = ThreadCrew(2), threading.active_count()
+    assert crew.each(lambda i: i, range(1)) == [0] and threading.active_count() == before
     for _ in range(2):
         meet = threading.Barrier(2)
         assert len(crew.each(lambda i: meet.wait(timeout=60), range(2), kind="meeting")) == 2  # noqa: B023
         crew.close()
-        assert threading.active_count() == 1
+        assert threading.active_count() == before
 
 
 def test_tiny_rounds_wake_nobody_and_long_ones_do_again():

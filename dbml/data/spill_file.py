@@ -10,6 +10,7 @@ import errno
 import os
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,6 +43,7 @@ class SpillFile:
             directory = os.path.dirname(os.path.abspath(directory))
         self.directory, self.what = directory or tempfile.gettempdir(), what
         self._raw: Any = tempfile.TemporaryFile(buffering=0, dir=self.directory)  # noqa: SIM115 - closed by `close`
+        weakref.finalize(self, self._raw.close)  # a fitted model may hold its rows here until it is collected
         self._lock = threading.Lock()
         self.nbytes = 0
 

@@ -115,7 +115,7 @@ class DistinctStep:
     def _add(self, state: State, place: int, values: Floats, weights: NDArray[Any]) -> None:
         j = self.terms[place]
         both = np.concatenate([state[f"values_{j}"], values])
-        joined, inverse = np.unique(both, return_inverse=True)
+        joined, inverse = np.unique(both + 0.0, return_inverse=True)  # -0 and 0 are one value
         if joined.size > self.most:
             raise ExhaustedMemory(
                 f"column {self.names[place]!r} has more than {self.most:,} different values, which are not counted one "
