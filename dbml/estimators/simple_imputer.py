@@ -52,7 +52,7 @@ class SimpleImputer(TermwiseTransformer):
     array([1., 4., 4., 9.])
     """
 
-    model_types: ClassVar[tuple[str, ...]] = ("imputer",)
+    model_types: ClassVar[tuple[str, ...]] = ("simple_imputer",)
     rules: ClassVar[Mapping[str, Rule]] = {
         "strategy": Options(("mean", "median", "most_frequent", "constant")),
         "fill_value": Either((Options((None,)), Real())),
