@@ -23,7 +23,7 @@ from dbml.estimators.dictionary_step import (
 from dbml.estimators.plain_rows import plain_tiles, rows_times
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.sparse_codes import improve_codes
-from dbml.estimators.transformer import Transformer
+from dbml.estimators.transformer import UnweightedTransformer
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule, check_params
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
@@ -33,7 +33,7 @@ from dbml.passes.step import Sequential, Shuffled, State
 _EXACT = 1e-6
 
 
-class MiniBatchDictionaryLearning(Transformer):
+class MiniBatchDictionaryLearning(UnweightedTransformer):
     """Atoms of which every row is a sparse sum, learned from minibatches.
 
     Minimises ``|X - C D|^2 / 2 + alpha |C|_1`` over codes C and atoms D of length 1 or less.
@@ -196,28 +196,6 @@ class MiniBatchDictionaryLearning(Transformer):
             )
 
     # training --------------------------------------------------------------------------------------------------
-
-    def fit(  # type: ignore[override]
-        self, X: Any, y: Any = None, *, con: Any = None, options: dict[str, Any] | None = None
-    ) -> Self:
-        """Learn from the rows of X; rows have no weights, as in scikit-learn.
-
-        Parameters
-        ----------
-        X : relation, table name or SQL (with `con`), Arrow table or reader, DataFrame, ndarray or sparse matrix
-            The rows.
-        y : ignored
-            There for scikit-learn's pipelines.
-        con : connection, optional
-            Where a table name or SQL is looked up.
-        options : dict, optional
-            Encoding options, see `dbml.passes.dispatch.as_data`.
-
-        Returns
-        -------
-        self
-        """
-        return super().fit(X, y, con=con, options=options)
 
     def _fit(self, data: Data) -> None:
         choice = "online" if self.reduction == 1 else f"online, one feature in {self.reduction:,} a minibatch"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from dbml_kernels.divergence_codes import divergence_codes
@@ -12,7 +12,7 @@ from dbml.errors import InvalidData, InvalidParameter, listing
 from dbml.estimators.plain_rows import lowest_values, plain_tiles, rows_times
 from dbml.estimators.random_state import seed_of
 from dbml.estimators.sparse_codes import improve_codes, sweep_nonnegative
-from dbml.estimators.transformer import Transformer
+from dbml.estimators.transformer import UnweightedTransformer
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 
@@ -85,7 +85,7 @@ class Codes:
         return W
 
 
-class NonnegativeFactorization(Transformer):
+class NonnegativeFactorization(UnweightedTransformer):
     """A factorization of values that are not negative; a subclass finds `components_`.
 
     Attributes
@@ -106,28 +106,6 @@ class NonnegativeFactorization(Transformer):
 
     components_: Floats
     n_components_: int
-
-    def fit(  # type: ignore[override]
-        self, X: Any, y: Any = None, *, con: Any = None, options: dict[str, Any] | None = None
-    ) -> Self:
-        """Learn from the rows of X; rows have no weights, as in scikit-learn.
-
-        Parameters
-        ----------
-        X : relation, table name or SQL (with `con`), Arrow table or reader, DataFrame, ndarray or sparse matrix
-            The rows.
-        y : ignored
-            There for scikit-learn's pipelines.
-        con : connection, optional
-            Where a table name or SQL is looked up.
-        options : dict, optional
-            Encoding options, see `dbml.passes.dispatch.as_data`.
-
-        Returns
-        -------
-        self
-        """
-        return super().fit(X, y, con=con, options=options)
 
     def _n_atoms(self, n_terms: int) -> int:
         return n_terms if self.n_components in (None, "auto") else int(self.n_components)

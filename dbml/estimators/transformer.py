@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -61,3 +61,29 @@ class Transformer(Estimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags = TransformerTags()
         return tags
+
+
+class UnweightedTransformer(Transformer):
+    """A transformer whose rows have no weights, as in scikit-learn."""
+
+    def fit(  # type: ignore[override]
+        self, X: Any, y: Any = None, *, con: Any = None, options: dict[str, Any] | None = None
+    ) -> Self:
+        """Learn from the rows of X; rows have no weights, as in scikit-learn.
+
+        Parameters
+        ----------
+        X : relation, table name or SQL (with `con`), Arrow table or reader, DataFrame, ndarray or sparse matrix
+            The rows.
+        y : ignored
+            There for scikit-learn's pipelines.
+        con : connection, optional
+            Where a table name or SQL is looked up.
+        options : dict, optional
+            Encoding options, see `dbml.passes.dispatch.as_data`.
+
+        Returns
+        -------
+        self
+        """
+        return super().fit(X, y, con=con, options=options)

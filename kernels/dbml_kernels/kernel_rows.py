@@ -11,35 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from dbml_kernels.exponential import exponential
+from dbml_kernels.exponential import exponential, exponential_single
 from dbml_kernels.jit import kernel
 
 LINEAR, POLY, SIGMOID, RBF, LAPLACIAN = range(5)
 TILE = 256  # columns that are summed side by side: sums and columns stay in the first cache
-
-_LOG2E = np.float32(1.4426950408889634)
-_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
-_ROUND = np.float32(12582912.0)  # 1.5 * 2^23: adding it rounds to an integer and leaves that in the low bits
-_P7, _P6, _P5 = np.float32(1 / 5040.0), np.float32(1 / 720.0), np.float32(1 / 120.0)
-_P4, _P3, _P2, _ONE = np.float32(1 / 24.0), np.float32(1 / 6.0), np.float32(0.5), np.float32(1.0)
-_LOWEST, _HIGHEST = np.float32(-87.0), np.float32(88.0)
-
-
-@kernel(exact=True)
-def exponential_single(x):
-    """``exp(x)`` in single precision for x in [-87, 88]; beyond, the value at the nearer end. See `exponential`."""
-    x = min(max(x, _LOWEST), _HIGHEST)
-    shifted = x * _LOG2E + _ROUND
-    k = shifted - _ROUND
-    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
-    p = _P7 * r + _P6
-    p = p * r + _P5
-    p = p * r + _P4
-    p = p * r + _P3
-    p = p * r + _P2
-    p = p * r * r + r + _ONE
-    power = (np.float32(shifted).view(np.int32) + np.int32(127)) << np.int32(23)
-    return p * np.int32(power).view(np.float32)
 
 
 @kernel
