@@ -251,6 +251,10 @@ class LocalShards(Shards):
     def in_memory(self) -> bool:
         return self._disk is None
 
+    @property
+    def spare(self) -> int:
+        return max(0, self._room - self._kept_bytes - self._resident_bytes) if self.in_memory else 0
+
     def __len__(self) -> int:
         return len(self._shards)
 

@@ -68,6 +68,11 @@ class Shards(ABC):
     def in_memory(self) -> bool:
         """Whether nothing is spilled."""
 
+    @property
+    @abstractmethod
+    def spare(self) -> int:
+        """Bytes that the memory limit leaves for further arrays of the estimator; 0 where something is spilled."""
+
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of shards; data without rows have none."""

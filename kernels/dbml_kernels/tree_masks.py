@@ -1,9 +1,10 @@
 """Leaves of small trees by bit masks: every question of a tree is asked of a run of rows at once, none is walked to.
 
 The leaves of a tree, from left to right, are the bits of a word. A row that goes right at a node cannot end in the
-leaves below its left child: `mask` has those bits cleared. Of all masks of its questions ANDed, the lowest bit is the
+leaves below its left child: `masks` has those bits cleared. Of all masks of its questions ANDed, the lowest bit is the
 row's leaf. The questions are compared for many rows by one instruction (Lucchese et al. 2015, QuickScorer; 2016,
-exploiting CPU SIMD extensions to speed-up document scoring with tree ensembles).
+exploiting CPU SIMD extensions to speed-up document scoring with tree ensembles). Words are kept in planes as wide as
+the codes that are compared, so that comparisons become masks as they are; most questions touch one plane.
 """
 
 from __future__ import annotations
@@ -40,36 +41,52 @@ def leaves_number(left, roots, below, first):
 
 
 @kernel
-def masked_trees_add(codes, n, questions, masks, category, sets, starts, leaves, outputs, values, alive, full, out):
+def masked_trees_add(
+    codes, top, n, columns, questions, category, sets, masks, planes, starts, leaves, outputs, values, alive, out
+):
     """``out[i, outputs[t] + k] += values[leaf of row i in tree t, k]`` over all trees.
 
-    Shapes: `codes` (n_columns * n,) uint16, column by column; `questions` (n_questions, 3) uint16 of column, bound and
-    shift: a row goes left where ``(code + shift) mod 65536 <= bound``. Where ``category[q] >= 0``, that row of `sets`
-    (n_sets, 256) bool says which codes go left, and `bound` is 1 where a missing one does (all bits set). `masks`
-    (n_questions,) and `alive` (TILE,), scratch, are words of one type, `full` one with all bits set. Tree t has the
-    questions from ``starts[t]`` and the leaves from ``leaves[t]``, (n_trees + 1,) each.
+    Shapes: `codes` (n_columns * n,), column by column, unsigned of a type whose largest number is `top`, uint16 or
+    uint8; `columns` (n_questions,) int64; `questions` (n_questions, 2), of that type, of bound and shift: a row goes
+    left where ``(code + shift) mod (top + 1) <= bound``. Where ``category[q] >= 0``, that row of `sets` (n_sets, 256)
+    says which codes go left, and of uint16 `bound` is 1 where a missing one does (all bits set). `masks`
+    (n_questions, n_planes) of that type has the planes of each word, the lowest first, and `planes` (n_questions, 2)
+    from which plane to which some of its bits are cleared; `alive` (n_planes + 1, TILE) of that type is scratch. Tree t
+    has the questions from ``starts[t]`` and the leaves from ``leaves[t]``, (n_trees + 1,) each.
     """
+    n_planes = masks.shape[1]
+    bits = np.uint64(8 if top == 255 else 16)
+    goes, narrow = alive[n_planes], codes.dtype.type
+    words = np.empty(TILE, np.uint64)
     for begin in range(0, n, TILE):
         size = min(TILE, n - begin)
         for tree in range(outputs.shape[0]):
-            alive[:size] = full
+            alive[:n_planes, :size] = top
             for q in range(starts[tree], starts[tree + 1]):
-                column = np.int64(questions[q, 0]) * n + begin
+                column = columns[q] * n + begin
                 own = codes[column : column + size]
-                bound, shift, mask = questions[q, 1], questions[q, 2], masks[q]
+                bound, shift = questions[q, 0], questions[q, 1]
                 if category[q] < 0:
                     for r in range(size):
-                        alive[r] &= full if np.uint16(own[r] + shift) <= bound else mask
+                        goes[r] = top if narrow(own[r] + shift) <= bound else narrow(0)
                 else:
                     goes_left = sets[category[q]]
                     for r in range(size):
                         code = own[r]
                         left = bound == 1 if code == 0xFFFF else goes_left[min(code, 255)]
-                        alive[r] &= full if left else mask
+                        goes[r] = top if left else narrow(0)
+                for plane in range(planes[q, 0], planes[q, 1]):
+                    mask, kept = masks[q, plane], alive[plane]
+                    for r in range(size):
+                        kept[r] &= goes[r] | mask
             output, first = outputs[tree], leaves[tree]
+            words[:size] = 0
+            for plane in range(n_planes):
+                kept, place = alive[plane], np.uint64(plane) * bits
+                for r in range(size):
+                    words[r] |= np.uint64(kept[r]) << place
             for r in range(size):
-                word = np.uint64(alive[r])
-                lowest = word & (~word + np.uint64(1))
+                lowest = words[r] & (~words[r] + np.uint64(1))
                 leaf = first + np.int64(_PLACES[(lowest * _SEQUENCE) >> np.uint64(58)])
                 for k in range(values.shape[1]):
                     out[begin + r, output + k] += values[leaf, k]

@@ -59,11 +59,10 @@ def rows_draw(first_row, held, seed, below, order):
 @kernel
 def words_rank(words, ranks):
     """``ranks[i] = sum_k |gradient of words[k, i]|``, at most `N_RANKS` - 1; shapes: (n_outputs, n), (n,) uint16."""
-    for i in range(ranks.shape[0]):
-        rank = 0
-        for k in range(words.shape[0]):
-            rank += abs(np.int64(words[k, i]) >> 16)
-        ranks[i] = min(rank, N_RANKS - 1)
+    ranks[:] = 0
+    for k in range(words.shape[0]):
+        for i in range(ranks.shape[0]):
+            ranks[i] = min(np.int32(ranks[i]) + abs(words[k, i] >> np.int32(16)), N_RANKS - 1)
 
 
 @kernel

@@ -8,22 +8,25 @@ from dataclasses import dataclass
 import numpy as np
 from dbml_kernels.folds import hash_mix
 from dbml_kernels.tree_gradients import gradients_bound
-from dbml_kernels.tree_rows import bins_leaves_add, leaves_add
+from dbml_kernels.tree_rows import rows_number
 from numpy.typing import NDArray
 
 from dbml.estimators.trees.binning import Binning
 from dbml.estimators.trees.derivatives import DERIVATIVES, Precision
 from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.growth import Grower, GrowPolicy, Rules
+from dbml.estimators.trees.leaf_values import LeafValues
 from dbml.estimators.trees.losses import BoostingLoss, leaf_quantiles, weights_of
 from dbml.estimators.trees.nodes import Flat, Node
 from dbml.estimators.trees.sampling import ALL_ROWS, NO_ROWS, Draw, Held, Sampling
+from dbml.estimators.trees.shard_rows import CopiedShards, ShardRows
 from dbml.estimators.trees.symmetric import SymmetricGrower
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.shards import Arrays, Shard, Shards
 
 _GRADIENTS = "trees: gradients, histogram of the root"
+_COPIED_SHARE = 0.6  # rows of a larger sample are nearly as close together where they lie
 
 
 @dataclass(frozen=True)
@@ -134,10 +137,25 @@ class Rounds:
         self.trees: list[Trees] = []
         self._derivatives = DERIVATIVES[boosting.precision](boosting.loss, boosting.sampling.factor)
         self._histograms = self._derivatives.histograms(binning.n_columns)
+        self._copies = self._room_for_copies()
+        self._rows_of: Callable[[Shard], ShardRows] = self._copies or ShardRows
         grower = SymmetricGrower if boosting.policy == "symmetric" else Grower
-        self._grower = grower(shards, binning, boosting.rules, boosting.policy, self._histograms)
+        self._grower = grower(
+            shards, binning, boosting.rules, boosting.policy, self._histograms, self._rows_of
+        )
         self._pending: Callable[[Shard], None] | None = None
         self._sizes = np.zeros(len(shards), np.int64)
+
+    def _room_for_copies(self) -> CopiedShards | None:
+        """Return room to copy the rows of each sample together, None where rows are not sampled or memory is short."""
+        sampling, arrays = self.boosting.sampling, self._derivatives.arrays
+        if sampling.share >= _COPIED_SHARE:
+            return None
+        words = sum(np.dtype(kind).itemsize for kind in arrays.values()) * self.boosting.loss.n_outputs
+        of_row = self.binning.n_columns + words + 4
+        if 1.1 * sampling.share * self.shards.n_rows * of_row > self.shards.spare:
+            return None
+        return CopiedShards(self.shards, self.binning.n_columns, tuple(arrays))
 
     def baseline(self) -> Floats:
         """Return the best constant scores of the rows that are not held out."""
@@ -241,14 +259,18 @@ class Rounds:
         def work(shard: Shard) -> float:
             self._catch_up(shard)
             loss = self._derivatives.write(shard, seed) if output == 0 and not ranked else 0.0
-            order, number = shard.resident["order"], shard.number
-            if output == 0 or not ranked:
+            number = shard.number
+            if output == 0:
                 sizes[number] = draw.write(shard, self._derivatives)
-            else:  # growing shuffled the drawn rows among themselves
-                order[: sizes[number]].sort()
-            run = None if sizes[number] == shard.n_rows else (0, int(sizes[number]))
+                if self._copies is not None:
+                    self._copies(shard).take(int(sizes[number]))
+            elif self._copies is not None:  # growing shuffled the rows among themselves
+                rows_number(shard.resident["order"][: sizes[number]])
+            else:
+                shard.resident["order"][: sizes[number]].sort()
+            rows, drawn = self._rows_of(shard), int(sizes[number])
             with self._histograms.filling(number) as buffer:
-                buffer.add(0, shard, shard.read("bins").reshape(-1), output, run)
+                buffer.add(0, rows, output, None if drawn == rows.n_rows else (0, drawn))
             return loss
 
         losses = self.shards.each(work, _GRADIENTS)
@@ -261,24 +283,16 @@ class Rounds:
         """Store a grown tree; its values are added to the scores of a shard when that is next worked on."""
         rate, flat = self.boosting.learning_rate, Flat.of(root, self.binning)
         values = np.array([rate * self._grower.value(node) for node in flat.nodes])
-        at = np.flatnonzero(flat.left < 0)
-        begins = np.array([flat.nodes[number].begins for number in at])
-        ends = np.array([flat.nodes[number].ends for number in at])
         if self.boosting.loss.quantile is not None:
-            values[at] = rate * self._leaf_quantiles(begins, ends, self.boosting.loss.quantile)
+            leaves = np.flatnonzero(flat.left < 0)
+            values[leaves] = rate * self._leaf_quantiles(
+                np.array([flat.nodes[number].begins for number in leaves]),
+                np.array([flat.nodes[number].ends for number in leaves]),
+                self.boosting.loss.quantile,
+            )
         self.trees.append(flat.trees(values, self.binning, output))
-        walked, sizes = flat.walk(), self._sizes
-
-        def catch_up(shard: Shard) -> None:
-            own, number = shard.resident, shard.number
-            scores = own["scores"][output]
-            runs = (np.ascontiguousarray(bounds[:, number]) for bounds in (begins, ends))
-            leaves_add(own["order"], *runs, values[at], scores)
-            if sizes[number] < shard.n_rows:
-                bins, rest = shard.read("bins").reshape(-1), own["order"][sizes[number] :]
-                bins_leaves_add(bins, self.binning.n_columns, rest, *walked, values, scores)
-
-        self._pending = catch_up
+        copied = self._copies is not None
+        self._pending = LeafValues(flat, values, output, self.binning.n_columns, self._sizes, copied).add_to
 
     def _catch_up(self, shard: Shard) -> None:
         if self._pending is not None:
@@ -290,7 +304,7 @@ class Rounds:
 
         def work(shard: Shard) -> tuple[Floats, Floats]:
             own = shard.resident
-            rows = own["order"][: self._sizes[shard.number]]
+            rows = self._rows_of(shard).placed(own["order"][: self._sizes[shard.number]])
             w = weights_of(own)
             return own["y"][rows] - own["scores"][0][rows], w[rows] if w.size else np.ones(rows.size)
 

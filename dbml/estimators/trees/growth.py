@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from dbml.estimators.trees.binning import Binning
 from dbml.estimators.trees.histograms import Buffers, HistogramBuffer, Histograms
 from dbml.estimators.trees.nodes import Node
+from dbml.estimators.trees.shard_rows import ShardRows
 from dbml.passes.block import Floats
 from dbml.passes.shards import Shard, Shards
 
@@ -78,6 +79,8 @@ class Grower:
         Which nodes are split next.
     histograms : Histograms, optional
         What adds up gradients; exact sums of ``words`` by default.
+    rows_of : callable
+        The rows of a shard that trees grow from.
     """
 
     def __init__(
@@ -87,8 +90,10 @@ class Grower:
         rules: Rules,
         policy: GrowPolicy,
         histograms: Histograms | None = None,
+        rows_of: Callable[[Shard], ShardRows] = ShardRows,
     ) -> None:
         self.shards, self.binning, self.rules, self.policy = shards, binning, rules, policy
+        self._rows_of = rows_of
         self.histograms: Histograms = Buffers(binning.n_columns) if histograms is None else histograms
         self._scratch = np.empty((5, 256))
         self._terms = np.arange(binning.n_terms)
@@ -207,21 +212,18 @@ class Grower:
         buffer: HistogramBuffer,
         last: bool,
     ) -> None:
-        order, scratch = shard.resident["order"], buffer.scratch(shard.n_rows)
-        bins = None
+        rows, scratch = self._rows_of(shard), buffer.scratch(shard.n_rows)
         for number, node in enumerate(nodes):
             begin, end = int(node.begins[shard.number]), int(node.ends[shard.number])
             middles[number] = begin
             if begin == end:
                 continue
-            column = shard.read_part("columns", int(self.binning.columns[int(node.best[TERM])]))
-            middle = int(rows_split(order, begin, end, column, node.goes_left, scratch))
+            column = rows.column(int(self.binning.columns[int(node.best[TERM])]))
+            middle = int(rows_split(rows.order, begin, end, column, rows.positions, node.goes_left, scratch))
             middles[number] = middle
-            if not last:
-                run = (begin, middle) if small_left[number] else (middle, end)
-                bins = shard.read("bins").reshape(-1) if bins is None and run[0] < run[1] else bins
-                if bins is not None:
-                    buffer.add(number, shard, bins, self._output, run)
+            run = (begin, middle) if small_left[number] else (middle, end)
+            if not last and run[0] < run[1]:
+                buffer.add(number, rows, self._output, run)
 
     def _finish(self, node: Node, middles: NDArray[np.int64], sums: Floats | None, small_left: bool) -> None:
         """Make the children of a node whose rows were split, and look for their splits."""

@@ -18,10 +18,10 @@ from dbml_kernels.tree_histogram import (
 )
 from numpy.typing import NDArray
 
+from dbml.estimators.trees.shard_rows import ShardRows
 from dbml.passes.block import Floats
-from dbml.passes.shards import Shard
 
-Bins = NDArray[np.uint8]  # of a shard, row by row, flat
+Run = tuple[int, int]
 
 
 class HistogramBuffer(ABC):
@@ -38,8 +38,8 @@ class HistogramBuffer(ABC):
         return self._scratch
 
     @abstractmethod
-    def add(self, node: int, shard: Shard, bins: Bins, output: int, rows: tuple[int, int] | None) -> None:
-        """Add rows of a shard, whose bins are given, to the histogram of a node: a run of its order, or all of them."""
+    def add(self, node: int, rows: ShardRows, output: int, run: Run | None) -> None:
+        """Add rows to the histogram of a node: a run of their order, or (None) all of them."""
 
 
 class Histograms(ABC):
@@ -70,19 +70,19 @@ class Buffer(HistogramBuffer):
         self.rows = np.zeros(n_nodes, np.int64)
         self.used = np.zeros(n_nodes, bool)
 
-    def add(self, node: int, shard: Shard, bins: Bins, output: int, rows: tuple[int, int] | None) -> None:
-        begin, end = (0, shard.n_rows) if rows is None else rows
+    def add(self, node: int, rows: ShardRows, output: int, run: Run | None) -> None:
+        begin, end = (0, rows.n_rows) if run is None else run
         if begin == end:
             return
-        words, order = shard.resident["words"][output], shard.resident["order"]
+        words, bins = rows.derivative("words", output), rows.bins
         for first in range(begin, end, self.most_rows):
             last = min(end, first + self.most_rows)
             if self.rows[node] + last - first > self.most_rows:
                 self._widen(node, self.earlier.setdefault(node, np.zeros((2, self.words.shape[1]))))
-            if rows is None:
+            if run is None:
                 histogram_add(bins, self.n_columns, words, first, last, self.words[node])
             else:
-                histogram_add_rows(bins, self.n_columns, words, order, first, last, self.words[node])
+                histogram_add_rows(bins, self.n_columns, words, rows.order, first, last, self.words[node])
             self.rows[node] += last - first
         self.used[node] = True
 
@@ -159,11 +159,10 @@ class FloatBuffer(HistogramBuffer):
         self.shard = shard
         self.sums = np.zeros((n_nodes, 2, N_BINS * n_columns))
 
-    def add(self, node: int, shard: Shard, bins: Bins, output: int, rows: tuple[int, int] | None) -> None:
-        begin, end = (0, shard.n_rows) if rows is None else rows
-        own = shard.resident
-        derivatives = own["gradient"][output], own["hessian"][output]
-        histogram_add_floats(bins, self.n_columns, *derivatives, own["order"], begin, end, self.sums[node])
+    def add(self, node: int, rows: ShardRows, output: int, run: Run | None) -> None:
+        begin, end = (0, rows.n_rows) if run is None else run
+        derivatives = (rows.derivative(name, output) for name in ("gradient", "hessian"))
+        histogram_add_floats(rows.bins, self.n_columns, *derivatives, rows.order, begin, end, self.sums[node])
 
 
 class FloatHistograms(Histograms):

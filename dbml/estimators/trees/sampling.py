@@ -27,7 +27,7 @@ class Sampling:
 
     Attributes
     ----------
-    share : float
+    uniform : float
         Share of the rows, each drawn by a hash of its position.
     top : float or None
         Gradient-based one-side sampling: share of the rows, those of the largest gradients; None: not so.
@@ -35,9 +35,14 @@ class Sampling:
         With `top`: share of the rows drawn from the others, whose derivatives make up for those left out.
     """
 
-    share: float = 1.0
+    uniform: float = 1.0
     top: float | None = None
     other: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Share of the rows that are drawn."""
+        return self.uniform if self.top is None else self.top + self.other
 
     @property
     def factor(self) -> float:
@@ -46,13 +51,13 @@ class Sampling:
 
     def __str__(self) -> str:
         if self.top is None:
-            return f"a share of {self.share:g}, drawn anew for each"
+            return f"a share of {self.uniform:g}, drawn anew for each"
         return f"the {self.top:.3g} of largest gradients, and {self.other:.3g} of all rows from the others"
 
     @property
     def whole(self) -> bool:
         """Whether every tree sees all rows."""
-        return self.top is None and self.share >= 1.0
+        return self.top is None and self.uniform >= 1.0
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ class Draw:
             if self.sampling.whole and self.held.share == 0.0:
                 rows_number(order)
                 return order.size
-            return int(rows_draw(shard.start, held, self.seed, round(self.sampling.share * WHOLE), order))
+            return int(rows_draw(shard.start, held, self.seed, round(self.sampling.uniform * WHOLE), order))
         ranks, sampling = derivatives.rank(shard), self.sampling
         other = round(sampling.other / (1.0 - self.sampling.top) * WHOLE) if self.sampling.top < 1.0 else 0
         shares = round(self._tied * WHOLE), min(other, WHOLE)

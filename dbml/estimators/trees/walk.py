@@ -12,53 +12,24 @@ from dbml.passes.block import Block, Floats
 
 if TYPE_CHECKING:
     from dbml.estimators.trees.ensemble import Trees
+    from dbml.estimators.trees.leaf_masks import LeafMasks
 
 _BLOCK = 8_192  # rows scored at once: their codes stay in the cache
 
 
-class _Masks:
-    """The questions of small trees, and the leaves that each one rules out."""
+def _masks_of(trees: Trees, column: NDArray, bound: NDArray) -> LeafMasks | None:
+    """Return the masks of some trees, None where one of them has too many leaves."""
+    from dbml.estimators.trees.leaf_masks import LeafMasks, Questions
 
-    def __init__(self, trees: Trees, column: NDArray, bound: NDArray, below: NDArray, before: NDArray) -> None:
-        inner = trees.left >= 0
-        left = trees.left[inner]
-        by_set = trees.category_set[inner] >= 0
-        missing_left = trees.missing_left[inner].astype(np.int64)
-        own = np.where(by_set, missing_left, bound[inner])
-        shift = np.where(by_set, 0, missing_left)
-        self._questions = np.stack([column[inner], own, shift], axis=1).astype(np.uint16)
-        self._category = np.where(by_set, trees.category_set[inner], -1)
-        word = np.uint32 if below.max(initial=1) <= 32 else np.uint64
-        gone = ((np.uint64(1) << below[left].astype(np.uint64)) - np.uint64(1)) << before[left].astype(np.uint64)
-        self._masks, self._full = (~gone).astype(word), ~word(0)
-        firsts = np.append(np.cumsum(inner) - inner, inner.sum())
-        self._starts = firsts[trees.roots]
-        leaf = np.flatnonzero(~inner)
-        tree_of = np.searchsorted(trees.roots, leaf, side="right") - 1
-        self._leaves = trees.roots - self._starts  # every node is a question or a leaf
-        self._values = np.empty((leaf.size, trees.value.shape[1]))
-        self._values[self._leaves[tree_of] + before[leaf]] = trees.value[leaf]
-        self._sets, self._outputs = trees.category_sets, trees.outputs
-
-    @classmethod
-    def of(cls, trees: Trees, column: NDArray, bound: NDArray) -> _Masks | None:
-        """Return the masks of some trees, None where one of them has too many leaves."""
-        from dbml_kernels.tree_masks import MOST_LEAVES, leaves_number
-
-        if (np.diff(trees.roots).max(initial=0) + 1) // 2 > MOST_LEAVES:
-            return None
-        below, before = np.zeros(trees.left.size, np.int64), np.zeros(trees.left.size, np.int64)
-        leaves_number(trees.left, trees.roots, below, before)
-        return cls(trees, column, bound, below, before)
-
-    def add_to(self, codes: NDArray[np.uint16], out: Floats) -> None:
-        """Add the values of leaves to `out`, shape (n, n_outputs), for codes column by column."""
-        from dbml_kernels.tree_masks import TILE, masked_trees_add
-
-        masked_trees_add(
-            codes, len(out), self._questions, self._masks, self._category, self._sets, self._starts, self._leaves,
-            self._outputs, self._values, np.empty(TILE, self._masks.dtype), self._full, out,
-        )  # fmt: skip
+    if not LeafMasks.suit(trees.roots):
+        return None
+    inner = trees.left >= 0
+    by_set = trees.category_set[inner] >= 0
+    missing_left = trees.missing_left[inner].astype(np.int64)
+    asked = np.stack([np.where(by_set, missing_left, bound[inner]), np.where(by_set, 0, missing_left)], axis=1)
+    category = np.where(by_set, trees.category_set[inner], -1)
+    questions = Questions(column[inner], asked.astype(np.uint16), category, trees.category_sets)
+    return LeafMasks(trees.left, trees.roots, questions, trees.value, trees.outputs)
 
 
 class Walk:
@@ -96,7 +67,7 @@ class Walk:
         self.nodes[~inner] &= ~np.uint64(1 << 15)
         self.sets = trees.category_sets
         self.roots, self.outputs, self.values = trees.roots[:-1], trees.outputs, trees.value
-        self._masks = _Masks.of(trees, column, bound)
+        self._masks = _masks_of(trees, column, bound)
         self._by_term: tuple[NDArray[np.int64], Floats, NDArray[np.int64]] | None = None
 
     def codes(self, block: Block, first: int, n: int, by_column: bool = False) -> NDArray[np.uint16]:
