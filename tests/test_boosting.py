@@ -413,6 +413,26 @@ def test_the_plan_tells_bins_trees_and_samples():
     assert "the 0.2 of largest gradients, and 0.1 of all rows from the others" in plan
 
 
+@pytest.mark.parametrize(
+    ("n", "params", "expected"),
+    [
+        (1_000, {}, None),
+        (10_000, {}, "the 0.2 of largest gradients, and 0.1 of all rows from the others"),
+        (4_000, {}, "the 0.333 of largest gradients, and 0.167 of all rows from the others"),
+        (2_300, {}, None),  # most of them would be drawn
+        (10_000, {"subsample": 0.5}, "a share of 0.5, drawn anew"),
+        (10_000, {"loss": "absolute_error"}, None),
+        (10_000, {"sampling_method": "uniform"}, None),
+    ],
+)
+def test_rows_are_drawn_where_they_are_many(n, params, expected, monkeypatch):
+    monkeypatch.setattr("dbml.estimators.trees.gradient_boosting._TREE_ROWS", 2_000)
+    X, y = friedman(n)
+    plan = str(Regressor(max_iter=2, **params).fit(X, y).explain())
+    assert ("rows of a tree" in plan) == (expected is not None)
+    assert expected is None or expected in plan
+
+
 # bad input ---------------------------------------------------------------------------------------------------------
 
 
@@ -426,6 +446,7 @@ def test_the_plan_tells_bins_trees_and_samples():
         ({"max_features": 0.0}, "max_features must be"),
         ({"grow_policy": "oblivious"}, "grow_policy must be"),
         ({"sampling_method": "goss", "subsample": 0.5}, "subsample must be 1.0 with sampling_method='goss'"),
+        ({"sampling_method": "goss", "loss": "absolute_error"}, "sampling_method must be 'uniform'"),
         ({"sampling_method": "goss", "top_rate": 0.6, "other_rate": 0.5}, r"top_rate \+ other_rate must be at most 1"),
         ({"loss": "quantile"}, r"quantile must be a number in \[0, 1\]"),
         ({"monotonic_cst": {"x9": 1}}, "monotonic_cst names 'x9', which is no column"),

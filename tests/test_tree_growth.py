@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from dbml_kernels.tree_histogram import N_BINS
-from dbml_kernels.tree_rows import bins_leaves_add, rows_split
+from dbml_kernels.tree_rows import bins_copy, bins_leaves_add, rows_split
 from dbml_kernels.tree_sample import (
     N_RANKS,
     WHOLE,
@@ -20,6 +20,9 @@ from dbml_kernels.tree_split import GAIN, LEFT_HESSIAN, TERM, split_find
 
 from dbml import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from dbml.engine.local import LocalEngine
+from dbml.estimators.trees.leaf_masks import LeafMasks
+from dbml.estimators.trees.leaf_values import bin_questions
+from dbml.estimators.trees.nodes import Flat
 from dbml.passes.engine import using
 from dbml.passes.memory import memory_limited
 
@@ -158,6 +161,53 @@ def test_walking_by_bins_ends_in_the_leaf():
     expected = np.where(bins[:, 2] < 2, 1.0, np.where(bins[:, 0] < 1, 2.0, 3.0))
     expected[np.setdiff1d(np.arange(101), rows)] = 0.0
     assert (scores == expected).all()
+
+
+@pytest.mark.parametrize("n_columns", [1, 3, 15, 16, 28, 40, 100])
+@pytest.mark.parametrize("n", [0, 1, 16, 63, 65, 1_017])
+def test_rows_are_copied_by_row_and_by_column(n, n_columns):
+    rng = np.random.default_rng(0)
+    bins = rng.integers(0, 256, (2_000, n_columns)).astype(np.uint8)
+    rows = np.sort(rng.permutation(2_000)[:n]).astype(np.int32)
+    copies, columns = np.zeros(n * n_columns, np.uint8), np.zeros((n_columns, n + 50), np.uint8)
+    bins_copy(bins.reshape(-1), n_columns, rows, copies, columns.reshape(-1), 7, n + 50)
+    assert (copies.reshape(n, n_columns) == bins[rows]).all()
+    assert (columns[:, 7 : 7 + n] == bins[rows].T).all()
+    assert not columns[:, :7].any() and not columns[:, 7 + n :].any()
+
+
+@pytest.mark.parametrize("n_leaves", [2, 8, 31, 64])
+def test_masks_over_bins_end_in_the_leaf(n_leaves):
+    """Questions of numbers with missing values on either side, of runs in the middle, and of sets."""
+    rng = np.random.default_rng(n_leaves)
+    left, leaves = [-1], [0]
+    while len(leaves) < n_leaves:
+        node = leaves.pop(rng.integers(len(leaves)))
+        left[node] = len(left)
+        leaves += [len(left), len(left) + 1]
+        left += [-1, -1]
+    n_nodes, bins = len(left), np.arange(256)
+    goes_left = np.zeros((n_nodes, 256), np.uint8)
+    kinds = [
+        lambda low: bins <= low,
+        lambda low: (bins <= low) | (bins == 255),
+        lambda low: (bins >= low) & (bins < low + 40),
+        lambda low: bins % (2 + low % 5) == 0,
+        lambda low: bins < 256,
+        lambda low: bins < 0,
+    ]
+    for node in np.flatnonzero(np.array(left) >= 0):
+        goes_left[node] = kinds[rng.integers(len(kinds))](rng.integers(255))
+    column = np.where(np.array(left) >= 0, rng.integers(0, 3, n_nodes), 0)
+    flat = Flat([], column, np.array(left), goes_left)
+    rows = rng.integers(0, 256, (1_001, 3)).astype(np.uint8)
+    values, walked, masked = rng.normal(size=n_nodes), np.zeros(1_001), np.zeros((1_001, 1))
+    order = np.arange(1_001, dtype=np.int32)
+    bins_leaves_add(rows.reshape(-1), 3, order, *flat.walk(), values, walked)
+    LeafMasks(flat.left, np.array([0, n_nodes]), bin_questions(flat), values[:, None], np.zeros(1, np.int64)).add_to(
+        np.ascontiguousarray(rows.T).reshape(-1), masked
+    )
+    assert (masked[:, 0] == walked).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

@@ -13,6 +13,7 @@ from benchmarks.rows.parts import PLENTY, SCAN
 
 TREES, LEAVES, RATE, BINS, THREADS = 100, 31, 0.1, 255, 2
 SEEDS = 5
+GOSS = {"data_sample_strategy": "goss", "top_rate": 0.2, "other_rate": 0.1}
 BOOSTER = "HistGradientBoostingClassifier"
 
 
@@ -88,7 +89,7 @@ BOOSTING = Row(
     (
         SCAN,
         boosted(),
-        boosted("dbml, goss", sampling_method="goss"),
+        boosted("dbml, all rows", sampling_method="uniform"),
         boosted("dbml, half the rows a tree", subsample=0.5),
         boosted("dbml, float64", precision="float64"),
         boosted("dbml, 64 leaves", max_leaf_nodes=64),
@@ -99,6 +100,7 @@ BOOSTING = Row(
         lightgbm("LightGBM col-wise", "arrow", force_col_wise=True),
         lightgbm("LightGBM quantised row-wise", "arrow", force_row_wise=True, use_quantized_grad=True),
         lightgbm("LightGBM quantised col-wise", "arrow", force_col_wise=True, use_quantized_grad=True),
+        lightgbm("LightGBM quantised row-wise goss", "arrow", force_row_wise=True, use_quantized_grad=True, **GOSS),
         xgboost("fetchnumpy"),
         xgboost("stream"),
         xgboost("arrow"),

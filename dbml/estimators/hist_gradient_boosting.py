@@ -53,9 +53,12 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
         Share of the columns that each node may be split by, drawn anew for every node.
     subsample : float, default=1.0
         Share of the rows that each tree grows from, drawn anew in every round by a hash of the row's position.
-    sampling_method : {"uniform", "goss"}, default="uniform"
-        Which rows a tree grows from: `subsample` of them; or gradient-based one-side sampling: the `top_rate` of the
-        largest gradients, and `other_rate` of the rows from the others, weighted to make up for those left out.
+    sampling_method : {"auto", "uniform", "goss"}, default="auto"
+        Which rows a tree grows from. "uniform": `subsample` of them. "goss", gradient-based one-side sampling [1]_: the
+        `top_rate` of the largest gradients, and `other_rate` of the rows from the others, weighted to make up for those
+        left out. "auto": `subsample` where that is below 1; all rows where they are few; "goss" where they are many,
+        with at least 500,000 rows a tree (`top_rate` and `other_rate` of all rows from 1.7 million rows on): a
+        tree's splits are as good, in a third of the time. Every row's score gets the values of all trees.
     top_rate, other_rate : float, default=0.2, 0.1
         See `sampling_method`.
     precision : {"quantized", "float64"}, default="quantized"
@@ -146,7 +149,7 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
         l2_regularization: float = 0.0,
         max_features: float = 1.0,
         subsample: float = 1.0,
-        sampling_method: str = "uniform",
+        sampling_method: str = "auto",
         top_rate: float = 0.2,
         other_rate: float = 0.1,
         precision: Precision = "quantized",
@@ -257,7 +260,7 @@ class HistGradientBoostingRegressor(GradientBoosting, TreeRegressor):
         l2_regularization: float = 0.0,
         max_features: float = 1.0,
         subsample: float = 1.0,
-        sampling_method: str = "uniform",
+        sampling_method: str = "auto",
         top_rate: float = 0.2,
         other_rate: float = 0.1,
         precision: Precision = "quantized",

@@ -41,6 +41,23 @@ def leaves_number(left, roots, below, first):
 
 
 @kernel
+def _ask(codes, top, bound, shift, goes):
+    """``goes[r] = top if (codes[r] + shift) mod (top + 1) <= bound else 0``."""
+    narrow = codes.dtype.type  # all in the type of the codes, for as many in an instruction as there can be
+    for r in range(codes.shape[0]):
+        goes[r] = top if narrow(codes[r] + shift) <= bound else narrow(0)
+
+
+@kernel
+def _ask_set(codes, top, goes_left, missing_left, goes):
+    """As `_ask`, of the set of codes that go left."""
+    narrow = codes.dtype.type
+    for r in range(codes.shape[0]):
+        left = missing_left if codes[r] == 0xFFFF else goes_left[min(codes[r], 255)]
+        goes[r] = top if left else narrow(0)
+
+
+@kernel
 def masked_trees_add(
     codes, top, n, columns, questions, category, sets, masks, planes, starts, leaves, outputs, values, alive, out
 ):
@@ -56,7 +73,7 @@ def masked_trees_add(
     """
     n_planes = masks.shape[1]
     bits = np.uint64(8 if top == 255 else 16)
-    goes, narrow = alive[n_planes], codes.dtype.type
+    goes = alive[n_planes]
     words = np.empty(TILE, np.uint64)
     for begin in range(0, n, TILE):
         size = min(TILE, n - begin)
@@ -67,14 +84,9 @@ def masked_trees_add(
                 own = codes[column : column + size]
                 bound, shift = questions[q, 0], questions[q, 1]
                 if category[q] < 0:
-                    for r in range(size):
-                        goes[r] = top if narrow(own[r] + shift) <= bound else narrow(0)
+                    _ask(own, top, bound, shift, goes)
                 else:
-                    goes_left = sets[category[q]]
-                    for r in range(size):
-                        code = own[r]
-                        left = bound == 1 if code == 0xFFFF else goes_left[min(code, 255)]
-                        goes[r] = top if left else narrow(0)
+                    _ask_set(own, top, sets[category[q]], bound == 1, goes)
                 for plane in range(planes[q, 0], planes[q, 1]):
                     mask, kept = masks[q, plane], alive[plane]
                     for r in range(size):

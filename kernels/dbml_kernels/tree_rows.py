@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from dbml_kernels.bytes_copy import bytes_copy
+from dbml_kernels.bytes_copy import bytes_copy, bytes_transpose
 from dbml_kernels.jit import kernel
 
 _GROUP = 16  # rows
+_TILE = 64  # rows
 
 
 @kernel
-def rows_split(order, begin, end, column, positions, goes_left, scratch):
+def rows_split(order, begin, end, column, goes_left, scratch):
     """Put the rows ``order[begin:end]`` that go left before the others, both in their order; return where those begin.
 
     Shapes: `order` (n_rows,) int32, `column` (n_rows,) uint8 bins, `goes_left` (256,) uint8 of 0 and 1, `scratch`
-    (n_rows,) int32, `positions` (n,) int32: the bin of row r is ``column[positions[r]]``; None: ``column[r]``. Without
-    branches: every row is written to both sides, and one of them moves on.
+    (n_rows,) int32. Without branches: every row is written to both sides, and one of them moves on.
     """
     left, right = np.uint64(begin), np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
         row = order[i]
-        place = np.uint64(row) if positions is None else np.uint64(positions[np.uint64(row)])
-        goes = np.uint64(goes_left[np.uint64(column[place])])
+        goes = np.uint64(goes_left[np.uint64(column[np.uint64(row)])])
         order[left] = row
         scratch[right] = row
         left += goes
@@ -33,11 +32,16 @@ def rows_split(order, begin, end, column, positions, goes_left, scratch):
 
 
 @kernel
-def bins_copy(bins, n_columns, rows, copies):
-    """``copies[i] = bins[rows[i]]``: rows of `n_columns` bins each, flat arrays of bytes; shape of `rows` (n,) int32."""
-    for i in range(rows.shape[0]):
-        at, to = np.int64(rows[i]) * n_columns, i * n_columns
-        bytes_copy(bins, at, copies, to, n_columns)
+def bins_copy(bins, n_columns, rows, copies, columns, begin, most):
+    """``copies[i] = columns[:, begin + i] = bins[rows[i]]``: row by row, and column by column.
+
+    Shapes: `bins` and `copies` flat, `n_columns` bins a row, `rows` (n,) int32, `columns` (n_columns * most,), flat.
+    """
+    for first in range(0, rows.shape[0], _TILE):
+        size = min(_TILE, rows.shape[0] - first)
+        for i in range(first, first + size):
+            bytes_copy(bins, np.int64(rows[i]) * n_columns, copies, i * n_columns, n_columns)
+        bytes_transpose(copies, first, size, n_columns, columns, begin + first, most)
 
 
 @kernel

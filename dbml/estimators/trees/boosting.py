@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from dbml_kernels.folds import hash_mix
 from dbml_kernels.tree_gradients import gradients_bound
-from dbml_kernels.tree_rows import rows_number
 from numpy.typing import NDArray
 
 from dbml.estimators.trees.binning import Binning
@@ -140,22 +139,20 @@ class Rounds:
         self._copies = self._room_for_copies()
         self._rows_of: Callable[[Shard], ShardRows] = self._copies or ShardRows
         grower = SymmetricGrower if boosting.policy == "symmetric" else Grower
-        self._grower = grower(
-            shards, binning, boosting.rules, boosting.policy, self._histograms, self._rows_of
-        )
+        self._grower = grower(shards, binning, boosting.rules, boosting.policy, self._histograms, self._rows_of)
         self._pending: Callable[[Shard], None] | None = None
         self._sizes = np.zeros(len(shards), np.int64)
 
     def _room_for_copies(self) -> CopiedShards | None:
         """Return room to copy the rows of each sample together, None where rows are not sampled or memory is short."""
         sampling, arrays = self.boosting.sampling, self._derivatives.arrays
-        if sampling.share >= _COPIED_SHARE:
+        if sampling.share >= _COPIED_SHARE or self.boosting.loss.quantile is not None:
             return None
         words = sum(np.dtype(kind).itemsize for kind in arrays.values()) * self.boosting.loss.n_outputs
-        of_row = self.binning.n_columns + words + 4
+        of_row = 2 * self.binning.n_columns + words + 4
         if 1.1 * sampling.share * self.shards.n_rows * of_row > self.shards.spare:
             return None
-        return CopiedShards(self.shards, self.binning.n_columns, tuple(arrays))
+        return CopiedShards(self.shards, self.binning.n_columns, sampling.share, tuple(arrays))
 
     def baseline(self) -> Floats:
         """Return the best constant scores of the rows that are not held out."""
@@ -253,27 +250,38 @@ class Rounds:
     def _start(self, output: int, draw: Draw, seed: int) -> tuple[Floats, float]:
         """Start a tree: derivatives (for the first output), rows, histogram of the root; return that and the loss."""
         ranked = draw.sampling.top is not None
-        self._histograms.need(1, range(len(self.shards)))
         sizes = self._sizes.copy()
 
-        def work(shard: Shard) -> float:
+        def draw_rows(shard: Shard) -> float:
             self._catch_up(shard)
-            loss = self._derivatives.write(shard, seed) if output == 0 and not ranked else 0.0
-            number = shard.number
-            if output == 0:
-                sizes[number] = draw.write(shard, self._derivatives)
-                if self._copies is not None:
-                    self._copies(shard).take(int(sizes[number]))
-            elif self._copies is not None:  # growing shuffled the rows among themselves
-                rows_number(shard.resident["order"][: sizes[number]])
-            else:
-                shard.resident["order"][: sizes[number]].sort()
-            rows, drawn = self._rows_of(shard), int(sizes[number])
-            with self._histograms.filling(number) as buffer:
-                buffer.add(0, rows, output, None if drawn == rows.n_rows else (0, drawn))
+            loss = self._derivatives.write(shard, seed) if not ranked else 0.0
+            sizes[shard.number] = draw.write(shard, self._derivatives)
             return loss
 
-        losses = self.shards.each(work, _GRADIENTS)
+        def add(shard: Shard) -> float:
+            number, loss = shard.number, 0.0
+            if self._copies is not None:
+                self._copies(shard).number()
+            elif output == 0:
+                loss = draw_rows(shard)
+            else:  # growing shuffled the rows among themselves
+                self._catch_up(shard)
+                shard.resident["order"][: sizes[number]].sort()
+            rows, size = self._rows_of(shard), int(sizes[number])
+            with self._histograms.filling(number) as buffer:
+                buffer.add(0, rows, output, None if size == rows.n_rows else (0, size))
+            return loss
+
+        losses, shards = [0.0], list(range(len(self.shards)))
+        if self._copies is not None:
+            shards = self._copies.standing
+            if output == 0:
+                losses = self.shards.each(draw_rows, _GRADIENTS)
+                sizes = self._copies.take(sizes, _GRADIENTS)
+            else:
+                self.shards.each(self._catch_up, _GRADIENTS)
+        self._histograms.need(1, shards)
+        losses += self.shards.each(add, _GRADIENTS, only=shards)
         self._pending, self._sizes = None, sizes
         return self._histograms.drain(1)[0], float(sum(losses))
 
@@ -304,7 +312,7 @@ class Rounds:
 
         def work(shard: Shard) -> tuple[Floats, Floats]:
             own = shard.resident
-            rows = self._rows_of(shard).placed(own["order"][: self._sizes[shard.number]])
+            rows = own["order"][: self._sizes[shard.number]]
             w = weights_of(own)
             return own["y"][rows] - own["scores"][0][rows], w[rows] if w.size else np.ones(rows.size)
 

@@ -17,7 +17,7 @@ from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.growth import GrowPolicy, Rules
 from dbml.estimators.trees.losses import BoostingLoss
 from dbml.estimators.trees.model import TreeModel
-from dbml.estimators.trees.sampling import Held, Sampling
+from dbml.estimators.trees.sampling import ALL_ROWS, Held, Sampling
 from dbml.estimators.trees.symmetric import symmetric_depth
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.block import Floats
@@ -26,6 +26,8 @@ from dbml.passes.schema import Schema
 
 _STRATEGIES = {"bagging": "uniform"}  # LightGBM's words
 _ENOUGH_ROWS = 10_000  # early_stopping='auto' holds rows out above that
+_TREE_ROWS = 500_000  # sampling_method='auto' lets a tree grow from at least so many
+_MOST_SAMPLED = 0.8  # a larger share of the rows costs what all of them do
 
 
 class GradientBoosting(TreeModel):
@@ -41,7 +43,7 @@ class GradientBoosting(TreeModel):
         "l2_regularization": Real(ge=0),
         "max_features": Real(gt=0, le=1),
         "subsample": Real(gt=0, le=1),
-        "sampling_method": Options(("uniform", "goss")),
+        "sampling_method": Options(("auto", "uniform", "goss")),
         "top_rate": Real(gt=0, lt=1),
         "other_rate": Real(gt=0, lt=1),
         "precision": Options(("quantized", "float64")),
@@ -102,23 +104,35 @@ class GradientBoosting(TreeModel):
         return None
 
     def _check_params(self) -> None:
-        if self.sampling_method != "goss":
-            return
         name = type(self).__name__
-        if self.subsample < 1.0:
-            raise InvalidParameter(
-                f"{name}: subsample must be 1.0 with sampling_method='goss', whose sample top_rate and other_rate "
-                f"give; got {self.subsample}"
-            )
         if self.top_rate + self.other_rate > 1.0:
             raise InvalidParameter(
                 f"{name}: top_rate + other_rate must be at most 1; got {self.top_rate} + {self.other_rate}"
             )
+        if self.sampling_method == "goss" and self.subsample < 1.0:
+            raise InvalidParameter(
+                f"{name}: subsample must be 1.0 with sampling_method='goss', whose sample top_rate and other_rate "
+                f"give; got {self.subsample}"
+            )
 
-    def _sampling(self) -> Sampling:
-        if self.sampling_method == "goss":
-            return Sampling(top=self.top_rate, other=self.other_rate)
-        return Sampling(self.subsample)
+    def _sampling(self, loss: BoostingLoss, n_rows: int) -> tuple[Sampling, str]:
+        """Return which rows trees grow from, and why."""
+        method = self.sampling_method
+        if method == "uniform" or (method == "auto" and self.subsample < 1.0):
+            return Sampling(self.subsample), f"subsample={self.subsample:g}"
+        if method == "goss" and loss.quantile is not None:
+            raise InvalidParameter(
+                f"{type(self).__name__}: sampling_method must be 'uniform' (or 'auto') with this loss, whose gradients "
+                "tell only on which side of its prediction a row is; got 'goss'"
+            )
+        share = self.top_rate + self.other_rate
+        if method == "goss":
+            return Sampling(top=self.top_rate, other=self.other_rate), "sampling_method='goss'"
+        share, few = max(share, _TREE_ROWS / max(n_rows, 1)), share
+        if share > _MOST_SAMPLED or loss.quantile is not None:
+            return ALL_ROWS, "sampling_method='auto'"
+        sampling = Sampling(top=self.top_rate * share / few, other=self.other_rate * share / few)
+        return sampling, f"sampling_method='auto': {n_rows:,} rows are more than a tree needs"
 
     def _kept_schema(self) -> Schema | None:
         return self.schema_ if self._goes_on else None
@@ -168,7 +182,8 @@ class GradientBoosting(TreeModel):
         policy = f"{self.trees_.n_trees:,} in {self.n_iter_:,} rounds, {self.grow_policy}"
         plan = plan.decide("trees", f"{policy}, {shape}" if shape else policy, f"loss: {loss.name}")
         if not boosting.sampling.whole:
-            plan = plan.decide("rows of a tree", str(boosting.sampling), f"sampling_method: {self.sampling_method}")
+            why = self._sampling(loss, data.n_rows)[1]
+            plan = plan.decide("rows of a tree", str(boosting.sampling), why)
         if self.precision != "quantized":
             plan = plan.decide("gradients", self.precision, "precision")
         if rounds.n_held:
@@ -188,7 +203,7 @@ class GradientBoosting(TreeModel):
             self.max_iter - done,
             seed_of(self.random_state) + done,
             Held(self.validation_fraction if self._stops_early(data) else 0.0, seed=seed_of(self.random_state) + done),
-            self._sampling(),
+            self._sampling(loss, data.n_rows)[0],
             self.precision,
             self.n_iter_no_change,
             self.tol,

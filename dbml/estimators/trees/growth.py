@@ -212,14 +212,15 @@ class Grower:
         buffer: HistogramBuffer,
         last: bool,
     ) -> None:
-        rows, scratch = self._rows_of(shard), buffer.scratch(shard.n_rows)
+        rows = self._rows_of(shard)
+        scratch = buffer.scratch(rows.n_rows)
         for number, node in enumerate(nodes):
             begin, end = int(node.begins[shard.number]), int(node.ends[shard.number])
             middles[number] = begin
             if begin == end:
                 continue
             column = rows.column(int(self.binning.columns[int(node.best[TERM])]))
-            middle = int(rows_split(rows.order, begin, end, column, rows.positions, node.goes_left, scratch))
+            middle = int(rows_split(rows.order, begin, end, column, node.goes_left, scratch))
             middles[number] = middle
             run = (begin, middle) if small_left[number] else (middle, end)
             if not last and run[0] < run[1]:

@@ -45,7 +45,7 @@ class LeafValues:
         roots = np.array([0, len(values)])
         self._masks = None
         if LeafMasks.suit(roots):
-            self._masks = LeafMasks(flat.left, roots, _questions(flat), values[:, None], np.zeros(1, np.int64))
+            self._masks = LeafMasks(flat.left, roots, bin_questions(flat), values[:, None], np.zeros(1, np.int64))
 
     def add_to(self, shard: Shard) -> None:
         """Add the values to the resident scores of a shard."""
@@ -66,7 +66,7 @@ class LeafValues:
             bins_leaves_add(bins, self._n_columns, rows, *self._walk, self._values, scores)
 
 
-def _questions(flat: Flat) -> Questions:
+def bin_questions(flat: Flat) -> Questions:
     """Return what the inner nodes ask of bins: whether one lies in a run of them, from 255 on to 0; or in a set."""
     inner = np.flatnonzero(flat.left >= 0)
     goes_left = flat.goes_left[inner].astype(bool)

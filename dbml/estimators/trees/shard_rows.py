@@ -1,4 +1,4 @@
-"""The rows of a shard that trees grow from: all of them where they lie, or copies of those drawn for a tree."""
+"""The rows that trees grow from, shard by shard: all of them where they lie, or copies of those drawn for a tree."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ from dbml.passes.shards import Arrays, Shard, Shards
 
 Bins = NDArray[np.uint8]
 
+_PART = 1 << 17  # copied rows that are worked on at a time
+
 
 class ShardRows:
-    """All rows of a shard, by their positions in it.
+    """All rows of a shard.
 
     Made anew for each pass: bins of a spilled shard are read when they are first asked for.
 
     Attributes
     ----------
+    n_rows : int
+        Number of rows.
     order : ndarray of shape (n_rows,), int32
         Numbers of rows, in which every node of a tree has a run of its own.
     """
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
-        self.order: NDArray[np.int32] = shard.resident["order"]
         self.n_rows = shard.n_rows
+        self.order: NDArray[np.int32] = shard.resident["order"]
 
     @cached_property
     def bins(self) -> Bins:
@@ -36,73 +40,106 @@ class ShardRows:
         return self._shard.read("bins").reshape(-1)
 
     def column(self, number: int) -> Bins:
-        """Return the bins of one column, by the positions of rows in the shard."""
+        """Return the bins of one column, shape (n_rows,)."""
         return self._shard.read_part("columns", number)
 
     def derivative(self, name: str, output: int) -> NDArray:
-        """Return a resident array of derivatives of one output, shape (n_rows,)."""
+        """Return derivatives of one output, shape (n_rows,)."""
         return self._shard.resident[name][output]
-
-    @property
-    def positions(self) -> NDArray[np.int32] | None:
-        """Positions in the shard of rows by their numbers; None: they are the same."""
-        return None
-
-    def placed(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Return the positions in the shard of some rows by their numbers."""
-        return rows if self.positions is None else self.positions[rows]
 
 
 class CopiedRows(ShardRows):
-    """Copies of some rows of a shard, close together, numbered from 0."""
+    """Copies of some rows, close together; see `ShardRows`."""
 
-    def __init__(self, shard: Shard, n_columns: int, names: Sequence[str]) -> None:
-        super().__init__(shard)
-        self._n_columns, self._names = n_columns, names
-        self._bins, self._positions = np.empty(0, np.uint8), np.empty(0, np.int32)
+    def __init__(self, n_columns: int) -> None:
+        self.n_rows, self._n_columns = 0, n_columns
+        self._order, self._bins, self._columns = (
+            np.empty(0, np.int32),
+            np.empty(0, np.uint8),
+            np.empty((0, 0), np.uint8),
+        )
         self._derivatives: Arrays = {}
 
-    def take(self, n_rows: int) -> None:
-        """Copy the rows that are the first `n_rows` of the order, and number them there."""
-        if n_rows > self._positions.size:
-            most = min(self._shard.n_rows, n_rows + n_rows // 32)  # the next draw may have some more
-            self._positions = np.empty(most, np.int32)
-            self._bins = np.empty(most * self._n_columns, np.uint8)
-            own = {name: self._shard.resident[name] for name in self._names}
-            self._derivatives = {name: np.empty((len(array), most), array.dtype) for name, array in own.items()}
+    def make_room(self, n_rows: int, like: Arrays) -> None:
+        """Begin anew with so many rows, and derivatives as in arrays of shape (n_outputs, any)."""
         self.n_rows = n_rows
-        rows = self._positions[:n_rows]
-        rows[:] = self.order[:n_rows]
-        bins_copy(self._shard.read("bins").reshape(-1), self._n_columns, rows, self._bins)
-        for name, copies in self._derivatives.items():
-            np.take(self._shard.resident[name], rows, axis=1, out=copies[:, :n_rows], mode="clip")
-        rows_number(self.order[:n_rows])
+        if n_rows > self._order.size:
+            most = n_rows + n_rows // 32  # the next draw may have some more
+            self._order, self._bins = np.empty(most, np.int32), np.empty(most * self._n_columns, np.uint8)
+            self._columns = np.empty((self._n_columns, most), np.uint8)
+            self._derivatives = {name: np.empty((len(array), most), array.dtype) for name, array in like.items()}
+        self.order = self._order[:n_rows]
 
     @property
-    def bins(self) -> Bins:  # type: ignore[override]
+    def bins(self) -> Bins:
         return self._bins[: self.n_rows * self._n_columns]
+
+    def column(self, number: int) -> Bins:
+        return self._columns[number]
 
     def derivative(self, name: str, output: int) -> NDArray:
         return self._derivatives[name][output, : self.n_rows]
 
-    @property
-    def positions(self) -> NDArray[np.int32] | None:
-        return self._positions
+    def copy(self, rows: NDArray[np.int32], shard: Shard, begin: int) -> None:
+        """Take rows of a shard, by their positions in it, as those from `begin` on."""
+        end = begin + rows.size
+        bins = shard.read("bins").reshape(-1)
+        copies, columns = self._bins[begin * self._n_columns : end * self._n_columns], self._columns.reshape(-1)
+        bins_copy(bins, self._n_columns, rows, copies, columns, begin, self._columns.shape[1])
+        for name, copies in self._derivatives.items():
+            np.take(shard.resident[name], rows, axis=1, out=copies[:, begin:end], mode="clip")
+
+    def number(self) -> None:
+        """Put the rows in order."""
+        rows_number(self.order)
 
 
 class CopiedShards:
-    """Room for copies of the rows drawn in all shards; kept from tree to tree.
+    """Copies of the rows that are drawn for a tree, of some shards together: the first one of these stands for them.
 
     Parameters
     ----------
     shards : Shards
     n_columns : int
+        Columns of the bins.
+    share : float
+        About how many of the rows are drawn.
     names : sequence of str
-        Resident arrays of derivatives.
+        Resident arrays of derivatives, shape (n_outputs, n_rows).
     """
 
-    def __init__(self, shards: Shards, n_columns: int, names: Sequence[str]) -> None:
-        self._of = [CopiedRows(shards[number], n_columns, names) for number in range(len(shards))]
+    def __init__(self, shards: Shards, n_columns: int, share: float, names: Sequence[str]) -> None:
+        self._shards, self._names = shards, names
+        n_parts = min(max(1, -(-int(share * shards.n_rows) // _PART)), len(shards))
+        self._parts = np.array_split(np.arange(len(shards)), n_parts)
+        self._of = {number: CopiedRows(n_columns) for number in self.standing}
 
     def __call__(self, shard: Shard) -> CopiedRows:
+        """Return the copies that a shard stands for."""
         return self._of[shard.number]
+
+    @property
+    def standing(self) -> list[int]:
+        """Shards that stand for others."""
+        return [int(part[0]) for part in self._parts]
+
+    def take(self, drawn: NDArray[np.int64], purpose: str) -> NDArray[np.int64]:
+        """Copy the first rows of the order of every shard; return how many rows each shard stands for.
+
+        Shape of both: (n_shards,).
+        """
+        sizes, begins, place = np.zeros_like(drawn), np.zeros_like(drawn), np.zeros_like(drawn)
+        for part in self._parts:
+            sizes[part[0]], place[part] = drawn[part].sum(), part[0]
+            begins[part] = np.cumsum(drawn[part]) - drawn[part]
+        for number, copies in self._of.items():
+            like = {name: self._shards[number].resident[name] for name in self._names}
+            copies.make_room(int(sizes[number]), like)
+
+        def work(shard: Shard) -> None:
+            number = shard.number
+            rows = shard.resident["order"][: drawn[number]]
+            self._of[int(place[number])].copy(rows, shard, int(begins[number]))
+
+        self._shards.each(work, purpose)
+        return sizes
