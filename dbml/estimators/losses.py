@@ -20,7 +20,7 @@ class Loss:
     name : str
         What plans and messages call it.
     code : int
-        Which branch of `dbml_kernels.losses.loss_rows`.
+        Which of `dbml_kernels.losses`.
     a, b : float
         Parameters of the kernel.
     signed : bool

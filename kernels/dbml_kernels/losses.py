@@ -1,7 +1,7 @@
 """Losses of a linear predictor: value, first and second derivative by ``eta``, for a slice of rows at once.
 
-Each loss is one short loop that vectorises; `loss_rows` chooses by an integer code, so that all losses share one
-compiled kernel. Classes are -1 and 1. `a` and `b` are the parameters of the loss.
+Each loss is one short loop that vectorises; `loss_rows` chooses by an integer code. Classes are -1 and 1, `a` and `b`
+parameters of a loss.
 """
 
 from __future__ import annotations
@@ -185,30 +185,29 @@ def squared_epsilon_insensitive(epsilon, eta, y, w, gradient, curvature):
     return total
 
 
-@kernel
 def loss_rows(code, a, b, eta, y, w, gradient, curvature, ratio, slope):
     """Return ``sum w loss(eta, y)``; write ``w loss'`` and ``w loss''`` to gradient and curvature; all (n,).
 
-    `ratio` (n,) and `slope` (1,) are written by the Huber loss only, see there.
+    `ratio` (n,) and `slope` (1,) are written by the Huber loss only, see there. Not a kernel: that would be all
+    of them, and a first fit would wait for each to be compiled.
     """
-    if code == LOGISTIC:
-        return logistic(eta, y, w, gradient, curvature)
-    if code == SQUARED_HINGE:
-        return squared_hinge(eta, y, w, gradient, curvature)
-    if code == HINGE:
-        return hinge(b, eta, y, w, gradient, curvature)
-    if code == POISSON:
-        return poisson(eta, y, w, gradient, curvature)
-    if code == GAMMA:
-        return gamma(eta, y, w, gradient, curvature)
-    if code == TWEEDIE_LOG:
-        return tweedie_log(a, eta, y, w, gradient, curvature)
-    if code == TWEEDIE_IDENTITY:
-        return tweedie_identity(a, eta, y, w, gradient, curvature)
+    rows = (eta, y, w, gradient, curvature)
     if code == HUBER:
-        return huber(a, b, eta, y, w, gradient, curvature, ratio, slope)
-    if code == EPSILON_INSENSITIVE:
-        return epsilon_insensitive(a, b, eta, y, w, gradient, curvature)
-    if code == SQUARED_EPSILON_INSENSITIVE:
-        return squared_epsilon_insensitive(a, eta, y, w, gradient, curvature)
-    return squared_error(eta, y, w, gradient, curvature)
+        return huber(a, b, *rows, ratio, slope)
+    loss, parameters = _LOSSES[code]
+    return loss(*(a, b)[parameters], *rows)
+
+
+_NONE, _A, _B, _BOTH = slice(0), slice(0, 1), slice(1, 2), slice(2)
+_LOSSES = {
+    SQUARED_ERROR: (squared_error, _NONE),
+    LOGISTIC: (logistic, _NONE),
+    POISSON: (poisson, _NONE),
+    GAMMA: (gamma, _NONE),
+    TWEEDIE_LOG: (tweedie_log, _A),
+    TWEEDIE_IDENTITY: (tweedie_identity, _A),
+    SQUARED_HINGE: (squared_hinge, _NONE),
+    HINGE: (hinge, _B),
+    EPSILON_INSENSITIVE: (epsilon_insensitive, _BOTH),
+    SQUARED_EPSILON_INSENSITIVE: (squared_epsilon_insensitive, _A),
+}

@@ -11,7 +11,7 @@ import numpy as np
 
 from dbml_kernels.exponential import exponential
 from dbml_kernels.jit import kernel
-from dbml_kernels.losses import loss_rows
+from dbml_kernels.losses import GAMMA, LOGISTIC, POISSON, gamma, logistic, poisson, squared_error
 
 GRADIENT_STEPS = (1 << 10) - 1
 HESSIAN_STEPS = (1 << 11) - 1
@@ -44,7 +44,13 @@ def derivatives(code, a, scores, y, w, gradient, hessian):
             hessian[i] = w[i]
             total += w[i] * above * slope
         return total
-    return loss_rows(code, a, 0.0, scores, y, w, gradient, hessian, gradient, gradient)
+    if code == LOGISTIC:
+        return logistic(scores, y, w, gradient, hessian)
+    if code == POISSON:
+        return poisson(scores, y, w, gradient, hessian)
+    if code == GAMMA:
+        return gamma(scores, y, w, gradient, hessian)
+    return squared_error(scores, y, w, gradient, hessian)
 
 
 @kernel
