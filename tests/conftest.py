@@ -4,6 +4,11 @@ import signal
 
 import duckdb
 import pytest
+from hypothesis import settings
+
+# The first example of a property may wait for a kernel to be compiled.
+settings.register_profile("dbml", deadline=None)
+settings.load_profile("dbml")
 
 # A shell starts background jobs with Ctrl-C ignored, and tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

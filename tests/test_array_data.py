@@ -107,7 +107,7 @@ def test_one_row():
     assert design(data).tolist() == [[3, 4]] and targets(data).tolist() == [1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(hnp.arrays(np.float64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.floats(width=16)))
 def test_any_matrix_comes_back(X):
     data = as_data(X)

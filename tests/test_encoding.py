@@ -217,7 +217,7 @@ def test_the_encoding_survives_json(raw):
     assert Encoding.from_json(encoding.to_json()) == encoding
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.none() | st.floats() | st.floats(width=16), min_size=1, max_size=30))
 def test_any_doubles(values):
     import pyarrow as pa

@@ -87,7 +87,7 @@ def steps(p):
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n=st.integers(0, 60),
     cuts=st.lists(st.integers(0, 60), max_size=4),

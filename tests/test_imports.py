@@ -202,7 +202,7 @@ def test_missing_and_unseen_values_go_where_the_library_sends_them():
 singles = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(condition=singles, other=st.floats(allow_nan=False, allow_infinity=False))
 def test_a_float_threshold_splits_doubles_as_floats_do(condition, other):
     limit = at_most(np.array([condition]))[0]

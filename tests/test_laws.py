@@ -137,7 +137,7 @@ def test_every_step_class_is_run_by_an_estimator():
     assert not missing, f"no fit of an estimator's options runs {missing}"
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.integers(60, N_ROWS), max_size=5))
 def test_merge_law(cuts):
     """States are compared after merging them into that of 60 earlier rows: what a step measures from may differ."""

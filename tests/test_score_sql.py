@@ -462,7 +462,7 @@ def test_too_large_a_form_says_why():
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_doubles_read_back_bit_for_bit(value):
     found = duckdb.execute(f"SELECT {double(value)}, typeof({double(value)})").fetchall()[0]
     assert found[1] == "DOUBLE"
@@ -471,7 +471,7 @@ def test_doubles_read_back_bit_for_bit(value):
 
 
 @given(st.integers(1, 3000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_totals_are_shallow(n):
     text = total(["x"] * n)
     depth = max_depth = 0

@@ -146,7 +146,7 @@ def trained():
     con.close()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rows=st.lists(st.tuples(values, values, texts), min_size=1, max_size=20))
 def test_three_ways_agree_on_any_values(trained, rows):
     x, s, g = zip(*rows, strict=True)

@@ -175,7 +175,7 @@ def test_buffers_keep_within_memory():
     assert buffer_rows(30_000, 10_000, 100, 1 << 40) == 20_000
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 3_000), st.integers(1, 500), st.sampled_from([1, 16, 64]), st.integers(0, 9))
 def test_runs_are_a_permutation(n, size, run, seed):
     parts = list(shuffled_runs(n, size, run, np.random.default_rng(seed)))
@@ -183,7 +183,7 @@ def test_runs_are_a_permutation(n, size, run, seed):
     assert max(part.size for part in parts) <= max(size, run)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 20), st.integers(50, 200))
 def test_pieces_and_groups_cover_the_partitions(sizes, piece, rows):
     starts = np.concatenate([[0], np.cumsum(sizes)])

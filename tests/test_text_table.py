@@ -21,7 +21,7 @@ def found(con, expression, texts):
     return [row[0] for row in con.execute(f"SELECT {expression} FROM t ORDER BY id").fetchall()]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(keys=st.lists(TEXTS, min_size=1, max_size=40, unique=True), others=st.lists(TEXTS | st.none(), min_size=1))
 def test_texts_find_their_values_and_others_nothing(con, keys, others):
     values = [0.1 * i - 1 for i in range(len(keys))]
@@ -59,7 +59,7 @@ def test_another_hash_function_than_the_known_one_is_not_relied_on(con):
     assert "list_position" not in con.execute(plan.format(written)).fetchall()[0][1]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TEXTS)
 def test_the_hash_is_that_of_this_duckdb(text):
     assert duckdb.execute("SELECT hash(?::VARCHAR)", [text]).fetchall()[0][0] == text_hash(text)

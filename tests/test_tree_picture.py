@@ -121,7 +121,7 @@ def test_the_text_of_a_tree(capsys):
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(0, 9))
 def test_boxes_do_not_overlap_and_lie_in_the_picture(seed, depth):
     trees = random_trees(Encoding(FEATURES), n_trees=1, depth=depth, seed=seed)

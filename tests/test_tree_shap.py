@@ -97,7 +97,7 @@ def test_they_are_shapley_values(n_values, n_outputs, depth):
     np.testing.assert_allclose(explained.baseline, mean, atol=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(0, 12), st.integers(1, 3), st.integers(0, 200))
 def test_they_sum_to_the_prediction(seed, depth, n_outputs, n_rows):
     trees = weighed(random_trees(MIXED, n_trees=3, depth=depth, n_outputs=n_outputs, seed=seed))

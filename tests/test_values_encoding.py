@@ -245,7 +245,7 @@ def tables(draw, n_rows):
 
 
 @given(trained=tables(12), scored=tables(7), pooled=st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_any_table_reads_the_same_in_three_ways(trained, scored, pooled):
     import duckdb
 
