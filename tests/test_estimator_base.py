@@ -13,7 +13,9 @@ import dbml
 from dbml import ElasticNet, Lasso, LinearRegression, Ridge
 from dbml.errors import InterruptedTraining, InvalidData, InvalidParameter, NotFitted
 from dbml.estimators.discovery import estimators, model_types
+from dbml.estimators.planning import plan_training
 from dbml.params import Integer, Real
+from dbml.passes.dispatch import as_data
 from dbml.passes.progress import Listener, listening
 
 FOUND = estimators()
@@ -52,6 +54,16 @@ def test_the_linear_family_is_found_and_importable_by_name():
     assert all(getattr(dbml, name) is kind for name, kind in FOUND.items())
     assert model_types()["linear_reg"] is LinearRegression
     assert model_types()["lasso"] is Lasso
+
+
+@pytest.mark.parametrize("name", OF_NUMBERS)
+def test_a_plan_before_training_says_how_many_passes_there_will_be_and_why(name):
+    with as_data(*table(name), task=FOUND[name].task, encode=FOUND[name].encoding_style) as data:
+        plan = plan_training(FOUND[name](), data)
+    decided = {decision.subject: decision for decision in plan.decisions}
+    assert {"solver", "passes"} <= set(decided)
+    assert not any(one.choice.endswith(" ") or one.reason.endswith("for ") for one in decided.values())
+    assert plan.passes == ()
 
 
 def test_importing_dbml_loads_no_estimator():

@@ -15,7 +15,7 @@ from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.category_steps import ClassCodesStep, CodeRangeStep, Integers, Slots
 from dbml.estimators.design import flat
 from dbml.estimators.discrete_bayes import DiscreteNB
-from dbml.estimators.naive_bayes import logs
+from dbml.estimators.naive_bayes import SUMS_BY_CLASS, logs
 from dbml.params import Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
@@ -113,7 +113,7 @@ class CategoricalNB(DiscreteNB):
             )
         self._fewest(encoding)
         slots = Slots.of(encoding, self._code_counts(data))
-        data.plan = data.plan.decide("solver", "sums by class", "they add up, and say all that is to be known")
+        data.decide_solver("sums by class", "they add up, and say all that is to be known", SUMS_BY_CLASS)
         step = ClassCodesStep(len(data.schema.classes), encoding.n_dense, slots)
         (state,) = data.fold(step, purpose=purpose)
         return {**state, "n_codes": slots.n_codes}

@@ -9,7 +9,7 @@ import numpy as np
 from dbml_sql.forms import Scaled, TermFunction
 
 from dbml.errors import InvalidData
-from dbml.estimators.column_steps import ColumnMomentsStep
+from dbml.estimators.column_steps import ONE_PASS, ColumnMomentsStep
 from dbml.estimators.termwise import TermwiseTransformer, check_outputs
 from dbml.params import Rule, check_params
 from dbml.passes.block import Floats
@@ -48,7 +48,7 @@ class ColumnScaler(TermwiseTransformer):
 
     def _fit(self, data: Data) -> None:
         self._check_columns(data)
-        data.plan = data.plan.decide("solver", "one pass", "sums of each column say all about its scale")
+        data.decide_solver("one pass", "sums of each column say all about its scale", ONE_PASS)
         self._learn(self._fold(data))
 
     def _fold(self, data: Data) -> State:

@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from dbml.errors import ExhaustedMemory
 from dbml.passes.block import Block, Floats
+from dbml.passes.plan import ExpectedPasses
 from dbml.passes.step import State
+
+ONE_PASS = ExpectedPasses("1", "what is asked of each column is a sum, a limit or a count")
 
 _NO_WEIGHT = np.zeros(0)
 _UNITS = float(1 << 20)

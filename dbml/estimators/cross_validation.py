@@ -15,9 +15,12 @@ from dbml.estimators.folds import Folds, Held
 from dbml.estimators.gram_step import GramStep, Moments
 from dbml.estimators.moment_steps import ResidualStep
 from dbml.estimators.quadratic import gram_fits
-from dbml.estimators.working_set import Columns, solve_columns
+from dbml.estimators.working_set import WORKING_SETS, Columns, solve_columns
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
+from dbml.passes.plan import ExpectedPasses
+
+_FOLDED = ExpectedPasses("1", "second moments of the folds serve all penalties")
 
 # Coefficients and intercept at the centre for a penalty and a start, with duality gap and sweeps.
 Solve = Callable[[Elastic, Floats], "Model"]
@@ -78,11 +81,11 @@ def trainings(data: Data, folds: Folds, how: Descending) -> Iterator[Iterator[Tr
     n = folds.n_folds
     if gram_fits(data, n):
         reason = f"{p:,} terms, {n} folds: one pass for {n} Gram matrices serves all penalties and folds"
-        data.plan = data.plan.decide("solver", "coordinate descent on Gram matrices", reason)
+        data.decide_solver("coordinate descent on Gram matrices", reason, _FOLDED)
         yield _from_grams(data, folds, how)
         return
     reason = f"{p:,} terms, {n} folds: their Gram matrices do not fit in memory_limit"
-    data.plan = data.plan.decide("solver", "coordinate descent on working sets of columns", reason)
+    data.decide_solver("coordinate descent on working sets of columns", reason, WORKING_SETS)
     with kept_if_it_fits(data) as kept:
         yield _from_columns(kept, folds, how)
 

@@ -22,6 +22,7 @@ from dbml.estimators.dictionary_step import (
 )
 from dbml.estimators.plain_rows import plain_tiles, rows_times
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
+from dbml.estimators.solvers.descent import MINIBATCHES
 from dbml.estimators.sparse_codes import improve_codes
 from dbml.estimators.transformer import UnweightedTransformer
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule, check_params
@@ -199,7 +200,7 @@ class MiniBatchDictionaryLearning(UnweightedTransformer):
 
     def _fit(self, data: Data) -> None:
         choice = "online" if self.reduction == 1 else f"online, one feature in {self.reduction:,} a minibatch"
-        data.plan = data.plan.decide("solver", choice, f"atoms are improved after every {self.batch_size:,} rows")
+        data.decide_solver(choice, f"atoms are improved after every {self.batch_size:,} rows", MINIBATCHES)
         centre, seed = np.array(data.schema.encoding.centre()), seed_of(self.random_state)
         state = first_state(self._first_atoms(data, centre, seed))
         with data.materialise() as kept:

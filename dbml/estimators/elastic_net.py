@@ -14,11 +14,13 @@ from dbml.estimators.gram_step import GramStep, Moments
 from dbml.estimators.least_squares import not_negative, ridge
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.estimators.quadratic import ALWAYS_GRAM, gram_fits, require_gram, row_count, sparse_entries
-from dbml.estimators.working_set import Columns, solve_columns
+from dbml.estimators.working_set import WORKING_SETS, Columns, solve_columns
 from dbml.params import Boolean, Either, Integer, Options, Real, Rule
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
+from dbml.passes.plan import ExpectedPasses
 
+_SWEEPS = ExpectedPasses("1", "second moments serve all sweeps")
 _WIDEST_GRAM = 4_000
 
 CYCLES: Mapping[str, Rule] = {
@@ -84,7 +86,7 @@ class CoordinateDescent(LinearRegressor):
         if gram:
             require_gram(data)
         choice = "coordinate descent on the Gram matrix" if gram else "coordinate descent on a working set of columns"
-        data.plan = data.plan.decide("solver", choice, reason)
+        data.decide_solver(choice, reason, _SWEEPS if gram else WORKING_SETS)
         return gram
 
     def _penalty(self, weight: float) -> Elastic:

@@ -19,7 +19,9 @@ from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.params import Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
+from dbml.passes.plan import ExpectedPasses
 
+_PASSES = ExpectedPasses("2 or more", "samples lead close to the maximum")
 _KINDS: tuple[Kind, ...] = ("full", "tied", "diag", "spherical")
 _SHARES = 1001  # of the training rows, whose anomaly scores are kept
 
@@ -145,7 +147,7 @@ class GaussianMixture(MixtureModel):
         means = None if self.means_init is None else self._given_means(owner, data)
         rows = rows_in_memory(data, coordinates(data, standardised=False), seed)
         choice = "expectation and maximisation" + ("" if rows.whole else ", on nested samples, then over all rows")
-        data.plan = data.plan.decide("solver", choice, told(rows, data.n_rows))
+        data.decide_solver(choice, told(rows, data.n_rows), _PASSES)
         search = Search(
             owner, self.n_components, self.covariance_type, self.init_params, means, self.n_init, self.max_iter, seed,
             self.tol, self.reg_covar,

@@ -15,8 +15,10 @@ from dbml.params import Boolean, Either, Integer, Options, Rule, check_params
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data
+from dbml.passes.plan import ExpectedPasses
 from dbml.passes.step import State
 
+_PASSES = ExpectedPasses("1", "each batch updates what was learned from the rows before")
 _FEWEST_ROWS, _BATCH_BYTES = 2_048, 16 << 20
 
 
@@ -100,9 +102,8 @@ class IncrementalPCA(ProbabilisticProjection):
     def _fit(self, data: Data) -> None:
         p = data.schema.encoding.n_terms
         self.batch_size_ = self.batch_size if self.batch_size is not None else max(5 * p, _FEWEST_ROWS)
-        data.plan = data.plan.decide(
-            "solver", "batches", f"{self.batch_size_:,} rows each, in the order of the rows, on one thread"
-        )
+        how = f"{self.batch_size_:,} rows each, in the order of the rows, on one thread"
+        data.decide_solver("batches", how, _PASSES)
         self._learn(data, self.batch_size_, None)
 
     def partial_fit(

@@ -11,16 +11,18 @@ import numpy as np
 from dbml_sql.forms import Binned, TermFunction
 
 from dbml.errors import DbmlWarning, InvalidData, InvalidParameter, listing
-from dbml.estimators.column_steps import ColumnMomentsStep
+from dbml.estimators.column_steps import ONE_PASS, ColumnMomentsStep
 from dbml.estimators.marked_columns import positions_to_rows, rows_to_positions
-from dbml.estimators.quantiles import METHODS, block_quantiles, column_quantiles
+from dbml.estimators.quantiles import METHODS, QUANTILE_PASSES, block_quantiles, column_quantiles
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.termwise import TermwiseTransformer, check_outputs
 from dbml.params import Either, Instance, Integer, Options, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
+from dbml.passes.plan import ExpectedPasses
 
+_SAMPLED = ExpectedPasses("a sample", "it decides on the edges of the bins")
 _NARROWEST = 1e-8
 _MOST_ROUNDS, _TOLERANCE = 300, 1e-4  # of k-means, as in scikit-learn
 
@@ -104,10 +106,12 @@ class KBinsDiscretizer(TermwiseTransformer):
     def _fit(self, data: Data) -> None:
         self._check_columns(data)
         wanted = self._wanted(data.schema.encoding.n_dense)
-        passes = "one pass" if self.strategy == "uniform" else "one sample"
-        if self.strategy == "quantile" and self.subsample is None:
-            passes = "passes of exact quantiles"
-        data.plan = data.plan.decide("solver", passes, f"strategy={self.strategy!r} asks each column by itself")
+        choice, passes = "one sample", _SAMPLED
+        if self.strategy == "uniform":
+            choice, passes = "one pass", ONE_PASS
+        elif self.strategy == "quantile" and self.subsample is None:
+            choice, passes = "passes of exact quantiles", QUANTILE_PASSES
+        data.decide_solver(choice, f"strategy={self.strategy!r} asks each column by itself", passes)
         if self.strategy == "uniform":
             (state,) = data.fold(ColumnMomentsStep(len(wanted)), purpose="limits")
             limits = state["limits"].T

@@ -16,6 +16,7 @@ from dbml.estimators.clusters.training import Search, check_memory, coordinates,
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.data import Data
+from dbml.passes.plan import ExpectedPasses
 from dbml.passes.step import State
 
 
@@ -47,6 +48,7 @@ def init_method(value: Any) -> dict[str, Any]:
     return {"init": found}
 
 
+_PASSES = ExpectedPasses("some 4 to 12", "a sample tells how sums change as centroids move, all rows what is left")
 INIT_RULE = Either(
     (Options(("k-means++", "k-means||", "random")), Instance((np.ndarray, list, tuple), "an array of centroids"))
 )
@@ -170,7 +172,7 @@ class KMeans(CentroidModel):
         like = coordinates(data, self.standardize_features)
         rows = rows_in_memory(data, like, seed, sample=sample_size(self.n_clusters))
         choice = "lloyd" if rows.whole else "lloyd on nested samples, corrected by passes over all rows"
-        data.plan = data.plan.decide("solver", choice, told(rows, data.n_rows))
+        data.decide_solver(choice, told(rows, data.n_rows), _PASSES)
         if not rows.whole:
             why = f"passes over all rows end where one lowers the sum of squares by less than tol={self.tol:g} of it"
             data.plan = data.plan.decide("passes", "few", why)

@@ -21,8 +21,12 @@ from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.engine import current
 from dbml.passes.memory import memory_budget
+from dbml.passes.plan import ExpectedPasses
 from dbml.passes.plan_text import size_text
 
+_PASSES = ExpectedPasses(
+    "2 or 3", "ratings that fit in memory are kept, else each round reads them twice or more", however_few=True
+)
 _START = 0.1  # spread of the factors that items start from
 
 
@@ -208,7 +212,7 @@ class MatrixFactorization(Regressor):
         implicit = self.feedback == "implicit"
         width = self.n_factors + (not implicit)
         told = f"{self.n_factors} factors, {self.feedback} feedback"
-        data.plan = data.plan.decide("solver", "alternating least squares", told)
+        data.decide_solver("alternating least squares", told, _PASSES)
         keys = learn_keys(data)
         sizes = tuple(key.size for key in keys)
         needed = 4 * sum(sizes) * width

@@ -20,8 +20,10 @@ from dbml.params import Boolean, Either, Integer, Options, Real, Rule, check_par
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data, find_scorer
+from dbml.passes.plan import ExpectedPasses
 from dbml.passes.step import Shuffled, State
 
+_PASSES = ExpectedPasses("2 or more", "each epoch is one, the last one is for distances")
 _START_ROWS, _LLOYD = 65_536, 100  # of the sample that centroids start from, and most iterations there
 
 
@@ -130,7 +132,7 @@ score_quantiles_
     def _fit(self, data: Data) -> None:
         like = coordinates(data, self.standardize_features)
         rows = self._rows(data, like)
-        data.plan = data.plan.decide("solver", "mini-batches", f"batches of {self.batch_size:,} rows, in random order")
+        data.decide_solver("mini-batches", f"batches of {self.batch_size:,} rows, in random order", _PASSES)
         try:
             start = self._start(data, rows, like, lloyd=not rows.whole and isinstance(self.init, str))
             batches = self._batches(data, rows)

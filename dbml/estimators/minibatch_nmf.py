@@ -11,6 +11,7 @@ from dbml.errors import InvalidData
 from dbml.estimators.nonnegative import LOSSES, Codes, NonnegativeFactorization
 from dbml.estimators.plain_rows import lowest_values, plain_tiles
 from dbml.estimators.random_state import RANDOM_STATE_RULE
+from dbml.estimators.solvers.descent import MINIBATCHES
 from dbml.params import Either, Integer, Options, Real, Rule, check_params
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
@@ -263,7 +264,7 @@ class MiniBatchNMF(NonnegativeFactorization):
         self.random_state = random_state
 
     def _fit(self, data: Data) -> None:
-        data.plan = data.plan.decide("solver", "multiplicative updates", f"after every {self.batch_size:,} rows")
+        data.decide_solver("multiplicative updates", f"after every {self.batch_size:,} rows", MINIBATCHES)
         centre = np.array(data.schema.encoding.centre())
         H = self._first_atoms(data, centre)
         state = _first_state(H)

@@ -15,10 +15,12 @@ from dbml.params import Either, Instance, Options, check_params
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data
+from dbml.passes.plan import ExpectedPasses
 from dbml.passes.schema import Schema
 from dbml.passes.step import State, Step
 
 PRIORS_RULE = Either((Options((None,)), Instance((list, tuple, np.ndarray), "a list of numbers, one a class")))
+SUMS_BY_CLASS = ExpectedPasses("1", "sums by class serve all parameters")
 IMPOSSIBLE = -1e9  # in place of log 0: 0 times it is 0, and two of them can be compared
 _ROUNDING = 1e-9
 
@@ -66,7 +68,7 @@ class NaiveBayes(ProbabilisticClassifier):
         raise NotImplementedError
 
     def _sums(self, data: Data, purpose: str) -> State:
-        data.plan = data.plan.decide("solver", "sums by class", "they add up, and say all that is to be known")
+        data.decide_solver("sums by class", "they add up, and say all that is to be known", SUMS_BY_CLASS)
         (state,) = data.fold(self._step(data), purpose=purpose)
         state = self._checked(state, data.schema)
         numbers = (array for array in state.values() if array.dtype.kind == "f")

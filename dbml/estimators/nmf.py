@@ -20,9 +20,13 @@ from dbml.params import Either, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
+from dbml.passes.plan import ExpectedPasses
 from dbml.passes.plan_text import size_text
 from dbml.passes.step import State
 
+_PASSES = ExpectedPasses(
+    "some dozens", "each finds the codes of all rows, which are kept encoded, in memory or spilled"
+)
 _ATOM_SWEEPS = 200
 _LEAST = 1e-12
 
@@ -231,7 +235,7 @@ class NMF(NonnegativeFactorization):
 
     def _fit(self, data: Data) -> None:
         how = "coordinate descent" if self.solver == "cd" else "multiplicative updates"
-        data.plan = data.plan.decide("solver", f"alternating, {how}", "codes of a pass improve the atoms")
+        data.decide_solver(f"alternating, {how}", "codes of a pass improve the atoms", _PASSES)
         centre = np.array(data.schema.encoding.centre())
         H = self._first_atoms(data, centre)
         with data.materialise() if self.max_iter > 2 else nullcontext(data) as kept:

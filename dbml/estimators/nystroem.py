@@ -20,6 +20,7 @@ from dbml.estimators.transformer import Transformer
 from dbml.params import Either, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
+from dbml.passes.plan import ExpectedPasses
 
 _COEF0, _DEGREE = 1.0, 3  # where they are None, as in scikit-learn's kernels
 _TAKES = {"poly": ("gamma", "coef0", "degree"), "sigmoid": ("gamma", "coef0"), "linear": ()}
@@ -122,7 +123,7 @@ class Nystroem(Transformer):
         name, encoding = type(self).__name__, data.schema.encoding
         n_terms, centre = encoding.n_terms, np.array(encoding.centre())
         reason = f"{self.n_components:,} rows drawn at random are compared with each other"
-        data.plan = data.plan.decide("solver", "nystroem", reason)
+        data.decide_solver("nystroem", reason, ExpectedPasses("1", "rows are drawn while spreads are summed"))
         draw = DrawStep(self.n_components, centre, seed_of(self.random_state))
         spread, drawn = data.fold(SpreadStep(n_terms), draw, purpose="components")
         tell_scales(data, spread)

@@ -10,7 +10,7 @@ import numpy as np
 from dbml_sql.forms import Marked, TermFunction
 
 from dbml.errors import InvalidData
-from dbml.estimators.column_steps import DistinctStep
+from dbml.estimators.column_steps import ONE_PASS, DistinctStep
 from dbml.estimators.marked_columns import positions_to_rows, rows_to_positions
 from dbml.estimators.termwise import Known, TermwiseTransformer, check_outputs, term_features
 from dbml.params import Boolean, Either, Integer, Options, Real, Rule
@@ -120,7 +120,7 @@ class OneHotEncoder(TermwiseTransformer):
     def _fit(self, data: Data) -> None:
         self._check_columns(data)
         encoding = data.schema.encoding
-        data.plan = data.plan.decide("solver", "one pass", "it counts the categories of each column")
+        data.decide_solver("one pass", "it counts the categories of each column", ONE_PASS)
         counted = DistinctStep(range(encoding.n_dense), encoding.terms, _MOST_CATEGORIES)
         (state,) = data.fold(counted, purpose="categories")
         features = term_features(encoding.features)

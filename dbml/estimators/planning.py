@@ -20,7 +20,7 @@ from dbml.estimators.base import Estimator
 from dbml.passes.block import Block
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
-from dbml.passes.plan import Plan
+from dbml.passes.plan import ExpectedPasses, Plan
 from dbml.passes.plan_text import size_text
 from dbml.passes.schema import Statistics
 from dbml.passes.shards import Arrays, Shards
@@ -29,46 +29,6 @@ from dbml.passes.step import Order, Sequential, State, Step
 T = TypeVar("T")
 
 _FEW_ROWS = 1_000  # of which estimators see where to start
-
-# Passes over all rows by the first words of a solver's choice, with the reason.
-_PASSES = (
-    ("one pass", "1", "what is asked of each column is a sum, a limit or a count"),
-    ("one sample", "a sample", "it decides on the edges of the bins"),
-    ("newton", "1 to 3", "Newton's method starts from the minimum of a sample"),
-    ("proximal-newton", "1 to 3 for few terms, more for many", "it starts from the minimum of a sample"),
-    ("lbfgs", "some dozens", "each reads encoded blocks, which are kept in memory or spilled"),
-    ("cholesky", "1, or 2 where terms are nearly collinear", "second moments say all about a least squares fit"),
-    ("svd", "1", "the few rows are kept in memory"),
-    ("sparse_cg", "some dozens", "one for each step of conjugate gradients"),
-    ("ridge on the Gram", "1, or 2 where every row is left out once", "second moments serve all penalties"),
-    ("sums by class", "1", "sums by class serve all parameters"),
-    ("coordinate descent on the Gram", "1", "second moments serve all sweeps"),
-    ("coordinate descent on Gram", "1", "second moments of the folds serve all penalties"),
-    (
-        "alternating least squares",
-        "2 or 3",
-        "ratings that fit in memory are kept, else each round reads them twice or more",
-    ),
-    ("alternating", "some dozens", "each finds the codes of all rows, which are kept encoded, in memory or spilled"),
-    ("online", "some", "each goes through the rows in minibatches, until the loss no longer falls"),
-    ("multiplicative updates", "some", "each goes through the rows in minibatches, until the loss no longer falls"),
-    ("covariance_eigh", "1", "second moments hold the components"),
-    ("blockwise", "1", "each block becomes a triangle, and triangles are merged"),
-    ("full", "1", "the few rows are kept in memory"),
-    ("randomized", "1 to 8, mostly 2 to 4", "until another one would explain no more, or as many as asked for"),
-    ("arpack", "some dozens", "one for each vector, over encoded blocks that are kept in memory or spilled"),
-    ("batches", "1", "each batch updates what was learned from the rows before"),
-    (
-        "lloyd on nested samples",
-        "some 4 to 12",
-        "a sample tells how sums change as centroids move, all rows what is left",
-    ),
-    ("mini-batches", "2 or more", "each epoch is one, the last one is for distances"),
-    ("expectation and maximisation, on", "2 or more", "samples lead close to the maximum"),
-    ("coordinate descent on", "some", "each reads the columns that may be needed"),
-)
-
-_CORNERS = ("hinge", "epsilon_insensitive")
 
 
 class PassWanted(Exception):
@@ -89,23 +49,20 @@ class PlanningData(Data):
         Rows of the largest sample that the estimator asked for.
     first : str
         Purpose of the pass that it asked for, "" where it asked for none.
+    expected : ExpectedPasses or None
+        What it says of the solver that it chose; None where a pass comes first.
     """
 
     def __init__(self, source: Data) -> None:
-        self._source, self._plan = source, source.plan
-        self.schema = source.schema
+        self._source, self.plan, self.schema = source, source.plan, source.schema
         self.sampled, self.first = 0, ""
+        self.expected: ExpectedPasses | None = None
 
-    @property
-    def plan(self) -> Plan:
-        """What is planned; with the choice of a solver the planning ends."""
-        return self._plan
-
-    @plan.setter
-    def plan(self, plan: Plan) -> None:
-        self._plan = plan
-        if choice_of(plan, "solver"):
-            raise PassWanted
+    def decide_solver(self, solver: str, reason: str, passes: ExpectedPasses | None = None) -> None:
+        """Remember the choice: with it the planning ends."""
+        super().decide_solver(solver, reason, passes)
+        self.expected = passes
+        raise PassWanted
 
     @property
     def statistics(self) -> Statistics:
@@ -168,11 +125,6 @@ class PlanningData(Data):
         raise PassWanted
 
 
-def choice_of(plan: Plan, subject: str) -> str:
-    """Return what a plan decides on a subject, "" where it decides nothing."""
-    return next((decision.choice for decision in plan.decisions if decision.subject == subject), "")
-
-
 def plan_training(estimator: Estimator, data: Data) -> Plan:
     """Return the plan of fitting `estimator` to `data`, which is not run: what is read, order, solver, passes, bytes.
 
@@ -192,10 +144,10 @@ def plan_training(estimator: Estimator, data: Data) -> Plan:
     with suppress(PassWanted):  # as far as planning goes
         unfitted._fit(planned)
     plan = planned.plan
-    if not choice_of(plan, "solver"):
+    if planned.expected is None:
         plan = plan.decide("solver", "not known yet", f"a pass comes first, for {planned.first}")
     plan = plan.decide("order", *_order(estimator, data))
-    plan = plan.decide("passes", *_passes(estimator, planned))
+    plan = plan.decide("passes", *_passes(planned))
     plan = _sized(plan, data)
     return plan if plan.memory_bytes else replace(plan, memory_bytes=memory_budget().blocks)
 
@@ -207,21 +159,13 @@ def _order(estimator: Estimator, data: Data) -> tuple[str, str]:
     return ("shuffled" if clustered else "as the rows lie"), reason
 
 
-def _passes(estimator: Estimator, planned: PlanningData) -> tuple[str, str]:
-    solver = choice_of(planned.plan, "solver")
-    if solver in ("sgd", "adam"):
-        return f"at most {estimator.get_params()['max_iter']:,}", "each epoch is one, until the loss no longer falls"
-    if 0 <= planned.n_rows <= planned.sampled:
+def _passes(planned: PlanningData) -> tuple[str, str]:
+    expected = planned.expected
+    if 0 <= planned.n_rows <= planned.sampled and not (expected and expected.however_few):
         return "1", "the rows are few: they are read once and solved in memory"
-    if estimator.get_params().get("loss") in _CORNERS:
-        return (
-            "some",
-            "smoother losses lead to one with a corner, over encoded blocks that are kept in memory or spilled",
-        )
-    for words, passes, reason in _PASSES:
-        if solver.startswith(words):
-            return passes, reason
-    return "2 or more", f"the first one is for {planned.first}"
+    if expected is None:
+        return "2 or more", f"the first one is for {planned.first}"
+    return expected.number, expected.reason
 
 
 def _sized(plan: Plan, data: Data) -> Plan:

@@ -15,6 +15,7 @@ from dbml.estimators.moment_steps import ResidualStep
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
+from dbml.passes.plan import ExpectedPasses
 
 # A Gram matrix of doubles loses this much: beyond, one more pass refines the solution.
 ILL_CONDITIONED = 1e8
@@ -24,6 +25,14 @@ WIDEST_GRAM = 4_000
 ALWAYS_GRAM = 200
 # Rows up to which their products with each other are solved instead.
 MOST_ROWS = 3_000
+
+_PASSES = {
+    "cholesky": ExpectedPasses(
+        "1, or 2 where terms are nearly collinear", "second moments say all about a least squares fit"
+    ),
+    "svd": ExpectedPasses("1", "the few rows are kept in memory"),
+    "sparse_cg": ExpectedPasses("some dozens", "one for each step of conjugate gradients"),
+}
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ def choose_solver(data: Data, asked: str, positive: bool = False) -> str:
         choice, reason = "sparse_cg", f"{p:,} terms: a Gram matrix would cost more than passes of conjugate gradients"
     if choice == "cholesky":
         require_gram(data)
-    data.plan = data.plan.decide("solver", choice, reason)
+    data.decide_solver(choice, reason, _PASSES[choice])
     return choice
 
 

@@ -10,7 +10,9 @@ import numpy as np
 from dbml.estimators.column_steps import ColumnMomentsStep, RadixStep
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
+from dbml.passes.plan import ExpectedPasses
 
+QUANTILE_PASSES = ExpectedPasses("some", "each narrows down where the quantiles of the columns lie")
 METHODS = ("averaged_inverted_cdf", "inverted_cdf", "linear")
 
 _STATE_BYTES = 1 << 22  # of the histograms of a pass, where the wanted bins allow it

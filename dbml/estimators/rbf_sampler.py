@@ -16,6 +16,7 @@ from dbml.estimators.transformer import Transformer
 from dbml.params import Either, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
+from dbml.passes.plan import ExpectedPasses
 
 
 class RBFSampler(Transformer):
@@ -78,7 +79,7 @@ class RBFSampler(Transformer):
     def _fit(self, data: Data) -> None:
         encoding = data.schema.encoding
         reason = f"{self.n_components:,} random directions, whatever the rows"
-        data.plan = data.plan.decide("solver", "random features", reason)
+        data.decide_solver("random features", reason, ExpectedPasses("1", "spreads tell the scale of each column"))
         (spread,) = data.fold(SpreadStep(encoding.n_terms), purpose="scales")
         if not spread["weight"][0] > 0.0:
             raise InvalidData(f"{type(self).__name__}: {data.plan.source} has no rows of positive weight to learn from")

@@ -19,6 +19,9 @@ from dbml.estimators.quadratic import require_gram
 from dbml.params import Boolean, Either, Instance, Integer, Options, Rule
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
+from dbml.passes.plan import ExpectedPasses
+
+_PASSES = ExpectedPasses("1, or 2 where every row is left out once", "second moments serve all penalties")
 
 
 class RidgeCV(LinearRegressor):
@@ -100,7 +103,7 @@ class RidgeCV(LinearRegressor):
             reason = "the Gram matrices of all folds come from the same pass"
             data.plan = data.plan.decide("cross-validation", f"{folds.n_folds} folds", reason)
         reason = f"{encoding.n_terms:,} terms: one Gram matrix serves all penalties"
-        data.plan = data.plan.decide("solver", "ridge on the Gram matrix", reason)
+        data.decide_solver("ridge on the Gram matrix", reason, _PASSES)
         (state,) = data.fold(GramStep(encoding.n_terms, folds), purpose="gram")
         whole = Moments.of(state)
         if folds is None:

@@ -14,6 +14,7 @@ from dbml.estimators.solvers.descent import (
     Descent,
     Epochs,
     default_rates,
+    epochs_at_most,
     held_out_score,
     mean_squared_norm,
     optimal_start,
@@ -161,7 +162,9 @@ class SgdEstimator(Estimator):
             )
         state = self._restored() if go_on else self._first(k, n_terms, y)
         schedule = self._schedule(mean_squared_norm(coordinates, statistics), y)
-        data.plan = data.plan.decide("solver", "sgd", f"learning rates: {self.learning_rate}, standardised terms")
+        data.decide_solver(
+            "sgd", f"learning rates: {self.learning_rate}, standardised terms", epochs_at_most(self.max_iter)
+        )
 
         def report(number: int, loss: float, state: State) -> None:
             self._iteration(number, loss=loss)

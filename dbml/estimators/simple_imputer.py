@@ -9,8 +9,8 @@ import numpy as np
 from dbml_sql.forms import Filled, Marked, TermFunction
 
 from dbml.errors import InvalidData, InvalidParameter
-from dbml.estimators.column_steps import ColumnMomentsStep, DistinctStep
-from dbml.estimators.quantiles import column_quantiles
+from dbml.estimators.column_steps import ONE_PASS, ColumnMomentsStep, DistinctStep
+from dbml.estimators.quantiles import QUANTILE_PASSES, column_quantiles
 from dbml.estimators.termwise import TermwiseTransformer, check_outputs
 from dbml.params import Boolean, Either, Options, Real, Rule
 from dbml.passes.block import Floats
@@ -77,8 +77,10 @@ class SimpleImputer(TermwiseTransformer):
     def _fit(self, data: Data) -> None:
         self._check_columns(data)
         encoding = data.schema.encoding
-        passes = "one pass, and those of exact quantiles" if self.strategy == "median" else "one pass"
-        data.plan = data.plan.decide("solver", passes, f"strategy={self.strategy!r} asks each column by itself")
+        choice, passes = "one pass", ONE_PASS
+        if self.strategy == "median":
+            choice, passes = "one pass, and those of exact quantiles", QUANTILE_PASSES
+        data.decide_solver(choice, f"strategy={self.strategy!r} asks each column by itself", passes)
         moments = ColumnMomentsStep(encoding.n_dense)
         if self.strategy == "most_frequent":
             counted = DistinctStep(range(encoding.n_dense), encoding.terms, _MOST_VALUES)

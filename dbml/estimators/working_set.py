@@ -17,6 +17,9 @@ from dbml.estimators.gram_step import GramStep, Moments
 from dbml.estimators.moment_steps import DiagonalStep, ResidualStep
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
+from dbml.passes.plan import ExpectedPasses
+
+WORKING_SETS = ExpectedPasses("some", "each reads the columns that may be needed")
 
 _SMALLEST = 64
 Report = Callable[[int, Floats, float, float, float], None]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbml.passes.block import Block
-from dbml.passes.plan import Plan
+from dbml.passes.plan import ExpectedPasses, Plan
 from dbml.passes.schema import Schema, Statistics
 from dbml.passes.shards import Arrays, Shards
 from dbml.passes.step import Order, Sequential, State, Step
@@ -31,6 +31,13 @@ class Data(ABC):
 
     schema: Schema
     plan: Plan
+
+    def decide_solver(self, solver: str, reason: str, passes: ExpectedPasses | None = None) -> None:
+        """Write into the plan by which solver the estimator goes on from here, and why.
+
+        `passes` are for a plan that is shown before the training; a training writes down those that it runs.
+        """
+        self.plan = self.plan.decide("solver", solver, reason)
 
     @property
     @abstractmethod

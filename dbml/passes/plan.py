@@ -63,6 +63,18 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedPasses:
+    """How many passes over all rows a solver will take, in words, and why: for a plan shown before the training.
+
+    `however_few` where that many are also taken over rows so few that a sample holds them all.
+    """
+
+    number: str
+    reason: str
+    however_few: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a training reads and why.
 

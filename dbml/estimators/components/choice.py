@@ -5,6 +5,7 @@ from __future__ import annotations
 from dbml.estimators.quadratic import fewer_rows, gram_fits, row_count, sparse_entries
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
+from dbml.passes.plan import ExpectedPasses
 from dbml.passes.plan_text import size_text
 
 # Nanoseconds on two cores: reading and encoding a value, an entry of a Gram matrix a row, a value times a direction
@@ -13,6 +14,17 @@ _READ, _GRAM, _SKETCH, _EIGEN = 0.6, 0.015, 0.08, 0.1
 _EXPECTED_PASSES = 3
 # Seconds below which the exact way is taken whatever the other one costs.
 _SOON = 0.2
+_PASSES = {
+    "covariance_eigh": ExpectedPasses("1", "second moments hold the components"),
+    "blockwise": ExpectedPasses("1", "each block becomes a triangle, and triangles are merged"),
+    "full": ExpectedPasses("1", "the few rows are kept in memory"),
+    "randomized": ExpectedPasses(
+        "1 to 8, mostly 2 to 4", "until another one would explain no more, or as many as asked for"
+    ),
+    "arpack": ExpectedPasses(
+        "some dozens", "one for each vector, over encoded blocks that are kept in memory or spilled"
+    ),
+}
 # Directions, as a share of the terms, beyond which a sketch is no smaller than the whole.
 _FEW = 0.4
 
@@ -33,7 +45,7 @@ def choose_solver(data: Data, directions: int | None, asked: str = "auto") -> st
     if choice == "full" and not rows_fit(data):
         choice = "blockwise"
         reason = "the rows are more than the terms or than memory_limit leaves room for: triangles of blocks are merged"
-    data.plan = data.plan.decide("solver", choice, reason)
+    data.decide_solver(choice, reason, _PASSES[choice])
     return choice
 
 

@@ -21,12 +21,19 @@ from dbml.params import Boolean, Either, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
+from dbml.passes.plan import ExpectedPasses
 from dbml.passes.plan_text import size_text
 from dbml.passes.step import State
 
 EXACT_ROWS = 50_000  # up to here the exact dual is solved within a minute or so on two cores
 _ROW_BYTES = 12  # of a term of a row in memory: doubles, and single precision for the kernel
 _UNEVEN = 1e3
+
+_PASSES = {
+    "exact": ExpectedPasses("1", "the rows are few: they are read once and solved in memory"),
+    "nystroem": ExpectedPasses("2 or more", "the first one draws the landmarks, the others train the linear machine"),
+    "primal": ExpectedPasses("2 or more", "they train a linear machine, which starts from the minimum of a sample"),
+}
 
 KERNEL_RULES: Mapping[str, Rule] = {
     "C": Real(gt=0),
@@ -120,8 +127,8 @@ class KernelModel(Estimator):
             "nystroem": f"nystroem ({self.n_components:,} landmarks, then a linear support vector machine)",
             "primal": "primal (a linear support vector machine over the terms)",
         }
-        data.plan = data.plan.decide("solver", texts[choice], reason)
         self._solver_text = texts[choice], reason
+        data.decide_solver(texts[choice], reason, _PASSES[choice])
         return choice
 
     def _forget(self) -> None:

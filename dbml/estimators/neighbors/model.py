@@ -19,11 +19,13 @@ from dbml.params import Either, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data
+from dbml.passes.plan import ExpectedPasses
 from dbml.passes.vectors import Vectors
 
 _FEW_ROWS = 20_000  # that are compared sooner than cells are made
 _MOST_TERMS = 16_384
 _RECALL_QUERIES = 256
+_PASSES = ExpectedPasses("1", "every row is copied to its place")
 
 RULES: Mapping[str, Rule] = {
     "n_neighbors": Integer(ge=1),
@@ -156,7 +158,7 @@ class NeighborsModel(Estimator):
             by_cells = True
         else:
             choice, reason = "all rows are compared, in tiles", f"{n_rows:,} rows are few"
-        data.plan = data.plan.decide("solver", choice, reason)
+        data.decide_solver(choice, reason, _PASSES)
         return by_cells
 
     def _estimated_recall(self, data: Data, centre: Floats) -> float:

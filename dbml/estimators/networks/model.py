@@ -17,6 +17,7 @@ from dbml.estimators.networks.network import Network
 from dbml.estimators.networks.rules import RULES, SQL_OPTIONS, layer_sizes
 from dbml.estimators.networks.step import LOG_LOSS, SOFTMAX, SQUARED, Optimizer, begun_state
 from dbml.estimators.random_state import seed_of
+from dbml.estimators.solvers.descent import epochs_at_most
 from dbml.estimators.solvers.loss_step import RowReading
 from dbml.estimators.solvers.sgd import Validation
 from dbml.params import Rule, check_params
@@ -221,7 +222,7 @@ class NetworkModel(Estimator):
             reason = f"batch_size={self.batch_size:,} is clipped to all rows"
             data.plan = data.plan.decide("batch", f"{data.n_rows:,} rows", reason)
         rate = f"learning rate {self.learning_rate_init:g}"
-        data.plan = data.plan.decide("solver", self.solver, f"batches of {self._batch():,} rows, {rate}")
+        data.decide_solver(self.solver, f"batches of {self._batch():,} rows, {rate}", epochs_at_most(self.max_iter))
 
     def _batch(self) -> int:
         return _BATCH if self.batch_size == "auto" else int(self.batch_size)

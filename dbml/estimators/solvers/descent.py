@@ -16,13 +16,22 @@ from dbml.estimators.solvers.sgd import Coordinates, Schedule, SgdStep, Validati
 from dbml.estimators.solvers.useless_terms import useless_terms
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
+from dbml.passes.plan import ExpectedPasses
 from dbml.passes.schema import Statistics
 from dbml.passes.step import Sequential, Shuffled, State
+
+MINIBATCHES = ExpectedPasses("some", "each goes through the rows in minibatches, until the loss no longer falls")
 
 # Largest curvature of each loss; those without a bound that matters have 1.
 _CURVATURE = {"log_loss": 0.25, "squared_hinge": 2.0, "modified_huber": 2.0, "squared_epsilon_insensitive": 2.0}
 _FIRST, _DECAY = 0.5, 30.0  # of the default rates; within a factor of 3 of the best on every table tried
 _SMALLEST_RATE = 1e-6  # where "adaptive" ends
+
+
+def epochs_at_most(max_iter: int) -> ExpectedPasses:
+    """Return the passes of a descent by epochs."""
+    reason = "each epoch is one, until the loss no longer falls"
+    return ExpectedPasses(f"at most {max_iter:,}", reason, however_few=True)
 
 
 class Epochs(NamedTuple):

@@ -22,6 +22,7 @@ from dbml.estimators.solvers.run import Report, Source, run
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
+from dbml.passes.plan import ExpectedPasses
 
 _WHOLE_ROWS = 131_072  # up to here all rows are the sample
 _SAMPLE_ROWS = 65_536
@@ -34,6 +35,15 @@ _WIDEST_NEWTON = 1_000  # parameters: beyond, a Hessian costs more than the pass
 _WIDEST_PACKED = 2_500  # the same for rows in memory that are mostly zeros: factoring the Hessian is what costs
 _CURVED = (10, 30, 90)  # iterations before which curvature is taken anew: far from the minimum it says little
 _WIDEST_WHOLE = 200  # terms: beyond, l1 is solved on a growing set of them
+
+_PASSES = {
+    "newton": ExpectedPasses("1 to 3", "Newton's method starts from the minimum of a sample"),
+    "proximal-newton": ExpectedPasses("1 to 3 for few terms, more for many", "it starts from the minimum of a sample"),
+    "lbfgs": ExpectedPasses("some dozens", "each reads encoded blocks, which are kept in memory or spilled"),
+}
+_SMOOTHED = ExpectedPasses(
+    "some", "smoother losses lead to one with a corner, over encoded blocks that are kept in memory or spilled"
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,7 @@ def _minimise_passes(
     settings: Settings,
 ) -> list[Solution]:
     """Minimise by passes over all rows, which start from the minimum over a sample."""
-    solver = _choose(data, stages[-1], settings.solver, _WIDEST_NEWTON)
+    solver = _choose(data, stages, settings.solver, _WIDEST_NEWTON)
     if _grows(solver, stages[-1]):
         return _minimise_growing(data, sample, n_rows, stages[-1], starts, settings)
     work = _Work(solver, settings, np.maximum(data.statistics.scale, 1e-300) if solver == "lbfgs" else None)
@@ -213,7 +223,7 @@ def _minimise_held(
     """Minimise over rows that are all in memory."""
     final = stages[-1]
     rows, packing = pack(block, final[0])
-    solver = _choose(data, final, settings.solver, _WIDEST_PACKED if packing.n_packed else _WIDEST_NEWTON)
+    solver = _choose(data, stages, settings.solver, _WIDEST_PACKED if packing.n_packed else _WIDEST_NEWTON)
 
     def report(number: int, best: list[Evaluation]) -> None:
         told = [e._replace(theta=packing.unpacked(o, e.theta)) for e, o in zip(best, final, strict=True)]
@@ -343,10 +353,10 @@ class _Work:
         return [[s.theta, theta] if s.converged else [theta] for s, theta in zip(found, first, strict=True)]
 
 
-def _choose(data: Data, objectives: Sequence[Objective], asked: str, widest: int) -> str:
+def _choose(data: Data, stages: Sequence[Sequence[Objective]], asked: str, widest: int) -> str:
     """Return the solver (Newton up to `widest` parameters) and write the choice into the plan."""
-    size = max(objective.size for objective in objectives)
-    l1 = any(objective.penalty.l1 > 0.0 for objective in objectives)
+    size = max(objective.size for objective in stages[-1])
+    l1 = any(objective.penalty.l1 > 0.0 for objective in stages[-1])
     if asked != "auto":
         choice, reason = asked, "as asked for"
     elif l1:
@@ -360,7 +370,7 @@ def _choose(data: Data, objectives: Sequence[Objective], asked: str, widest: int
             reason = f"{size:,} parameters, most values 0: a Hessian of compressed rows in memory is cheap"
     else:
         choice, reason = "lbfgs", f"{size:,} parameters: a Hessian would cost more than the passes it saves"
-    data.plan = data.plan.decide("solver", choice, reason)
+    data.decide_solver(choice, reason, _SMOOTHED if len(stages) > 1 else _PASSES[choice])
     return choice
 
 
