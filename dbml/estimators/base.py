@@ -134,12 +134,25 @@ class Estimator(SklearnProtocol, SqlOptions):
         -------
         self
         """
-        check_params(type(self).__name__, self.rules, self.get_params())
-        self._check_params()
-        how = {"task": self.task, "con": con, "options": self._encoding_options(options), "encode": self.encoding_style}
-        how["schema"] = self._kept_schema()
+        self._check_hyperparameters()
+        return self._train_on(X, y, sample_weight, con, options, self._kept_schema(), self._fit)
+
+    def _train_on(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        con: Any,
+        options: dict[str, Any] | None,
+        schema: Schema | None,
+        learn: Callable[[Data], None],
+    ) -> Self:
+        """Read X as the schema says, or learn one (None), and let `learn` train on it: the end of all ways to fit."""
+        self._look_at(X)
+        how = {"task": self.task, "con": con, "schema": schema, "encode": self.encoding_style}
+        how["options"] = {"owner": type(self).__name__, **self._encoding_options(options)}
         with as_data(X, y, sample_weight=sample_weight, **how) as data:
-            self._train(data, lambda: self._fit(data))
+            self._train(data, lambda: learn(data))
         return self
 
     def _train(self, data: Data, solve: Callable[[], None]) -> None:
@@ -168,8 +181,16 @@ class Estimator(SklearnProtocol, SqlOptions):
         finally:
             del self._began, self._best
 
+    def _check_hyperparameters(self) -> None:
+        """Raise `InvalidParameter` for hyperparameters that rules forbid, or that do not go together."""
+        check_params(type(self).__name__, self.rules, self.get_params())
+        self._check_params()
+
     def _check_params(self) -> None:
         """Raise `InvalidParameter` for combinations that rules cannot express."""
+
+    def _look_at(self, X: Any) -> None:
+        """Look at what a person passed as X, before a training reads it: refuse it, or note what it is."""
 
     def _encoding_options(self, options: dict[str, Any] | None) -> dict[str, Any]:
         """Return the encoding options of a training: those of the person, and what the estimator asks for."""

@@ -11,7 +11,7 @@ from dbml_sql.forms import Scaled, TermFunction
 from dbml.errors import InvalidData
 from dbml.estimators.column_steps import ONE_PASS, ColumnMomentsStep
 from dbml.estimators.termwise import TermwiseTransformer, check_outputs
-from dbml.params import Rule, check_params
+from dbml.params import Rule
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data
@@ -68,7 +68,7 @@ class ColumnScaler(TermwiseTransformer):
         """
         if not self.__sklearn_is_fitted__():
             return self.fit(X, y, sample_weight, con=con)
-        check_params(type(self).__name__, self.rules, self.get_params())
+        self._check_hyperparameters()
         options = {"owner": type(self).__name__}
         with as_data(X, sample_weight=sample_weight, schema=self._more(), con=con, options=options) as data:
             state = self._fold(data)

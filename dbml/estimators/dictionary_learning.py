@@ -25,10 +25,9 @@ from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.solvers.descent import MINIBATCHES
 from dbml.estimators.sparse_codes import improve_codes
 from dbml.estimators.transformer import UnweightedTransformer
-from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule, check_params
+from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
-from dbml.passes.dispatch import as_data
 from dbml.passes.step import Sequential, Shuffled, State
 
 _EXACT = 1e-6
@@ -291,13 +290,8 @@ class MiniBatchDictionaryLearning(UnweightedTransformer):
         y : ignored
             There for scikit-learn's pipelines.
         """
-        check_params(type(self).__name__, self.rules, self.get_params())
-        self._check_params()
-        schema = vars(self).get("schema_")
-        how = {"task": self.task, "schema": schema, "con": con}
-        with as_data(X, options={"owner": type(self).__name__, **(options or {})}, **how) as data:
-            self._train(data, lambda: self._partial(data))
-        return self
+        self._check_hyperparameters()
+        return self._train_on(X, None, None, con, options, vars(self).get("schema_"), self._partial)
 
     def _partial(self, data: Data) -> None:
         centre = np.array(data.schema.encoding.centre())

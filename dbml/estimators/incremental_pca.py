@@ -11,10 +11,9 @@ from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.components.batch_step import BatchStep
 from dbml.estimators.components.likelihood import ProbabilisticProjection
 from dbml.estimators.components.spectrum import rows_of, settled, signed
-from dbml.params import Boolean, Either, Integer, Options, Rule, check_params
+from dbml.params import Boolean, Either, Integer, Options, Rule
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
-from dbml.passes.dispatch import as_data
 from dbml.passes.plan import ExpectedPasses
 from dbml.passes.step import State
 
@@ -134,16 +133,17 @@ class IncrementalPCA(ProbabilisticProjection):
         -------
         self
         """
-        check_params(type(self).__name__, self.rules, self.get_params())
+        self._check_hyperparameters()
         begin = self._begin() if "components_" in vars(self) else None
-        schema = self.schema_ if begin is not None else None
-        how = {"sample_weight": sample_weight, "task": self.task, "con": con, "options": options, "schema": schema}
-        with as_data(X, y, **how) as data:
+
+        def more(data: Data) -> None:
             batch = max(_FEWEST_ROWS, _BATCH_BYTES // (8 * data.schema.encoding.n_terms))
-            self._train(data, lambda: self._learn(data, batch, begin))
-        if begin is None:
-            self.batch_size_ = batch if self.batch_size is None else self.batch_size
-        return self
+            self._learn(data, batch, begin)
+            if begin is None:
+                self.batch_size_ = batch if self.batch_size is None else self.batch_size
+
+        schema = self.schema_ if begin is not None else None
+        return self._train_on(X, y, sample_weight, con, options, schema, more)
 
     def _begin(self) -> State:
         """Return the state of the step after the rows seen so far."""

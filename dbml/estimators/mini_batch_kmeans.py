@@ -16,10 +16,9 @@ from dbml.estimators.clusters.rows import Rows, rows_in_memory
 from dbml.estimators.clusters.training import Search, check_memory, check_rows, coordinates, starting_centres
 from dbml.estimators.kmeans import INIT_RULE, KMeans
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
-from dbml.params import Boolean, Either, Integer, Options, Real, Rule, check_params
+from dbml.params import Boolean, Either, Integer, Options, Real, Rule
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
-from dbml.passes.dispatch import as_data, find_scorer
 from dbml.passes.plan import ExpectedPasses
 from dbml.passes.step import Shuffled, State
 
@@ -162,12 +161,8 @@ score_quantiles_
         X, y, sample_weight, con, options
             As in `fit`. Encoding and scales are those of the first call, whose rows the centroids start from.
         """
-        check_params(type(self).__name__, self.rules, self.get_params())
-        self._labels, self._keep_labels = None, not isinstance(X, str) and find_scorer(X) is None
-        how = {"sample_weight": sample_weight, "con": con, "options": options}
-        with as_data(X, schema=vars(self).get("schema_"), **how) as data:
-            self._train(data, lambda: self._partial(data))
-        return self
+        self._check_hyperparameters()
+        return self._train_on(X, None, sample_weight, con, options, vars(self).get("schema_"), self._partial)
 
     def _partial(self, data: Data) -> None:
         known = "counts_" in vars(self) and len(self.counts_) == self.n_clusters

@@ -12,10 +12,9 @@ from dbml.estimators.nonnegative import LOSSES, Codes, NonnegativeFactorization
 from dbml.estimators.plain_rows import lowest_values, plain_tiles
 from dbml.estimators.random_state import RANDOM_STATE_RULE
 from dbml.estimators.solvers.descent import MINIBATCHES
-from dbml.params import Either, Integer, Options, Real, Rule, check_params
+from dbml.params import Either, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
-from dbml.passes.dispatch import as_data
 from dbml.passes.step import State
 
 _LEAST = 1e-12
@@ -313,12 +312,8 @@ class MiniBatchNMF(NonnegativeFactorization):
         y : ignored
             There for scikit-learn's pipelines.
         """
-        check_params(type(self).__name__, self.rules, self.get_params())
-        schema = vars(self).get("schema_")
-        how = {"task": self.task, "schema": schema, "con": con}
-        with as_data(X, options={"owner": type(self).__name__, **(options or {})}, **how) as data:
-            self._train(data, lambda: self._partial(data))
-        return self
+        self._check_hyperparameters()
+        return self._train_on(X, None, None, con, options, vars(self).get("schema_"), self._partial)
 
     def _partial(self, data: Data) -> None:
         centre = np.array(data.schema.encoding.centre())

@@ -9,10 +9,9 @@ import numpy as np
 from dbml_kernels.exponential import logistic_rows
 from dbml_kernels.softmax import softmax_rows
 
-from dbml.errors import InvalidParameter
+from dbml.estimators.batches import check_batches, schema_of_batches
 from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights
 from dbml.estimators.classifier import ProbabilisticClassifier
-from dbml.estimators.first_batch import check_labels, first_schema
 from dbml.estimators.networks.model import NetworkModel
 from dbml.estimators.networks.rules import RULES, SQL_OPTIONS
 from dbml.estimators.regressor import Regressor
@@ -20,7 +19,6 @@ from dbml.estimators.solvers.loss_step import RowReading
 from dbml.params import Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
-from dbml.passes.dispatch import as_data
 
 
 class MLPClassifier(NetworkModel, ProbabilisticClassifier):
@@ -206,21 +204,12 @@ class MLPClassifier(NetworkModel, ProbabilisticClassifier):
         classes : array, optional
             All labels there will be; needed in the first call where its rows may not have them all.
         """
-        self._checked_for_batches()
-        if "schema_" not in vars(self):
-            schema = first_schema(X, y, classes, con, options or {}, sample_weight)
-        else:
-            schema = self.schema_
-            check_labels(type(self).__name__, classes, schema)
-        how = {"sample_weight": sample_weight, "task": self.task, "con": con}
-        with as_data(X, y, schema=schema, **how) as data:
-            self._train(data, lambda: self._partial(data))
-        return self
+        check_batches(self)
+        schema = schema_of_batches(self, X, y, classes, sample_weight, con, options)
+        return self._train_on(X, y, sample_weight, con, None, schema, self._partial)
 
-    def _reading(self, data: Data, partial: bool) -> RowReading:
+    def _reading(self, data: Data) -> RowReading:
         name = type(self).__name__
-        if partial and self.class_weight == "balanced":
-            raise InvalidParameter(f"{name}: class_weight 'balanced' is not supported for partial_fit; give a dict")
         weighted = data.sample(1, 0).weight is not None if self.class_weight == "balanced" else False
         return RowReading(None, class_weights(name, self.class_weight, data, weighted))
 
@@ -342,12 +331,8 @@ out_activation_
         options: dict[str, Any] | None = None,
     ) -> Self:
         """Go through the rows of X once and learn from them; see `MLPClassifier.partial_fit`."""
-        self._checked_for_batches()
-        schema = vars(self).get("schema_")
-        how = {"sample_weight": sample_weight, "task": self.task, "con": con, "options": options}
-        with as_data(X, y, schema=schema, **how) as data:
-            self._train(data, lambda: self._partial(data))
-        return self
+        check_batches(self)
+        return self._train_on(X, y, sample_weight, con, options, vars(self).get("schema_"), self._partial)
 
     def _predict_block(self, block: Block) -> Floats:
         return np.ascontiguousarray(self._outputs_block(block)[:, 0])

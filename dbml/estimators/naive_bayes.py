@@ -9,9 +9,9 @@ import numpy as np
 from dbml_kernels.softmax import softmax_rows
 
 from dbml.errors import InvalidData, InvalidParameter
+from dbml.estimators.batches import check_batches, schema_of_batches
 from dbml.estimators.classifier import ProbabilisticClassifier
-from dbml.estimators.first_batch import check_labels, first_schema
-from dbml.params import Either, Instance, Options, check_params
+from dbml.params import Either, Instance, Options
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data
@@ -102,12 +102,8 @@ class NaiveBayes(ProbabilisticClassifier):
             All labels there will be; needed in the first call where its rows may not have them all.
         """
         first = "schema_" not in vars(self)
-        self._check_all()
-        if first:
-            schema = first_schema(X, y, classes, con, options or {}, sample_weight, self.encoding_style)
-        else:
-            schema = self.schema_
-            check_labels(type(self).__name__, classes, schema)
+        check_batches(self)
+        schema = schema_of_batches(self, X, y, classes, sample_weight, con, options)
 
         def more(data: Data) -> None:
             state = self._sums(data, "sums by class")
@@ -129,7 +125,7 @@ class NaiveBayes(ProbabilisticClassifier):
             More is to be removed than was learned; the model stays as it was.
         """
         self._check_fitted()
-        self._check_all()
+        self._check_hyperparameters()
 
         def fewer(data: Data) -> None:
             state = self._sums(data, "sums by class, to be forgotten")
@@ -141,16 +137,7 @@ class NaiveBayes(ProbabilisticClassifier):
         target = schema.target
         if y is None and schema.named and target is not None:
             y = target.name
-        options = {"owner": type(self).__name__}
-        with as_data(
-            X, y, sample_weight=sample_weight, task=self.task, schema=schema, con=con, options=options
-        ) as data:
-            self._train(data, lambda: solve(data))
-        return self
-
-    def _check_all(self) -> None:
-        check_params(type(self).__name__, self.rules, self.get_params())
-        self._check_params()
+        return self._train_on(X, y, sample_weight, con, None, schema, solve)
 
     def _check_removal(self, left: Floats, had: Floats, names: Sequence[Any], what: str) -> Floats:
         """Return what is left of sums, 0 where rounding made it less; raise `InvalidData` where more was removed."""

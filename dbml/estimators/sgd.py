@@ -9,9 +9,8 @@ import numpy as np
 from dbml_kernels.exponential import logistic_rows
 from dbml_sql.forms import Link
 
-from dbml.errors import InvalidParameter
+from dbml.estimators.batches import check_batches, schema_of_batches
 from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights
-from dbml.estimators.first_batch import check_labels, first_schema
 from dbml.estimators.linear_classifier import LinearClassifier
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.estimators.sgd_estimator import SgdEstimator
@@ -20,7 +19,6 @@ from dbml.estimators.solvers.sgd import LOSSES
 from dbml.params import Options, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
-from dbml.passes.dispatch import as_data
 from dbml.passes.schema import Schema
 
 
@@ -171,25 +169,16 @@ class SGDClassifier(LinearClassifier, SgdEstimator):
         classes : array, optional
             All labels there will be; needed in the first call where its rows may not have them all.
         """
-        self._checked()
-        reading = {"sample_weight": sample_weight, "task": self.task, "con": con}
-        if "schema_" not in vars(self):
-            schema = first_schema(X, y, classes, con, options or {}, sample_weight)
-        else:
-            schema = self.schema_
-            check_labels(type(self).__name__, classes, schema)
-        with as_data(X, y, schema=schema, **reading) as data:
-            self._train(data, lambda: self._partial(data))
-        return self
+        check_batches(self)
+        schema = schema_of_batches(self, X, y, classes, sample_weight, con, options)
+        return self._train_on(X, y, sample_weight, con, None, schema, self._partial)
 
     def _outputs(self, schema: Schema) -> int:
         n_classes = len(schema.classes)
         return 1 if n_classes == 2 else n_classes
 
-    def _reading(self, data: Data, partial: bool) -> RowReading:
+    def _reading(self, data: Data) -> RowReading:
         name = type(self).__name__
-        if partial and self.class_weight == "balanced":
-            raise InvalidParameter(f"{name}: class_weight 'balanced' is not supported for partial_fit; give a dict")
         weighted = data.sample(1, 0).weight is not None if self.class_weight == "balanced" else False
         weights = class_weights(name, self.class_weight, data, weighted)
         return RowReading(1 if self._outputs(data.schema) == 1 else None, weights)
@@ -321,13 +310,8 @@ early_stopping, validation_fraction, n_iter_no_change, warm_start, average
         options: dict[str, Any] | None = None,
     ) -> Self:
         """Go through the rows of X once, in their order, and learn from them; see `SGDClassifier.partial_fit`."""
-        self._checked()
-        schema = vars(self).get("schema_")
-        with as_data(
-            X, y, sample_weight=sample_weight, task=self.task, schema=schema, con=con, options=options
-        ) as data:
-            self._train(data, lambda: self._partial(data))
-        return self
+        check_batches(self)
+        return self._train_on(X, y, sample_weight, con, options, vars(self).get("schema_"), self._partial)
 
     def _attributes(self, data: Data, coef: Floats, centred: Floats) -> dict[str, Any]:
         return self._linear(data.schema, coef[0], float(centred[0]), self.fit_intercept)

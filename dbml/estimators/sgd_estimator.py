@@ -21,7 +21,7 @@ from dbml.estimators.solvers.descent import (
 )
 from dbml.estimators.solvers.loss_step import RowReading
 from dbml.estimators.solvers.sgd import Coordinates, Schedule, Validation, first_state
-from dbml.params import Boolean, Either, Integer, Options, Real, Rule, check_params
+from dbml.params import Boolean, Either, Integer, Options, Real, Rule
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
 from dbml.passes.schema import Schema
@@ -102,7 +102,7 @@ class SgdEstimator(Estimator):
     def _outputs(self, schema: Schema) -> int:
         return 1
 
-    def _reading(self, data: Data, partial: bool) -> RowReading:
+    def _reading(self, data: Data) -> RowReading:
         return RowReading()
 
     def _attributes(self, data: Data, coef: Floats, centred: Floats) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class SgdEstimator(Estimator):
             raise InvalidParameter(f"{type(self).__name__}: alpha must be > 0 for learning_rate='optimal'; got 0")
 
     def _fit(self, data: Data) -> None:
-        state, descent = self._prepared(data, self.warm_start, partial=False)
+        state, descent = self._prepared(data, self.warm_start)
         seed = seed_of(self.random_state)
         validation = Validation(self.validation_fraction, seed) if self.early_stopping else None
         score = None
@@ -140,13 +140,13 @@ class SgdEstimator(Estimator):
         vars(self).update(self._fitted(data, descent, state))
 
     def _partial(self, data: Data) -> None:
-        state, descent = self._prepared(data, "iterate_" in vars(self), partial=True)
+        state, descent = self._prepared(data, "iterate_" in vars(self))
         epochs = Epochs(1, None, 1, False, 0, None, None)
         state, loss = descent.epoch(data, state, 0, epochs)
         self._iteration(1, loss=loss)
         vars(self).update(self._fitted(data, descent, state), n_iter_=1)
 
-    def _prepared(self, data: Data, go_on: bool, partial: bool) -> tuple[State, Descent]:
+    def _prepared(self, data: Data, go_on: bool) -> tuple[State, Descent]:
         """Return the state to start from and the descent, in the coordinates of the last call if it goes on."""
         encoding, statistics = data.schema.encoding, data.statistics
         k, n_terms = self._outputs(data.schema), encoding.n_terms
@@ -170,7 +170,7 @@ class SgdEstimator(Estimator):
             self._iteration(number, loss=loss)
             self._keep(**self._fitted(data, descent, state), n_iter_=number)
 
-        descent = Descent(coordinates, schedule, self._reading(data, partial), report, type(self).__name__)
+        descent = Descent(coordinates, schedule, self._reading(data), report, type(self).__name__)
         return state, descent
 
     def _first(self, k: int, n_terms: int, y: Floats | None) -> State:
@@ -213,9 +213,3 @@ class SgdEstimator(Estimator):
             "progress_": state["totals"][2:].copy(),
             "t_": 1.0 + float(state["totals"][2]),
         }
-
-    def _checked(self) -> None:
-        check_params(type(self).__name__, self.rules, self.get_params())
-        self._check_params()
-        if self.early_stopping:
-            raise InvalidParameter(f"{type(self).__name__}: partial_fit needs early_stopping=False; got True")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from dbml_sql.forms import QuadraticForm
@@ -50,35 +50,9 @@ class CentroidModel(Clusterer, Transformer):
 
     # fitting ---------------------------------------------------------------------------------------------------
 
-    def fit(
-        self,
-        X: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        *,
-        con: Any = None,
-        options: dict[str, Any] | None = None,
-    ) -> Self:
-        """Learn from the rows of X.
-
-        Parameters
-        ----------
-        X : relation, table name or SQL (with `con`), Arrow table or reader, DataFrame, ndarray or sparse matrix
-            The rows.
-        y : ignored
-        sample_weight : array of shape (n_rows,) or column name, optional
-            Weights, not negative.
-        con : connection, optional
-            Where a table name or SQL is looked up.
-        options : dict, optional
-            Encoding options, see `dbml.passes.dispatch.as_data`.
-
-        Returns
-        -------
-        self
-        """
+    def _look_at(self, X: Any) -> None:
+        """Note whether the rows come as arrays: then their labels are kept."""
         self._labels, self._keep_labels = None, not isinstance(X, str) and find_scorer(X) is None
-        return super().fit(X, y, sample_weight, con=con, options=options)
 
     def _take(self, descent: Descent) -> dict[str, Any]:
         """Return the fitted attributes of centres and of a look at all rows from there."""

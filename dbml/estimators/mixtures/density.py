@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from dbml_sql.forms import QuadraticForm
@@ -55,39 +55,13 @@ class MixtureModel(Clusterer):
         roots, means = np.ascontiguousarray(roots), np.ascontiguousarray(self.centred_means_)
         return Components(self.covariance_type, self.weights_, means, roots)
 
-    def fit(
-        self,
-        X: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        *,
-        con: Any = None,
-        options: dict[str, Any] | None = None,
-    ) -> Self:
-        """Learn from the rows of X.
-
-        Parameters
-        ----------
-        X : relation, table name or SQL (with `con`), Arrow table or reader, DataFrame or ndarray
-            The rows; a sparse matrix is refused, as its means and covariances are dense.
-        y : ignored
-        sample_weight : array of shape (n_rows,) or column name, optional
-            Weights, not negative.
-        con : connection, optional
-            Where a table name or SQL is looked up.
-        options : dict, optional
-            Encoding options, see `dbml.passes.dispatch.as_data`.
-
-        Returns
-        -------
-        self
-        """
+    def _look_at(self, X: Any) -> None:
+        """Refuse a sparse matrix: means and covariances are dense."""
         if hasattr(X, "tocsr"):
             raise InvalidData(
                 f"{type(self).__name__}: X must be dense, as means and covariances are; got a sparse matrix of shape "
                 f"{X.shape}. Pass X.toarray()"
             )
-        return super().fit(X, y, sample_weight, con=con, options=options)
 
     # prediction ------------------------------------------------------------------------------------------------
 

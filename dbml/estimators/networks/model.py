@@ -20,7 +20,7 @@ from dbml.estimators.random_state import seed_of
 from dbml.estimators.solvers.descent import epochs_at_most
 from dbml.estimators.solvers.loss_step import RowReading
 from dbml.estimators.solvers.sgd import Validation
-from dbml.params import Rule, check_params
+from dbml.params import Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
@@ -132,7 +132,7 @@ class NetworkModel(Estimator):
     def _kept_schema(self) -> Schema | None:
         return self.schema_ if self._goes_on else None
 
-    def _reading(self, data: Data, partial: bool) -> RowReading:
+    def _reading(self, data: Data) -> RowReading:
         """Return how weights are read."""
         return RowReading()
 
@@ -141,7 +141,7 @@ class NetworkModel(Estimator):
         history = History()
         if self._goes_on:
             history = History(list(self.loss_curve_), list(self.validation_scores_ or ()))
-        descent = self._descent(data, network, history, self._reading(data, partial=False))
+        descent = self._descent(data, network, history, self._reading(data))
         if self.max_iter > 2:
             with data.materialise() as kept:
                 state, n_iter, enough = descent.run(kept, begun_state(network))
@@ -164,7 +164,7 @@ class NetworkModel(Estimator):
         state = begun_state(network)
         if goes_on:
             state.update({name: array.copy() for name, array in self.optimizer_.items()})
-        descent = self._descent(data, network, history, self._reading(data, partial=True))
+        descent = self._descent(data, network, history, self._reading(data))
         n_iter = (self.n_iter_ if goes_on else 0) + 1
         state = descent.epoch(data, state, n_iter - 1)
         history.best_loss = min(history.best_loss, history.losses[-1])
@@ -264,12 +264,6 @@ class NetworkModel(Estimator):
             "validation_scores_": list(history.scores) if judged else None,
             "best_validation_score_": history.best_score if judged else None,
         }
-
-    def _checked_for_batches(self) -> None:
-        check_params(type(self).__name__, self.rules, self.get_params())
-        self._check_params()
-        if self.early_stopping:
-            raise InvalidParameter(f"{type(self).__name__}: partial_fit needs early_stopping=False; got True")
 
     def _check_finite(self, data: Data) -> None:
         if not np.isfinite(self.network_.params).all():
