@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,25 +12,45 @@ import pytest
 from dbml.cli import INTERRUPTED, OK, USAGE_ERROR, USER_ERROR, cli, run
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """An empty folder to stand in, with houses.csv: a number to predict, text, a NULL now and then, a row number."""
-    monkeypatch.chdir(tmp_path)
+def stand_in(folder, monkeypatch):
+    monkeypatch.chdir(folder)
     monkeypatch.delenv("DBML_DB", raising=False)
+
+
+def write_houses(folder):
+    """Write houses.csv: a number to predict, text, a NULL now and then, a row number."""
     with duckdb.connect() as con:
-        con.execute("""
+        con.execute(f"""
             COPY (SELECT i AS house, 40 + i % 97 AS area, CASE WHEN i % 7 <> 0 THEN 1900 + i % 101 END AS built,
                          ['north', 'south', 'west'][1 + i % 3] AS district, 'note ' || hash(i) AS remark,
                          3000.0 * area + 20000 * (i % 3) + 500 * (i % 11) AS price, price > 300000 AS dear
-                  FROM range(1, 2001) t(i)) TO 'houses.csv'""")
-    return tmp_path
+                  FROM range(1, 2001) t(i)) TO '{folder / "houses.csv"}'""")
 
 
 @pytest.fixture
-def trained(folder, capsys):
-    assert run(["train", "houses.csv", "--target", "price", "-x", "dear"]) == OK
-    capsys.readouterr()
-    return folder
+def folder(tmp_path, monkeypatch):
+    """An empty folder to stand in, with houses.csv."""
+    write_houses(tmp_path)
+    stand_in(tmp_path, monkeypatch)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """The folder after a training, to be copied."""
+    made = tmp_path_factory.mktemp("trained")
+    write_houses(made)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        stand_in(made, monkeypatch)
+        assert run(["train", "houses.csv", "--target", "price", "-x", "dear"]) == OK
+    return made
+
+
+@pytest.fixture
+def trained(once, tmp_path, monkeypatch):
+    shutil.copytree(once, tmp_path, dirs_exist_ok=True)
+    stand_in(tmp_path, monkeypatch)
+    return tmp_path
 
 
 def said(capsys):

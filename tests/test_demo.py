@@ -1,5 +1,7 @@
 """`dbml demo`: the tour, a file of one's own, and the table that is made."""
 
+import contextlib
+import io
 import shlex
 from pathlib import Path
 
@@ -12,11 +14,20 @@ from dbml.demo.tables import carrier_odds, make_flights
 FLIGHTS = Path(__file__).parent.parent / "../shared/data/nyc_flights_100k.parquet"
 
 
+@pytest.fixture(scope="module")
+def tour(tmp_path_factory):
+    """The folder after one tour, and what the tour said."""
+    folder, said = tmp_path_factory.mktemp("tour"), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(said):
+        assert run(["demo", "--rows", "20000", "--keep", "kept.duckdb"]) == OK
+    return folder, said.getvalue()
+
+
 @pytest.fixture
-def toured(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert run(["demo", "--rows", "20000", "--keep", "kept.duckdb"]) == OK
-    return capsys.readouterr().out
+def toured(tour, monkeypatch):
+    folder, said = tour
+    monkeypatch.chdir(folder)
+    return said
 
 
 def test_the_tour_trains_scores_evaluates_and_says_what_is_next(toured):

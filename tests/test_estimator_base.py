@@ -31,7 +31,7 @@ def table(name, n=120):
     return X, np.exp(0.3 * X[:, 0]) + rng.random(n)
 
 
-@pytest.fixture(params=OF_NUMBERS)
+@pytest.fixture(params=OF_NUMBERS, scope="module")
 def fitted(request):
     X, y = table(request.param)
     with warnings.catch_warnings():
