@@ -24,7 +24,6 @@ _LINKS: dict[str, DumpLink] = {
     "multiclass": "softmax",
     "multiclassova": "one_vs_rest",
 }
-_CLASSIFIERS = ("binary", "multiclass", "multiclassova")
 _NONE, _ZERO, _NAN = 0, 1, 2
 MISSING_TYPES = {"None": _NONE, "Zero": _ZERO, "NaN": _NAN}
 

@@ -184,7 +184,7 @@ class Forest:
         growth = self.growth
         return units(growth.rule.criterion, growth.facts, growth.of_classes, growth.draws)
 
-    def units(self, tree: int, totals: Floats | None) -> Units:
+    def units(self, totals: Floats | None) -> Units:
         """Return the units of a tree; `totals` is the weight of each class that it drew, where classes are balanced."""
         growth = self.growth
         if totals is None:
@@ -202,7 +202,7 @@ class Forest:
         if growth.by_tree:
             by_shard = [self.class_totals(shard, own) for shard, own in zip(shards, counts, strict=True)]
             totals = np.sum(by_shard, axis=0)
-        own_units = self.units(tree, totals)
+        own_units = self.units(totals)
         rows = Rows.room(sum(int(np.count_nonzero(own)) for own in counts), self.width)
         places = np.zeros(1, np.int64)
         for shard, own in zip(shards, counts, strict=True):

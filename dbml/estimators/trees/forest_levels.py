@@ -133,7 +133,7 @@ class Levels:
                 lambda shard: [forest.class_totals(shard, own) for own in counts(shard)], "trees: classes of each tree"
             )
             totals = list(np.sum(found, axis=0))
-        units = [forest.units(tree, own) for tree, own in zip(trees, totals, strict=True)]
+        units = [forest.units(own) for own in totals]
 
         def weigh(shard: Shard) -> list[tuple[int, int]]:
             _, y, weight = forest.arrays(shard)

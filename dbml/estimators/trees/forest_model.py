@@ -142,7 +142,7 @@ class ForestModel(TreeModel):
             self._check_facts(facts)
             draws = Draws(seed, facts.n_rows, self._n_draws(facts.n_rows))
             growth = Growth(
-                self._rule(facts.n_rows, bins.n_columns, n_classes, bool(ways.any())),
+                self._rule(facts.n_rows, bins.n_columns, n_classes),
                 bins.columns(ways),
                 draws,
                 facts,
@@ -204,7 +204,7 @@ class ForestModel(TreeModel):
             "max_features_": int(forest.growth.rule.n_drawn),
         }
 
-    def _rule(self, n_rows: int, n_columns: int, n_classes: int, monotonic: bool) -> Rule:
+    def _rule(self, n_rows: int, n_columns: int, n_classes: int) -> Rule:
         def rows(value: float, least: int) -> int:
             whole = value if isinstance(value, numbers.Integral) else math.ceil(value * n_rows)
             return max(least, int(whole))
