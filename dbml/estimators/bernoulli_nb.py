@@ -21,15 +21,21 @@ class BernoulliNB(CountNB):
     ----------
     alpha : float or array of shape (n_terms,), default=1.0
         Added to the rows that have a term and to those that have it not (Laplace smoothing).
+    force_alpha : bool, default=True
+        Without, alpha is at least 1e-10.
     binarize : float or None, default=0.0
         Numbers above it are a yes. None: they are 0 and 1 already.
-    force_alpha, fit_prior, class_prior
-        As in `MultinomialNB`.
+    fit_prior : bool, default=True
+        Whether classes have their shares of the rows as probabilities, or all the same.
+    class_prior : array of shape (n_classes,), optional
+        Probabilities of the classes instead.
 
     Attributes
     ----------
-    classes_, class_count_, class_log_prior_
-        As in `MultinomialNB`.
+    classes_ : ndarray of shape (n_classes,)
+        Labels in ascending order.
+    class_count_, class_log_prior_ : ndarray of shape (n_classes,)
+        Weight of the rows of each class, and the logarithm of its probability.
     feature_count_, feature_log_prob_ : ndarray of shape (n_classes, n_terms)
         Weight of the rows of each class that have the term (`terms_`), and the logarithm of its smoothed probability;
         -1e9 for 0.

@@ -32,15 +32,21 @@ class CategoricalNB(DiscreteNB):
     ----------
     alpha : float, default=1.0
         Added to every count (Laplace smoothing).
-    force_alpha, fit_prior, class_prior
-        As in `MultinomialNB`.
+    force_alpha : bool, default=True
+        Without, alpha is at least 1e-10.
+    fit_prior : bool, default=True
+        Whether classes have their shares of the rows as probabilities, or all the same.
+    class_prior : array of shape (n_classes,), optional
+        Probabilities of the classes instead.
     min_categories : int or array of shape (n_features,), optional
         Fewest categories of each feature, those that training did not see included: they share in the smoothing.
 
     Attributes
     ----------
-    classes_, class_count_, class_log_prior_
-        As in `MultinomialNB`.
+    classes_ : ndarray of shape (n_classes,)
+        Labels in ascending order.
+    class_count_, class_log_prior_ : ndarray of shape (n_classes,)
+        Weight of the rows of each class, and the logarithm of its probability.
     category_count_, feature_log_prob_ : list of ndarray of shape (n_classes, n_categories)
         Weight of the rows of each class with each category of a feature, and the logarithm of its smoothed probability;
         -1e9 for 0.

@@ -18,8 +18,10 @@ class ComplementNB(CountNB):
 
     Parameters
     ----------
-    alpha, force_alpha
-        As in `MultinomialNB`.
+    alpha : float or array of shape (n_terms,), default=1.0
+        Added to every count (Laplace smoothing).
+    force_alpha : bool, default=True
+        Without, alpha is at least 1e-10.
     fit_prior : bool, default=True
         Whether `class_log_prior_` is of the shares of the rows, or the same for all classes. Predictions do not use it.
     class_prior : array of shape (n_classes,), optional
@@ -29,8 +31,10 @@ class ComplementNB(CountNB):
 
     Attributes
     ----------
-    classes_, class_count_, class_log_prior_
-        As in `MultinomialNB`.
+    classes_ : ndarray of shape (n_classes,)
+        Labels in ascending order.
+    class_count_, class_log_prior_ : ndarray of shape (n_classes,)
+        Weight of the rows of each class, and the logarithm of its probability.
     feature_count_, feature_log_prob_ : ndarray of shape (n_classes, n_terms)
         Sum of each term (`terms_`) in each class, and its weight.
     feature_all_ : ndarray of shape (n_terms,)

@@ -14,22 +14,65 @@ class ExtraTreesClassifier(AveragedClassifier):
     ----------
     n_estimators : int, default=100
         Number of trees.
+    criterion : {"gini", "entropy", "log_loss"}, default="gini"
+        Impurity that splits lower.
+    max_depth : int or None, default=None
+        Most splits from the root to a leaf; None: until leaves are pure.
+    min_samples_split : int or float, default=2
+        Fewest rows of a node that is split; a float is a share of the rows. A row counts once, however often drawn.
+    min_samples_leaf : int or float, default=1
+        Fewest rows of a leaf; a float is a share of the rows.
+    min_weight_fraction_leaf : float, default=0.0
+        Least share of a tree's weight in a leaf.
+    max_features : int, float, "sqrt", "log2" or None, default="sqrt"
+        Columns that a node is split by, drawn anew for each node; a float is a share; None: all.
+    max_leaf_nodes : int or None, default=None
+        Most leaves of a tree: the splits of the largest gain are made first.
+    min_impurity_decrease : float, default=0.0
+        Decrease of the mean impurity that a split must have.
     bootstrap : bool, default=False
         Whether a tree learns from rows drawn with replacement, or from all.
-    criterion, max_depth, min_samples_split, min_samples_leaf, min_weight_fraction_leaf, max_features, max_leaf_nodes, \
-min_impurity_decrease, oob_score, n_jobs, random_state, warm_start, class_weight, ccp_alpha, max_samples, \
-monotonic_cst, max_bins
-        As in `RandomForestClassifier`.
+    oob_score : bool, default=False
+        Whether rows are scored by the trees that did not draw them.
+    n_jobs : int or None, default=None
+        Most trees that grow at once; None or -1: as many as the engine has threads. The trees are the same.
+    random_state : int, RandomState or None, default=None
+        Seed of the rows and columns that are drawn; None means 0, so that a fit can be repeated.
+    warm_start : bool, default=False
+        Go on from the trees of the last `fit`, on the rows given now, until there are `n_estimators`.
+    class_weight : dict, "balanced" or "balanced_subsample", optional
+        Weight of each class; ``balanced_subsample``: balanced among the rows that a tree drew.
+    ccp_alpha : float, default=0.0
+        Price of a leaf in minimal cost-complexity pruning.
+    max_samples : int, float or None, default=None
+        Rows drawn for a tree; a float is a share of the rows; None: as many as there are.
+    monotonic_cst : dict of column name to -1, 0 or 1, or list in the order of the columns, optional
+        1: the probability of the second class must not fall where the column rises; -1: must not rise. Two classes.
+    max_bins : int, default=255
+        Most bins of a column; missing values have one more.
 
     Attributes
     ----------
-    trees_, max_features_, feature_importances_, classes_, oob_score_, oob_decision_function_
-        As in `RandomForestClassifier`.
+    trees_ : Trees
+        The trees; shares of the classes are divided by their number.
+    max_features_ : int
+        Columns that a node is split by.
+    feature_importances_ : ndarray of shape (n_terms,)
+        Share of each term in the gain of all splits, averaged over the trees.
+    classes_ : ndarray of shape (n_classes,)
+        Labels in ascending order.
+    oob_score_, oob_decision_function_
+        With ``oob_score=True``: accuracy, and probabilities of shape (n_rows, n_classes); NaN where all trees drew a
+        row.
 
     Notes
     -----
-    Passes and memory are those of `RandomForestClassifier`. A threshold is drawn evenly between the values of the least
-    and the largest bin of a column in the node.
+    Two readings of the table (a sample of 100,000 rows for the bins, and one pass that bins all rows). A tree grows
+    from a copy of its rows, a byte a cell; where the bins or these copies exceed the memory limit, upper nodes are
+    split in passes over the bins on disk that serve many trees at once. A threshold is
+    drawn evenly between the values of the least and the largest bin of a column in the node.
+    Missing values, categories and the whole numbers that make a model the same bit for bit for any number of threads
+    and any memory limit: as in `DecisionTreeClassifier`.
 
     References
     ----------
@@ -102,20 +145,20 @@ class ExtraTreesRegressor(AveragedRegressor):
     max_features : int, float, "sqrt", "log2" or None, default=1.0
         Columns that a node is split by; 1.0: all.
     n_estimators, max_depth, min_samples_split, min_samples_leaf, min_weight_fraction_leaf, max_leaf_nodes, \
-min_impurity_decrease, bootstrap, oob_score, n_jobs, random_state, warm_start, ccp_alpha, max_samples, \
-monotonic_cst, max_bins
-        As in `RandomForestRegressor`.
+    min_impurity_decrease, bootstrap, oob_score, n_jobs, random_state, warm_start, ccp_alpha, max_samples, \
+    monotonic_cst, max_bins
+        As in `ExtraTreesClassifier`.
 
     Attributes
     ----------
     trees_, max_features_, feature_importances_
-        As in `RandomForestRegressor`.
+        As in `ExtraTreesClassifier`.
     oob_score_, oob_prediction_
         With ``oob_score=True``: r2, and predictions of shape (n_rows,), NaN where all trees drew a row.
 
     Notes
     -----
-    As in `RandomForestRegressor` and `DecisionTreeRegressor`.
+    As in `ExtraTreesClassifier` and `DecisionTreeRegressor`.
 
     Examples
     --------

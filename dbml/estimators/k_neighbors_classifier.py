@@ -23,13 +23,31 @@ class KNeighborsClassifier(NeighborsModel, ProbabilisticClassifier):
         Neighbours that decide.
     weights : {"uniform", "distance"}, default="uniform"
         Whether neighbours count alike, or by 1 / distance (where some are at distance 0, only those count).
-    algorithm, metric, n_cells, nprobe, random_state
-        As in `NearestNeighbors`.
+    algorithm : {"auto", "brute", "index"}, default="auto"
+        ``brute`` compares a row with all rows of the training, ``index`` only with the cells that can hold an answer:
+        the result is the same. ``auto``: an index for more than 20,000 rows.
+    metric : {"euclidean", "cosine", "inner_product", "manhattan"}, default="euclidean"
+        Also ``l2``, and ``l1`` and ``cityblock`` for Manhattan; see `NearestNeighbors`.
+    n_cells : int or None, default=None
+        Cells of the index; None: twice the square root of the number of rows.
+    nprobe : int or None, default=None
+        Search this many cells only: faster, and approximate. None: exact.
+    random_state : int, RandomState or None, default=None
+        Seed of the sample that cells are made from; None means 0, so that a fit can be repeated.
 
     Attributes
     ----------
-    n_samples_fit_, effective_metric_, stored_type_, cell_centers_, recall_
-        As in `NearestNeighbors`.
+    n_samples_fit_ : int
+        Rows it was trained on.
+    effective_metric_ : str
+        ``euclidean``, ``cosine``, ``inner_product`` or ``manhattan``.
+    stored_type_ : str
+        Type of the kept vectors: ``float32`` where the columns hold no more, else ``float64``.
+    cell_centers_ : ndarray of shape (n_cells, n_terms)
+        Centres of the cells; no rows where all rows are compared.
+    recall_ : float
+        Share of the `n_neighbors` nearest rows that `nprobe` cells hold, estimated with rows of the training; 1.0 where
+        the search is exact.
     classes_ : ndarray of shape (n_classes,)
         Labels in ascending order, in their own type.
 

@@ -18,13 +18,34 @@ class Lasso(CoordinateDescent):
     ----------
     alpha : float, default=1.0
         Weight of the penalty.
-    fit_intercept, precompute, max_iter, tol, warm_start, positive, random_state, selection
-        As in `ElasticNet`.
+    fit_intercept : bool, default=True
+        Whether there is an intercept (without a penalty on it).
+    precompute : {"auto"} or bool, default="auto"
+        True: one pass for the Gram matrix of all terms, then no more. False: passes over a working set of columns,
+        for designs of many columns. ``"auto"`` takes what costs less.
+    max_iter : int, default=1000
+        Most sweeps over the coordinates.
+    tol : float, default=1e-4
+        The duality gap at the end is at most `tol` times the sum of squares of the target.
+    warm_start : bool, default=False
+        Start from the coefficients of the last fit.
+    positive : bool, default=False
+        Only coefficients that are not negative.
+    random_state : int, optional
+        Seed of ``selection='random'``.
+    selection : {"cyclic", "random"}, default="cyclic"
+        Order of the coordinates in a sweep.
 
     Attributes
     ----------
-    coef_, intercept_, dual_gap_, n_iter_
-        As in `ElasticNet`.
+    coef_ : ndarray of shape (n_terms,)
+        Coefficient of each term (`terms_` names them).
+    intercept_ : float
+        Prediction where every term is 0.
+    dual_gap_ : float
+        Duality gap at the end, on the scale of the objective.
+    n_iter_ : int
+        Sweeps.
 
     Notes
     -----

@@ -14,8 +14,22 @@ class LassoCV(CrossValidated):
 
     Parameters
     ----------
-    eps, alphas, fit_intercept, max_iter, tol, cv, positive, random_state
-        As in `ElasticNetCV`.
+    eps : float, default=1e-3
+        Smallest over largest weight of the penalty, where `alphas` is a number.
+    alphas : int or list of float, default=100
+        Weights of the penalty to try, or how many.
+    fit_intercept : bool, default=True
+        Whether there is an intercept.
+    max_iter : int, default=1000
+        Most sweeps for one penalty.
+    tol : float, default=1e-4
+        The duality gap at the end is at most `tol` times the sum of squares of the target.
+    cv : int or list of (train, test), default=None
+        Number of folds by a hash of the row's position (None: 5), or the row positions of each split.
+    positive : bool, default=False
+        Only coefficients that are not negative.
+    random_state : int, optional
+        Seed of the folds.
 
     Attributes
     ----------
@@ -26,7 +40,7 @@ class LassoCV(CrossValidated):
     mse_path_ : ndarray of shape (n_alphas, n_folds)
         Mean squared error on each fold; NaN where a fold has no rows.
     best_score_ : float
-        As in `ElasticNetCV`.
+        Negative mean squared error of the best penalty over the folds.
     coef_, intercept_, dual_gap_, n_iter_
         As in `Lasso`, of the model of all rows.
 

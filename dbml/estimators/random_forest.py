@@ -144,8 +144,8 @@ class RandomForestRegressor(AveragedRegressor):
     max_features : int, float, "sqrt", "log2" or None, default=1.0
         Columns that a node is split by; 1.0: all.
     n_estimators, max_depth, min_samples_split, min_samples_leaf, min_weight_fraction_leaf, max_leaf_nodes, \
-min_impurity_decrease, bootstrap, oob_score, n_jobs, random_state, warm_start, ccp_alpha, max_samples, \
-monotonic_cst, max_bins
+    min_impurity_decrease, bootstrap, oob_score, n_jobs, random_state, warm_start, ccp_alpha, max_samples, \
+    monotonic_cst, max_bins
         As in `RandomForestClassifier`.
 
     Attributes
