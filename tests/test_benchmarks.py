@@ -2,11 +2,14 @@
 
 import importlib
 import json
+import re
+from pathlib import Path
 
 import duckdb
 import numpy as np
 import pytest
 
+import benchmarks
 import dbml
 from benchmarks import bars, datasets
 from benchmarks.__main__ import main
@@ -34,6 +37,12 @@ def test_a_contender_names_what_exists(row, contender):
     assert callable(function(*contender.run.split(":")))
     assert contender.kind in IMPORTS
     assert json.loads(json.dumps(contender.params)) == contender.params
+
+
+def test_the_readme_names_every_row_and_no_other():
+    lines = (Path(benchmarks.__file__).parent / "README.md").read_text().splitlines()
+    told = [name for line in lines if line.startswith("| `") for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert sorted(told) == sorted(ROWS)
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
