@@ -58,9 +58,7 @@ class Call:
 
     def rewritten(self, query: str) -> str:
         """Return a stored query with the calls about models in it replaced."""
-        from dbml_sql.calls import rewrite_calls
-
-        return rewrite_calls(query, self.rewriter.resolver).sql
+        return self.rewriter.rewritten(query)
 
     def whole_number(self, options: dict[str, str], name: str, default: int, least: int) -> int:
         """Return the value of an option that must be written as a whole number."""

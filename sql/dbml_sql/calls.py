@@ -98,6 +98,10 @@ class Rewriter:
     label: str | None = None
     python: list[str] = field(default_factory=list)
 
+    def rewritten(self, query: str) -> str:
+        """Return a stored query with the calls about models in it replaced."""
+        return rewrite_calls(query, self.resolver).sql
+
     def emit(self, start: int, end: int) -> str:
         """Return tokens ``start`` to ``end`` (exclusive) with their calls replaced, and all text between them as it is.
 
