@@ -13,7 +13,7 @@ from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights
 from dbml.estimators.classifier import Classifier
 from dbml.estimators.kernel_machines.exact import Task, class_task, gathered, held_out_sigmoids, read_rows, solve_tasks
-from dbml.estimators.kernel_machines.feature_data import FeatureData
+from dbml.estimators.kernel_machines.held_out import held_out_curves
 from dbml.estimators.kernel_machines.kernel_model import KERNEL_RULES, KernelModel
 from dbml.estimators.kernel_machines.one_vs_one import (
     one_vs_rest_decision,
@@ -22,8 +22,9 @@ from dbml.estimators.kernel_machines.one_vs_one import (
     unpacked_coefficients,
     votes,
 )
+from dbml.estimators.kernel_machines.over_features import train_over_features
 from dbml.estimators.kernel_machines.platt import couple, pair_probabilities
-from dbml.estimators.kernel_machines.streamed import Machines, PairReading, held_out_curves, train_machines
+from dbml.estimators.kernel_machines.streamed import Machines, PairReading, train_over_terms
 from dbml.estimators.linear_model import raw_intercept
 from dbml.estimators.losses import hinge
 from dbml.estimators.random_state import seed_of
@@ -32,7 +33,7 @@ from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 
 # Of the rounded corner, in margins: over features one, few passes; over terms ever smaller ones, as in LinearSVC.
-_WIDTHS, _LINEAR_WIDTHS = (0.5,), (1.5, 0.5, 0.15, 0.05, 0.015)
+_WIDTHS, _LINEAR_WIDTHS = (4.0, 1.5, 0.5), (1.5, 0.5, 0.15, 0.05, 0.015)
 
 
 class SVC(KernelModel, Classifier):
@@ -247,18 +248,20 @@ class SVC(KernelModel, Classifier):
         features = None if self.solver_ == "primal" else self._landmark_features(data)
         weighted = self.class_weight == "balanced" and data.sample(1, 0).weight is not None
         weights = class_weights(type(self).__name__, self.class_weight, data, weighted)
-        seen = data if features is None else FeatureData(data, features)
         readings = [PairReading(i, weights, j) for i, j in pairs_of(k)]
         widths = _LINEAR_WIDTHS if features is None else _WIDTHS
-        machines = Machines([hinge(width) for width in widths], readings, self.C, 0.0)
-        solved = train_machines(self, seen, machines)
+        machines = Machines([hinge(width) for width in widths], readings, self.C, 0.0, 2.0 / k)
+        if features is None:
+            solved = train_over_terms(self, data, machines)
+        else:
+            solved = train_over_features(self, data, features, machines)
         self.n_iter_, self.fit_status_ = np.array(solved.steps), int(not solved.converged)
         if features is None:
             self._set_linear(data, sign * solved.coef, sign * solved.intercept)
         else:
             self._set_landmarks(data, features, sign * solved.coef, sign * solved.intercept)
         if self.probability:
-            self._set_curves(held_out_curves(self, seen, machines, seed_of(self.random_state)))
+            self._set_curves(held_out_curves(self, data, features, machines, solved, seed_of(self.random_state)))
 
     def _set_linear(self, data: Data, coef: Floats, centred: Floats) -> None:
         self.coef_, self.centred_intercept_ = coef, centred

@@ -10,9 +10,9 @@ from dbml_sql.forms import LinearForm
 from numpy.typing import NDArray
 
 from dbml.estimators.kernel_machines.exact import read_rows, regression_task, solve_tasks
-from dbml.estimators.kernel_machines.feature_data import FeatureData
 from dbml.estimators.kernel_machines.kernel_model import KERNEL_RULES, KernelModel
-from dbml.estimators.kernel_machines.streamed import Machines, machine_sample, train_machines
+from dbml.estimators.kernel_machines.over_features import train_over_features
+from dbml.estimators.kernel_machines.streamed import Machines, machine_sample, train_over_terms
 from dbml.estimators.linear_model import raw_intercept
 from dbml.estimators.losses import epsilon_insensitive
 from dbml.estimators.regressor import Regressor
@@ -22,7 +22,7 @@ from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 
 # Of the rounded corners, in spreads of the target; see SVC.
-_WIDTHS, _LINEAR_WIDTHS = (0.5, 0.1), (1.5, 0.5, 0.15, 0.05, 0.015)
+_WIDTHS, _LINEAR_WIDTHS = (1.5, 0.5, 0.1), (1.5, 0.5, 0.15, 0.05, 0.015)
 
 
 class SVR(KernelModel, Regressor):
@@ -148,14 +148,17 @@ class SVR(KernelModel, Regressor):
 
     def _fit_streamed(self, data: Data) -> None:
         features = None if self.solver_ == "primal" else self._landmark_features(data)
-        sample = machine_sample(data)
+        sample = machine_sample(data, 1)
         y, weight = RowReading().target(sample), RowReading().weight(sample)
         middle = weighted_median(y, weight)
         spread = float(np.sqrt(weight @ (y - middle) ** 2 / max(float(weight.sum()), 1e-300))) or 1.0
         widths = _LINEAR_WIDTHS if features is None else _WIDTHS
         losses = [epsilon_insensitive(self.epsilon, width * spread) for width in widths]
-        seen = data if features is None else FeatureData(data, features)
-        solved = train_machines(self, seen, Machines(losses, [RowReading()], self.C, middle))
+        machines = Machines(losses, [RowReading()], self.C, middle)
+        if features is None:
+            solved = train_over_terms(self, data, machines)
+        else:
+            solved = train_over_features(self, data, features, machines)
         self.n_iter_, self.fit_status_ = solved.steps[0], int(not solved.converged)
         if features is None:
             self._set_linear(data, solved.coef, solved.intercept)

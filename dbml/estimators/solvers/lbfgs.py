@@ -16,10 +16,14 @@ Inverse = Callable[[Floats], Floats]
 
 
 class Preconditioner(NamedTuple):
-    """An approximate inverse Hessian: `at` makes it from parameters, anew before the iterations `when`."""
+    """An approximate inverse Hessian: `at` makes it from parameters, anew before the iterations `when`.
+
+    `near` says that it comes so near that what a step promises tells when to stop, as in Newton's method.
+    """
 
     at: Callable[[Floats], Inverse]
     when: tuple[int, ...] = (0,)
+    near: bool = False
 
 
 _MEMORY = 12
@@ -37,7 +41,9 @@ def lbfgs(
 
     A pass per step, two where a step is too long. Stops where the largest derivative, each times the spread of the
     linear predictor that its parameter makes, is below `tol` and the next step promises to lower the value by less than
-    `tol` of itself (many small derivatives together are much), or the value no longer falls.
+    `tol` of itself (many small derivatives together are much), or the value no longer falls. With a preconditioner that
+    is near it stops where the next step is foretold to lower the value by at most ``tol ** 2`` of itself, after a last
+    step that is not evaluated.
 
     Parameters
     ----------
@@ -58,13 +64,20 @@ def lbfgs(
         return Solution(best.theta, best.value, np.inf, False, 0)
     pairs: deque[tuple[Floats, Floats]] = deque(maxlen=_MEMORY)
     goal = tol * min(1.0, max(abs(best.value), 1e-3))
+    near, previous = preconditioner is not None and preconditioner.near, np.inf
     for iteration in range(max_iter):
         gradient = best.gradient / scale
         if preconditioner is not None and iteration in preconditioner.when:
             base = _rescaled(preconditioner.at(best.theta), scale)
         step = -_inverse_hessian_times(gradient, pairs, base or _same)
         slope = float(gradient @ step)
-        if np.abs(gradient).max(initial=0.0) <= goal and (not pairs or -slope <= tol * max(abs(best.value), 1e-3)):
+        if near and slope < 0.0:
+            rate = min(1.0, -slope / previous) if np.isfinite(previous) else 1.0
+            if -0.5 * slope * rate <= tol * tol * max(abs(best.value), 1e-3):
+                value = best.value + 0.5 * slope
+                return Solution(best.theta + step / scale, value, -0.5 * slope * rate, True, iteration + 1)
+            previous = -slope
+        elif np.abs(gradient).max(initial=0.0) <= goal and (not pairs or -slope <= tol * max(abs(best.value), 1e-3)):
             return Solution(best.theta, best.value, 0.0, True, iteration)
         if slope >= 0.0:
             pairs.clear()

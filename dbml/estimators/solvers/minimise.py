@@ -112,7 +112,7 @@ def minimise(
         solutions = _minimise_held(data, sample, stages, starts, settings)
     else:
         solutions = _minimise_passes(data, sample, n_rows, stages, starts, settings)
-    _warn(solutions, settings)
+    warn_of_missed(solutions, settings)
     return solutions
 
 
@@ -374,7 +374,8 @@ def _choose(data: Data, stages: Sequence[Sequence[Objective]], asked: str, wides
     return choice
 
 
-def _warn(solutions: Sequence[Solution], settings: Settings) -> None:
+def warn_of_missed(solutions: Sequence[Solution], settings: Settings) -> None:
+    """Warn of outputs that did not reach the tolerance."""
     missed = [s for s in solutions if not s.converged]
     if missed:
         message = (
