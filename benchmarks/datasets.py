@@ -247,6 +247,8 @@ WIDE = Dataset("wide", 10_000_000, _generated(regression_target, 40), features=4
 GRANTS = Dataset("grants", 8_190, _grants, features=0)
 A9A = Dataset("a9a", 48_842, _a9a, features=0)
 CLASSES_10K, CLASSES_200K, CLASSES_20M = (Dataset("classes", n, CLASSES.build) for n in (10_000, 200_000, 20_000_000))
+# Models whose every prediction costs all that they learned from are judged on fewer rows, and warm up on fewer.
+CLASSES_TO_COMPARE = Dataset("classes_to_compare", 200_000, _generated(class_target, 28, 60_000, 20_000))
 CLASSES_BY_WIDTH = tuple(
     Dataset(f"classes_x{n}", 200_000, _generated(class_target, n, 20_000, 1_000), features=n) for n in (10, 100, 1_000)
 )

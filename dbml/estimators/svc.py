@@ -74,8 +74,9 @@ class SVC(KernelModel, Classifier):
         "exact" solves the dual over all rows in memory. "nystroem" passes over rows that stay where they are: values of
         the kernel at `n_components` landmarks are the terms of a linear machine (with a linear kernel there is nothing
         to approximate). "auto": exact up to 50,000 rows that fit in memory.
-    n_components : int, default=500
-        Landmarks; more cost time in proportion to their square, and come nearer to the exact machine.
+    n_components : int, optional
+        Landmarks; more come nearer to the exact machine. Passes take time in proportion to their number, the solver
+        before them to its cube. None chooses by rows, classes and memory; the plan says how many and why.
     random_state : int, RandomState or None, default=None
         Seed of landmarks and folds; None means 0, so that a fit can be repeated.
 
@@ -109,15 +110,17 @@ class SVC(KernelModel, Classifier):
     -----
     Exact: one pass; rows in memory with 12 bytes a term, and the cache. Time grows with the square of the rows. Working
     sets of 512 rows are solved by steps of second order, kernel rows are computed on all cores in single precision.
-    Beyond: a pass draws the landmarks, two to four more train, memory does not grow with the rows; the hinge has its
-    corner rounded over half a margin. Prediction costs one value of the kernel for each row and vector. A missing value
-    takes the mean of its column, and a flag term marks it. "scale" weighs rows with their weights. Columns are not
-    scaled; the plan tells where they are so uneven that the kernel sees only some.
+    Beyond: a pass draws the landmarks, a sample is solved in memory, and some five passes go on from there, in single
+    precision; memory does not grow with the rows. The hinge has its corner rounded over half a margin. Prediction costs
+    one value of the kernel for each row and vector. A missing value takes the mean of its column, and a flag term marks
+    it. "scale" weighs rows with their weights. Columns are not scaled; the plan tells where they are so uneven that the
+    kernel sees only some.
 
     References
     ----------
     Chang & Lin 2011, LIBSVM. Fan, Chen & Lin 2005, working set selection using second order information. Williams &
-    Seeger 2001, using the Nystroem method to speed up kernel machines.
+    Seeger 2001, using the Nystroem method to speed up kernel machines. Rudi, Camoriano & Rosasco 2015, less is more:
+    Nystroem computational regularization.
 
     Examples
     --------
@@ -164,7 +167,7 @@ class SVC(KernelModel, Classifier):
         decision_function_shape: str = "ovr",
         break_ties: bool = False,
         solver: str = "auto",
-        n_components: int = 500,
+        n_components: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.C = C
@@ -194,7 +197,7 @@ class SVC(KernelModel, Classifier):
 
     def _fit(self, data: Data) -> None:
         self._forget()
-        self.solver_ = self._choose(data)
+        self.solver_ = self._choose(data, len(pairs_of(len(data.schema.classes))))
         if self.solver_ == "exact":
             self._fit_exact(data)
         else:

@@ -99,7 +99,7 @@ class SVR(KernelModel, Regressor):
         cache_size: float = 200,
         max_iter: int = -1,
         solver: str = "auto",
-        n_components: int = 500,
+        n_components: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.kernel = kernel

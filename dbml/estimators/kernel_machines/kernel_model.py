@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from dbml.estimators.kernel_machines.dual import Limits
 from dbml.estimators.kernel_machines.kernel_function import KernelFunction, Vectors
 from dbml.estimators.kernel_machines.landmarks import NystroemFeatures, principal_normalization
 from dbml.estimators.kernel_machines.row_steps import DrawStep, SpreadStep, term_scales, total_variance
-from dbml.estimators.kernel_machines.streamed import drawn_landmarks
+from dbml.estimators.kernel_machines.streamed import IN_FLIGHT, drawn_landmarks
 from dbml.estimators.quadratic import row_count
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.params import Boolean, Either, Integer, Options, Real, Rule
@@ -28,6 +29,7 @@ from dbml.passes.step import State
 EXACT_ROWS = 50_000  # up to here the exact dual is solved within a minute or so on two cores
 _ROW_BYTES = 12  # of a term of a row in memory: doubles, and single precision for the kernel
 _UNEVEN = 1e3
+_LANDMARKS_PER_ROOT, _LEAST_LANDMARKS, _MOST_LANDMARKS = 3.0, 500, 2_000
 
 _PASSES = {
     "exact": ExpectedPasses("1", "the rows are few: they are read once and solved in memory"),
@@ -46,7 +48,7 @@ KERNEL_RULES: Mapping[str, Rule] = {
     "cache_size": Real(gt=0),
     "max_iter": Integer(ge=-1),
     "solver": Options(("auto", "exact", "nystroem")),
-    "n_components": Integer(ge=1),
+    "n_components": Either((Options((None,)), Integer(ge=1))),
     "random_state": RANDOM_STATE_RULE,
 }
 
@@ -68,6 +70,27 @@ def tell_scales(data: Data, spread: State) -> None:
         data.plan = data.plan.decide("scales", "as they are; standardise the columns", text)
 
 
+def landmark_count(data: Data, n_machines: int) -> tuple[int, str]:
+    """Return how many landmarks to draw, and why.
+
+    In proportion to the root of the rows they approach the exact machine as fast as more rows do (Rudi, Camoriano &
+    Rosasco 2015, less is more: Nystroem computational regularization). Each machine solves for Hessians of them, which
+    takes the cube of their number.
+    """
+    n_rows = row_count(data)[0]
+    by_rows = _LANDMARKS_PER_ROOT * math.sqrt(n_rows)
+    by_time = _MOST_LANDMARKS / n_machines ** (1 / 3)
+    by_memory = math.sqrt(memory_budget().blocks / (IN_FLIGHT * 8))
+    least, reason = min(
+        (by_rows, f"{n_rows:,} rows: {_LANDMARKS_PER_ROOT:g} times their root"),
+        (by_time, f"more would take long: {n_machines:,} machine{'s' if n_machines > 1 else ''} to solve for them"),
+        (by_memory, f"{size_text(memory_budget().blocks)} of memory_limit are for Hessians"),
+    )
+    if least < _LEAST_LANDMARKS <= by_memory:
+        return _LEAST_LANDMARKS, "no fewer"
+    return max(1, int(least)), reason
+
+
 class KernelModel(Estimator):
     """Base of support vector machines with a kernel.
 
@@ -84,7 +107,7 @@ class KernelModel(Estimator):
     cache_size: float
     max_iter: int
     solver: str
-    n_components: int
+    n_components: int | None
     random_state: Any
 
     solver_: str
@@ -98,10 +121,11 @@ class KernelModel(Estimator):
     fit_status_: int
 
     _solver_text: tuple[str, str]
+    _landmarks: tuple[int, str]  # how many are wanted, and why
 
     # training --------------------------------------------------------------------------------------------------
 
-    def _choose(self, data: Data) -> str:
+    def _choose(self, data: Data, n_machines: int = 1) -> str:
         """Return "exact", "nystroem" or "primal", and write the choice with its reason into the plan."""
         n_rows, _ = row_count(data) if data.n_rows < 0 else (data.n_rows, True)
         needed = _ROW_BYTES * n_rows * data.schema.encoding.n_terms
@@ -122,9 +146,12 @@ class KernelModel(Estimator):
             choice, reason = "exact", f"{n_rows:,} rows: few enough for the dual over all of them"
         if choice == "nystroem" and self.kernel == "linear":
             choice = "primal"
+        self._landmarks = (
+            landmark_count(data, n_machines) if self.n_components is None else (self.n_components, "as asked for")
+        )
         texts = {
             "exact": "exact (sequential minimal optimisation)",
-            "nystroem": f"nystroem ({self.n_components:,} landmarks, then a linear support vector machine)",
+            "nystroem": f"nystroem ({self._landmarks[0]:,} landmarks, then a linear support vector machine)",
             "primal": "primal (a linear support vector machine over the terms)",
         }
         self._solver_text = texts[choice], reason
@@ -150,12 +177,14 @@ class KernelModel(Estimator):
     def _landmark_features(self, data: Data) -> NystroemFeatures:
         """Draw landmarks in one pass, which also tells gamma, and return their features."""
         n_terms, centre = data.schema.encoding.n_terms, np.array(data.schema.encoding.centre())
-        draw = DrawStep(self.n_components, centre, seed_of(self.random_state))
+        wanted, why = self._landmarks
+        draw = DrawStep(wanted, centre, seed_of(self.random_state))
         spread, drawn = data.fold(SpreadStep(n_terms), draw, purpose="landmarks")
         kernel = self._make_kernel(data, spread)
         landmarks = drawn_landmarks(drawn, kernel, centre, type(self).__name__)
         features = NystroemFeatures(landmarks, principal_normalization(landmarks))
-        reason = f"different rows drawn at random; they span {features.n_out:,} dimensions"
+        found = "" if len(landmarks.rows) == wanted else f"; there are {len(landmarks.rows):,} different rows"
+        reason = f"{why}{found}; rows drawn at random, which span {features.n_out:,} dimensions"
         data.plan = data.plan.decide("landmarks", f"{len(landmarks.rows):,}", reason)
         return features
 

@@ -85,7 +85,7 @@ class _Training:
         return self._newton(self.data, stages[-1], starts, settings.tol, settings, settings.report)
 
     def _from_sample(self, stages: Sequence[Objectives], starts: list[Floats], settings: Settings) -> list[Solution]:
-        """Return minima by way of those over a sample: few of its rows lead to the last stage, all of them to its minimum."""
+        """Return minima by way of those over a sample, to whose last stage few of its rows lead."""
         rows, first = in_pieces(self.few), starts
         for stage in stages:
             few = self._weighted(stage, self.few)

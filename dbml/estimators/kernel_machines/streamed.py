@@ -27,7 +27,7 @@ from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
 from dbml.passes.step import State
 
-_IN_FLIGHT = 8  # states of blocks, and of pieces of a sample, that exist at a time
+IN_FLIGHT = 8  # states of blocks, and of pieces of a sample, that exist at a time
 _LEAST_SAMPLE, _MOST_SAMPLE, _ROWS_PER_TERM = 8_192, 262_144, 32
 _MOST_PASSES = 100
 _PASS_TOL = 1e-3  # the rounded corner is farther from the hinge than a smaller one would bring it
@@ -109,7 +109,7 @@ def trained(
     model: Estimator, n_terms: int, machines: Machines, train: Callable[[Machines, Settings], list[Solution]]
 ) -> Solved:
     """Train machines, as many at a time as the states of a pass have room for."""
-    together = max(1, memory_budget().blocks // (_IN_FLIGHT * 8 * (n_terms + 2) ** 2))
+    together = max(1, memory_budget().blocks // (IN_FLIGHT * 8 * (n_terms + 2) ** 2))
     solutions: list[Solution] = []
 
     def report(number: int, best: list[Evaluation]) -> None:
