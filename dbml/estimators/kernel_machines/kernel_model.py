@@ -29,7 +29,7 @@ from dbml.passes.step import State
 EXACT_ROWS = 50_000  # up to here the exact dual is solved within a minute or so on two cores
 _ROW_BYTES = 12  # of a term of a row in memory: doubles, and single precision for the kernel
 _UNEVEN = 1e3
-_LANDMARKS_PER_ROOT, _LEAST_LANDMARKS, _MOST_LANDMARKS = 3.0, 500, 2_000
+_LANDMARKS_PER_ROOT, _LEAST_LANDMARKS, _MOST_LANDMARKS = 2.5, 500, 2_000
 
 _PASSES = {
     "exact": ExpectedPasses("1", "the rows are few: they are read once and solved in memory"),

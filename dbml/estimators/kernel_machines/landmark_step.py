@@ -71,8 +71,8 @@ class LandmarkStep:
     (q, m, m) over features.
     """
 
-    # Sums are added in another order.
-    tolerance = 1e-9
+    # Hessians are summed in single precision, tile by tile, and tiles begin with the rows of an update.
+    tolerance = 1e-6
     chained = False
 
     def __init__(self, steps: Sequence[LossStep], packed: PackedFeatures) -> None:

@@ -35,7 +35,8 @@ from dbml.passes.data import Data
 
 _FEWER, _LEAST_FEW = 3, 2_048  # times fewer rows lead near the minimum over the sample
 _PIECES = 8  # of a sample: threads take one each
-_FIRST_TOL, _SAMPLE_TOL = 0.1, 1e-2  # on the way to the minimum over the sample, and there
+_STAGE_TOL = 1.0  # one step through each wide corner: nearly a quadratic there, and the next stage looks at the value
+_FEW_TOL, _SAMPLE_TOL = 0.1, 1e-2
 
 Objectives = Sequence[Objective]
 
@@ -81,15 +82,15 @@ class _Training:
     def _over_all(self, stages: Sequence[Objectives], starts: list[Floats], settings: Settings) -> list[Solution]:
         """Return minima by Newton's method over all rows."""
         for stage in stages[:-1]:
-            starts = [one.theta for one in self._newton(self.data, stage, starts, _FIRST_TOL, settings, silent)]
+            starts = [one.theta for one in self._newton(self.data, stage, starts, _STAGE_TOL, settings, silent)]
         return self._newton(self.data, stages[-1], starts, settings.tol, settings, settings.report)
 
     def _from_sample(self, stages: Sequence[Objectives], starts: list[Floats], settings: Settings) -> list[Solution]:
         """Return minima by way of those over a sample, to whose last stage few of its rows lead."""
         rows, first = in_pieces(self.few), starts
-        for stage in stages:
-            few = self._weighted(stage, self.few)
-            starts = [one.theta for one in self._newton(rows, few, starts, _FIRST_TOL, settings, silent)]
+        for number, stage in enumerate(stages, 1):
+            few, tol = self._weighted(stage, self.few), _STAGE_TOL if number < len(stages) else _FEW_TOL
+            starts = [one.theta for one in self._newton(rows, few, starts, tol, settings, silent)]
         rows, final = in_pieces(self.sample), self._weighted(stages[-1], self.sample)
         if self.whole:
             return self._newton(rows, final, starts, settings.tol, settings, settings.report)
