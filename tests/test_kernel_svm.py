@@ -176,15 +176,16 @@ def test_probabilities_are_calibrated_as_platts():
 # many rows ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("landmarks", "least"), [(150, 0.95), (None, 0.98)])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_landmarks_come_near_the_exact_machine(classes):
-    X, y, weight = table(n=300, p=2, classes=classes)
+def test_landmarks_come_near_the_exact_machine(classes, landmarks, least):
+    X, y, weight = table(n=500, classes=classes)
     exact = SVC(gamma=0.2, C=5.0).fit(X, y, weight)
-    model = SVC(gamma=0.2, C=5.0, solver="nystroem", n_components=60, probability=True).fit(X, y, weight)
+    model = SVC(gamma=0.2, C=5.0, solver="nystroem", n_components=landmarks, probability=True).fit(X, y, weight)
     assert model.solver_ == "nystroem"
-    assert (model.predict(X) == exact.predict(X)).mean() > 0.95
-    assert model.landmarks_.shape == (60, 2)
-    assert (model.predict_proba(X).argmax(axis=1) == model.predict(X)).mean() > 0.9
+    assert (model.predict(X) == exact.predict(X)).mean() > least
+    assert model.landmarks_.shape == (landmarks or len(np.unique(X[weight > 0], axis=0)), 4)
+    assert (model.predict_proba(X).argmax(axis=1) == model.predict(X)).mean() > 0.95
     again = SVC.from_state(model.get_state())
     assert np.array_equal(again.decision_function(X), model.decision_function(X))
 
@@ -192,7 +193,7 @@ def test_landmarks_come_near_the_exact_machine(classes):
 def test_regression_by_landmarks():
     X, _, _ = table(n=500)
     y = np.sin(X[:, 0]) + X[:, 1]
-    exact, model = (SVR(C=10.0, solver=solver, n_components=80).fit(X, y) for solver in ("exact", "nystroem"))
+    exact, model = (SVR(C=10.0, solver=solver, n_components=200).fit(X, y) for solver in ("exact", "nystroem"))
     assert np.abs(model.predict(X) - exact.predict(X)).mean() < 0.05
 
 

@@ -156,9 +156,10 @@ def test_a_class_that_the_sample_lacks_is_learned_all_the_same(monkeypatch):
     monkeypatch.setattr(streamed, "_ROWS_PER_TERM", 1)
     X, y = product_table(20_000, 2)
     y = y.astype(int)
-    y[::5_000], X[::5_000] = 2, [6.0, 6.0]
-    model = SVC(solver="nystroem", n_components=30, C=10.0).fit(X, y)
-    assert model.predict([[6.0, 6.0], [1.0, 1.0], [1.0, -1.0]]).tolist() == [2, 1, 0]
+    y[::5_000], X[::5_000] = 2, [2.5, 2.5]
+    model = SVC(solver="nystroem", n_components=30, class_weight={2: 2_000.0}).fit(X, y)
+    assert "newton pass 1" in [done.purpose for done in model.explain().passes]
+    assert model.predict([[2.5, 2.5], [1.0, 1.0], [1.0, -1.0]]).tolist() == [2, 1, 0]
 
 
 @pytest.mark.parametrize("C", [1e3, 1e4])
@@ -168,7 +169,7 @@ def test_a_large_c_converges_or_warns(C):
         warnings.simplefilter("always", ConvergenceWarning)
         model = SVC(solver="nystroem", n_components=60, C=C).fit(X, y)
     assert bool(told) == bool(model.fit_status_)
-    assert (model.predict(X) == y).mean() > 0.85
+    assert (model.predict(X) == (X[:, 0] * X[:, 1] > 0.0)).mean() > 0.95
 
 
 def test_the_number_of_landmarks_is_chosen_and_explained():
@@ -178,7 +179,7 @@ def test_the_number_of_landmarks_is_chosen_and_explained():
     with memory_limited("64MiB"):
         few = str(SVR(solver="nystroem").fit(X, y.astype(float)).explain())
     assert "nystroem (362 landmarks" in few
-    assert "of memory_limit are for Hessians" in few
+    assert "of memory_limit are for their Hessians" in few
     assert "7 landmarks" in str(SVC(solver="nystroem", n_components=7).fit(X, y).explain())
 
 

@@ -76,7 +76,7 @@ class SVC(KernelModel, Classifier):
         to approximate). "auto": exact up to 50,000 rows that fit in memory.
     n_components : int, optional
         Landmarks; more come nearer to the exact machine. Passes take time in proportion to their number, the solver
-        before them to its cube. None chooses by rows, classes and memory; the plan says how many and why.
+        before them to its cube. None chooses by rows, pairs of classes and memory; the plan says how many, and why.
     random_state : int, RandomState or None, default=None
         Seed of landmarks and folds; None means 0, so that a fit can be repeated.
 

@@ -77,18 +77,15 @@ def landmark_count(data: Data, n_machines: int) -> tuple[int, str]:
     Rosasco 2015, less is more: Nystroem computational regularization). Each machine solves for Hessians of them, which
     takes the cube of their number.
     """
-    n_rows = row_count(data)[0]
-    by_rows = _LANDMARKS_PER_ROOT * math.sqrt(n_rows)
-    by_time = _MOST_LANDMARKS / n_machines ** (1 / 3)
-    by_memory = math.sqrt(memory_budget().blocks / (IN_FLIGHT * 8))
-    least, reason = min(
-        (by_rows, f"{n_rows:,} rows: {_LANDMARKS_PER_ROOT:g} times their root"),
-        (by_time, f"more would take long: {n_machines:,} machine{'s' if n_machines > 1 else ''} to solve for them"),
-        (by_memory, f"{size_text(memory_budget().blocks)} of memory_limit are for Hessians"),
+    n_rows, budget = data.n_rows if data.n_rows >= 0 else row_count(data)[0], memory_budget().blocks
+    by_rows = max(_LEAST_LANDMARKS, int(_LANDMARKS_PER_ROOT * math.sqrt(n_rows)))
+    by_time = max(_LEAST_LANDMARKS, int(_MOST_LANDMARKS / n_machines ** (1 / 3)))
+    by_memory = int(math.sqrt(budget / (IN_FLIGHT * 8)))
+    return min(
+        (by_rows, f"{_LANDMARKS_PER_ROOT:g} times the root of {n_rows:,} rows, at least {_LEAST_LANDMARKS:,}"),
+        (by_time, f"more take long, for {n_machines:,} pair{'s' if n_machines > 1 else ''} of classes"),
+        (by_memory, f"{size_text(budget)} of memory_limit are for their Hessians"),
     )
-    if least < _LEAST_LANDMARKS <= by_memory:
-        return _LEAST_LANDMARKS, "no fewer"
-    return max(1, int(least)), reason
 
 
 class KernelModel(Estimator):

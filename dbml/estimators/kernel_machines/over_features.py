@@ -57,7 +57,7 @@ class _Training:
         self.model, self.data, self.m, self.packed = model, data, features.n_out, PackedFeatures(features)
         self.sample = machine_sample(data, self.m, share)
         self.few = spread_rows(self.sample, max(self.sample.n_rows // _FEWER, _LEAST_FEW))
-        self.n_rows, exact = row_count(data)
+        self.n_rows, exact = (data.n_rows, True) if data.n_rows >= 0 else row_count(data)
         self.whole = exact and self.sample.n_rows == self.n_rows
         choice = "newton" if self.whole else "lbfgs, preconditioned by the Hessian of a sample"
         told = "are all there are" if self.whole else "lead near the minimum over all"
