@@ -198,17 +198,15 @@ class DualSolver:
         """Solve the next working set, and tell all rows."""
         self.working = rows = self._choose(scores)
         slots = self.cache.slots(rows, self._compute)
-        layers = len(self.alpha)
         K = np.empty((len(rows), len(rows)), np.float32)
         square_gather(self.cache.rows, slots, rows, K)
-        sign, offset, bound = (np.ascontiguousarray(array[:, rows]).ravel() for array in self.problem)
-        before = np.ascontiguousarray(self.alpha[:, rows]).ravel()
+        sign, offset, bound = self.problem.of(rows)
+        before = np.ascontiguousarray(self.alpha[:, rows])
         alpha, f = before.copy(), self.f[rows]
-        position = np.tile(np.arange(len(rows)), layers)
         tol = max(0.5 * self.limits.tol, _INNER * gap)
-        self.steps += smo_solve(K, position, sign, offset, bound, tol, int(most), alpha, f)
-        self.alpha[:, rows] = alpha.reshape(layers, -1)
-        delta = (sign * (alpha - before)).reshape(layers, -1).sum(axis=0)
+        self.steps += smo_solve(K, sign, offset, bound, tol, int(most), alpha, f)
+        self.alpha[:, rows] = alpha
+        delta = (sign * (alpha - before)).sum(axis=0)
         moved = np.flatnonzero(delta)
         self._add(slots[moved], delta[moved])
 

@@ -83,7 +83,7 @@ def landmark_count(data: Data, n_machines: int) -> tuple[int, str]:
     by_memory = int(math.sqrt(budget / (IN_FLIGHT * 8)))
     return min(
         (by_rows, f"{_LANDMARKS_PER_ROOT:g} times the root of {n_rows:,} rows, at least {_LEAST_LANDMARKS:,}"),
-        (by_time, f"more take long, for {n_machines:,} pair{'s' if n_machines > 1 else ''} of classes"),
+        (by_time, "more take long" + (f" for {n_machines:,} pairs of classes" if n_machines > 1 else "")),
         (by_memory, f"{size_text(budget)} of memory_limit are for their Hessians"),
     )
 

@@ -29,6 +29,7 @@ from dbml.passes.step import State
 
 IN_FLIGHT = 8  # states of blocks, and of pieces of a sample, that exist at a time
 _LEAST_SAMPLE, _MOST_SAMPLE, _ROWS_PER_TERM = 8_192, 262_144, 32
+_SAMPLE_BYTES = 64 << 20
 _MOST_PASSES = 100
 _PASS_TOL = 1e-3  # the rounded corner is farther from the hinge than a smaller one would bring it
 
@@ -89,7 +90,9 @@ def drawn_landmarks(drawn: State, kernel: KernelFunction, centre: Floats, owner:
 
 def machine_sample(data: Data, n_terms: int, share: float = 1.0) -> Block:
     """Return some rows, as many as tell the minimum of machines over that many terms which each see a share of them."""
-    return data.sample(min(_MOST_SAMPLE, max(_LEAST_SAMPLE, math.ceil(_ROWS_PER_TERM * n_terms / share))), seed=0)
+    wanted = max(_LEAST_SAMPLE, math.ceil(_ROWS_PER_TERM * n_terms / share))
+    room = min(_SAMPLE_BYTES, memory_budget().kept // 4) // (8 * (data.schema.encoding.n_dense + 16))
+    return data.sample(min(wanted, _MOST_SAMPLE, max(1_000, room)), seed=0)
 
 
 def train_over_terms(model: Estimator, data: Data, machines: Machines) -> Solved:
