@@ -28,11 +28,9 @@ _LANES = 16
 def smo_solve(K, sign, offset, bound, tol, most, alpha, f):
     """Take at most `most` steps, until no pair violates the optimum by `tol`; return the steps taken."""
     layers, q = sign.shape
-    closed_up, closed_low = (
-        np.zeros((layers, q)),
-        np.zeros((layers, q)),
-    )  # 0, or -inf where a variable is not of the set
+    closed_up, closed_low = np.zeros((layers, q)), np.zeros((layers, q))  # -inf where a variable is not of the set
     up, low, gain = np.empty((layers, q)), np.empty((layers, q)), np.empty((layers, q))  # low: of -(u - f)
+    all_up, all_low, all_gain = up.reshape(layers * q), low.reshape(layers * q), gain.reshape(layers * q)
     diagonal, lanes = np.empty(q), np.empty(_LANES)
     for k in range(q):
         diagonal[k] = K[k, k]
