@@ -6,7 +6,8 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from dbml_kernels.landmark_values import PANEL, Landmarks, values_fill
+from dbml_kernels.landmark_values import Landmarks, values_fill
+from dbml_kernels.matrix_tile import PANEL
 
 import dbml
 from dbml import SVC, SVR

@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from dbml_kernels.jit import kernel
-from dbml_kernels.landmark_values import PANEL, values_fill
+from dbml_kernels.landmark_values import values_fill
 from dbml_kernels.losses import loss_rows
-from dbml_kernels.matrix_tile import product_add
+from dbml_kernels.matrix_tile import PANEL, panel_add
 
 TILE_BYTES = 1 << 18  # of the values of a tile of the first kernel: they stay in the second cache
 HESSIAN_ROWS = 256  # of a tile of the second: sums of so many rows are added to doubles
@@ -113,9 +113,9 @@ def landmark_hessian_add(landmarks, x, n, chosen, given, turn, curvature, gram):
         for first in range(0, width, _DEPTH):
             depth = min(_DEPTH, width - first)
             for q in range(n_panels):
-                product_add(
+                panel_add(
                     flat, first, width, 1, all_turns, (q * width + first) * PANEL, PANEL,
-                    features, q * rows * PANEL, PANEL, rows, depth, PANEL,
+                    features, q * rows * PANEL, PANEL, rows, depth,
                 )  # fmt: skip
         _triangle_add(features, rows, n_panels, root[:count], block, gram)
 
@@ -134,7 +134,7 @@ def _triangle_add(features, rows, n_panels, root, block, gram):
             gram[2 + q * PANEL + c, 0] += total
         for p in range(q + 1):
             block[:] = np.float32(0.0)
-            product_add(features, q * size, 1, PANEL, features, p * size, PANEL, block, 0, PANEL, PANEL, rows, PANEL)
+            panel_add(features, q * size, 1, PANEL, features, p * size, PANEL, block, 0, PANEL, PANEL, rows)
             for r in range(high):
                 j = q * PANEL + r
                 for c in range(min(PANEL, j - p * PANEL + 1)):

@@ -15,9 +15,8 @@ import numpy as np
 
 from dbml_kernels.exponential import exponential_single
 from dbml_kernels.jit import kernel
-from dbml_kernels.matrix_tile import product_add
+from dbml_kernels.matrix_tile import PANEL, panel_add
 
-PANEL = 16
 _F = np.float32
 
 
@@ -57,7 +56,7 @@ def values_fill(landmarks, x, n, chosen, turned, values):
     values[:, :] = _F(0.0)
     flat, all_panels = values.reshape(rows * width), panels.reshape(n_panels * d * PANEL)
     for q in range(n_panels):
-        product_add(turned, 0, 1, rows, all_panels, q * d * PANEL, PANEL, flat, q * PANEL, width, rows, d, PANEL)
+        panel_add(turned, 0, 1, rows, all_panels, q * d * PANEL, PANEL, flat, q * PANEL, width, rows, d)
     twice = _F(2.0) * gamma
     for i in range(chosen.shape[0]):
         line, first = values[i], -gamma * own[i]

@@ -21,6 +21,7 @@ ir = cgutils.ir
 
 TILE_ROWS = 4  # m is a multiple of it
 TILE_COLUMNS = 4  # n is a multiple of it: the narrowest tile
+PANEL = 16  # columns of `panel_add`
 
 
 class _Tile:
@@ -139,3 +140,10 @@ def product_add(a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, c_row, m, k, n):
         for i in range(0, m, TILE_ROWS):
             _narrow(a, a_at + i * a_row, a_row, a_col, b, b_at + o, b_row, c, c_at + i * c_row + o, c_row, k)
         o += TILE_COLUMNS
+
+
+@kernel
+def panel_add(a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, c_row, m, k):
+    """`product_add` for `PANEL` columns: a third of its code, for kernels that choose their own widths."""
+    for i in range(0, m, TILE_ROWS):
+        _middle(a, a_at + i * a_row, a_row, a_col, b, b_at, b_row, c, c_at + i * c_row, c_row, k)

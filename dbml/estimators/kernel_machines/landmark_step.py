@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from dbml_kernels.landmark_sums import landmark_hessian_add, landmark_loss_add
-from dbml_kernels.landmark_values import PANEL, Landmarks
+from dbml_kernels.landmark_values import Landmarks
+from dbml_kernels.matrix_tile import PANEL
 from numpy.typing import NDArray
 
 from dbml.estimators.design import flat
@@ -107,13 +108,14 @@ class LandmarkStep:
         if self.packed.takes_products(block):
             near = self.packed.features.landmarks.kernel.gamma * np.einsum("ij,ij->i", block.X, block.X) <= _NEAR
             far, rows = np.flatnonzero(~near), np.flatnonzero(near)
-            y_near, weight_near = (y, weight) if not len(far) else (y[:, rows], weight[:, rows])
+            y_near, weight_near = (each.take(rows, axis=1) if len(far) else each for each in (y, weight))
             self._add(state, block, rows, np.empty((0, self.packed.width), np.float32), y_near, weight_near)
         most = max(64, _PIECE_BYTES // (8 * self.packed.width))
         for start in range(0, len(far), most):
             rows = far[start : start + most]
             piece = chosen_rows(block, rows)
-            self._add(state, piece, np.arange(len(rows)), self.packed.values(piece), y[:, rows], weight[:, rows])
+            own = y.take(rows, axis=1), weight.take(rows, axis=1)
+            self._add(state, piece, np.arange(len(rows)), self.packed.values(piece), *own)
 
     def _add(
         self, state: State, block: Block, rows: NDArray[np.intp], given: Singles, y: Floats, weight: Floats
