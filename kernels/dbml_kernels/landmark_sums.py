@@ -13,7 +13,7 @@ import numpy as np
 
 from dbml_kernels.jit import kernel
 from dbml_kernels.landmark_values import values_fill
-from dbml_kernels.losses import loss_rows
+from dbml_kernels.losses import HINGE, epsilon_insensitive, hinge
 from dbml_kernels.matrix_tile import PANEL, panel_add
 
 TILE_BYTES = 1 << 18  # of the values of a tile of the first kernel: they stay in the second cache
@@ -26,13 +26,13 @@ def landmark_loss_add(landmarks, x, n, chosen, given, coef, intercept, losses, y
     """Add loss and gradient of rows, write their curvature.
 
     x (n * d,) column-major, chosen (r,) the rows, given (r or 0, M) float32; by machine: coef (q, M), intercept (q,),
-    losses (q, 3) code and parameters, y, weight, curvature (q, r), sums (q, 2) weight and loss, gradient (q, M + 1),
-    whose last is that of the intercept.
+    losses (q, 3) the code (HINGE, or else EPSILON_INSENSITIVE), epsilon and the width of the corner, y, weight, curvature
+    (q, r), sums (q, 2) weight and loss, gradient (q, M + 1), whose last is that of the intercept.
     """
     width, n_machines = coef.shape[1], coef.shape[0]
     rows = max(32, TILE_BYTES // (4 * width) // 4 * 4)
     values, turned = np.empty((rows, width), np.float32), np.empty(rows * landmarks.panels.shape[1], np.float32)
-    eta, slope, ratio, one = np.empty(rows), np.empty(rows), np.empty(rows), np.empty(1)
+    eta, slope = np.empty(rows), np.empty(rows)
     used = np.empty(rows, np.int64)
     for start in range(0, chosen.shape[0], rows):
         stop = min(start + rows, chosen.shape[0])
@@ -49,11 +49,12 @@ def landmark_loss_add(landmarks, x, n, chosen, given, coef, intercept, losses, y
                 for j in range(width):
                     total += own[j] * line[j]
                 eta[i] = total + intercept[q]
-            code = np.int64(losses[q, 0])
             w, found = weight[q, start:stop], curvature[q, start:stop]
-            sums[q, 1] += loss_rows(
-                code, losses[q, 1], losses[q, 2], eta[:count], y[q, start:stop], w, slope[:count], found, ratio, one
-            )
+            target, epsilon, corner = y[q, start:stop], losses[q, 1], losses[q, 2]
+            if losses[q, 0] == HINGE:
+                sums[q, 1] += hinge(corner, eta[:count], target, w, slope[:count], found)
+            else:
+                sums[q, 1] += epsilon_insensitive(epsilon, corner, eta[:count], target, w, slope[:count], found)
             m = 0
             for i in range(count):
                 sums[q, 0] += w[i]
