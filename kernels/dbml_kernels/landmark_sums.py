@@ -26,7 +26,7 @@ def landmark_loss_add(landmarks, x, n, chosen, given, coef, intercept, losses, y
     """Add loss and gradient of rows, write their curvature.
 
     x (n * d,) column-major, chosen (r,) the rows, given (r or 0, M) float32; by machine: coef (q, M), intercept (q,),
-    losses (q, 3) the code (HINGE, or else EPSILON_INSENSITIVE), epsilon and the width of the corner, y, weight, curvature
+    losses (q, 3) the code (HINGE, else EPSILON_INSENSITIVE), epsilon and the width of the corner, y, weight, curvature
     (q, r), sums (q, 2) weight and loss, gradient (q, M + 1), whose last is that of the intercept.
     """
     width, n_machines = coef.shape[1], coef.shape[0]
