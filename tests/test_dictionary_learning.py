@@ -5,13 +5,14 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from dbml_kernels.pursuit_codes import pursuit_codes
+from dbml_kernels.sparse_residuals import LANES, residual_sums
 from sklearn import decomposition
 
 import dbml
 from dbml import MiniBatchDictionaryLearning
 from dbml.engine.local import LocalEngine
 from dbml.errors import InvalidData, InvalidParameter
-from dbml.estimators.dictionary_step import improve_atoms
+from dbml.estimators.dictionary_step import improve_atoms, improve_gradient
 from dbml.estimators.sparse_codes import improve_codes
 from dbml.passes.engine import using
 
@@ -95,6 +96,41 @@ def test_atoms_are_improved_one_by_one():
     moved = improve_atoms(atoms, A, B, np.zeros(20), False, np.zeros(20, bool))
     assert moved == pytest.approx(np.sum((atoms - start) ** 2))
     np.testing.assert_allclose(atoms, expected, rtol=1e-10, atol=1e-12)
+    gradient = B - A @ start
+    moved = improve_gradient(start, A, gradient, np.zeros(20), False, np.zeros(20, bool))
+    np.testing.assert_allclose(start, expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(gradient, B - A @ expected, atol=1e-9)
+
+
+def test_what_atoms_gain_is_summed_over_the_entries_of_codes():
+    rng = np.random.default_rng(7)
+    X, centre, atoms = np.asfortranarray(rng.normal(size=(40, 300))), rng.normal(size=300), rng.normal(size=(6, 200))
+    codes = rng.normal(size=(11, 6)) * (rng.random((11, 6)) < 0.3)
+    terms = np.sort(rng.permutation(300)[:200])
+    row, places = np.nonzero(codes)
+    starts = np.searchsorted(row, np.arange(12))
+    X.flags.writeable = False
+    sums, scratch = np.empty((6, 200)), (np.empty((11, LANES)), np.empty((6, LANES)), np.empty((6, LANES)))
+    squares = residual_sums(X, 5, centre, terms, atoms, starts, places, codes[row, places], 0, 200, sums, *scratch)
+    left = (X + centre)[5:16, terms] - codes @ atoms
+    np.testing.assert_allclose(sums, codes.T @ left, atol=1e-12)
+    assert squares == pytest.approx((left**2).sum())
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("k", [5, 90])
+def test_codes_meet_the_conditions_of_the_lasso(positive, k):
+    """Of many atoms, some alike and one of zeros: no entry can lower the loss, from 0 and from other codes."""
+    rng = np.random.default_rng(8)
+    atoms = rng.normal(size=(k, 30))
+    atoms[1], atoms[2], atoms[3] = atoms[0], 0.0, 2.0 * atoms[0] + 1e-9
+    X = rng.normal(size=(50, 30))
+    gram, projection = atoms @ atoms.T, X @ atoms.T
+    for codes in (np.zeros((50, k)), rng.random((50, k)) * (rng.random((50, k)) < 0.5)):
+        improve_codes(gram, projection, 0.5, positive, 5_000, 1e-9, codes)
+        gradient = projection - codes @ gram
+        assert (np.abs(gradient - 0.5 * np.sign(codes))[codes != 0.0] < 1e-5).all()
+        assert ((gradient if positive else np.abs(gradient))[codes == 0.0] < 0.5 + 1e-5).all()
 
 
 def test_subsampled_features_learn_the_same_atoms_of_wide_rows():

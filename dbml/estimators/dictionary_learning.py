@@ -212,9 +212,7 @@ class MiniBatchDictionaryLearning(UnweightedTransformer):
             data.plan = kept.plan
         vars(self).update(self._fitted(state), n_iter_=number)
 
-    def _pass(
-        self, data: Data, state: State, centre: Floats, n_rows: int, order: Any, partial: bool = False
-    ) -> State:
+    def _pass(self, data: Data, state: State, centre: Floats, n_rows: int, order: Any, partial: bool = False) -> State:
         state["progress"][[LOSS, ROWS]] = 0.0
         how = Learning(
             self.alpha,

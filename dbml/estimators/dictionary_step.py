@@ -213,15 +213,13 @@ def improve_gradient(
     atoms: Floats, moments: Floats, gradient: Floats, outside: Floats, positive: bool, unused: NDArray[np.bool_]
 ) -> float:
     """Do as `improve_atoms` from ``gradient = data - moments atoms``, and bring it up to date."""
-    changes = gradient.copy()
     moved = 0.0
     for first in range(0, len(atoms), _PANEL):
         last = min(first + _PANEL, len(atoms))
-        left = changes[first:last]
-        left -= moments[first:last, :first] @ changes[:first]
+        left = gradient[first:last].copy()
         moved += panel_improve(atoms, moments, first, last, outside, positive, unused, left)
         left[unused[first:last]] = 0.0
-    gradient -= moments @ changes
+        gradient -= moments[:, first:last] @ left
     return moved
 
 

@@ -15,6 +15,7 @@ of moments.
 from __future__ import annotations
 
 import numpy as np
+from dbml_kernels.atoms_improve import columns_put
 from dbml_kernels.sparse_residuals import LANES, residual_sums
 from numpy.typing import NDArray
 
@@ -51,24 +52,25 @@ class SubsampledStep(DictionaryStep):
         coding, learning = self._features(state)
         X, top, centre = self._columns(block, rows)
         atoms, n_terms = state["atoms"], state["atoms"].shape[1]
-        part = atoms[:, coding]
+        part = np.take(atoms, coding, axis=1)
         values = X.T[coding, top : top + size] + centre[coding][:, None]
         scale = n_terms / coding.size
         codes = self._codes(scale * (part @ part.T), scale * (values.T @ part.T), crew)
         fading = self._remember_codes(state, codes)
-        part = atoms[:, learning]
+        part = np.take(atoms, learning, axis=1)
         sums, squares = self._residuals(X, top, centre, learning, part, codes, crew)
         loss = (0.5 * squares * n_terms / learning.size + self.how.alpha * np.abs(codes).sum()) / size
         weights = state["moment_weights"][learning]
         weights = fading ** (n_terms / learning.size) * weights + 1.0
-        gradient = state["gradient"][:, learning]
+        gradient = np.take(state["gradient"], learning, axis=1)
         gradient += (sums / size - gradient) / weights
         state["moment_weights"][learning] = weights
         unused = self._unused(state)
         outside = np.einsum("ij,ij->i", atoms, atoms) - np.einsum("ij,ij->i", part, part)
         outside = np.maximum(0.0, outside)
         moved = improve_gradient(part, state["code_moments"], gradient, outside, self.how.positive_dict, unused)
-        atoms[:, learning], state["gradient"][:, learning] = part, gradient
+        columns_put(part, learning, atoms)
+        columns_put(gradient, learning, state["gradient"])
         change = float(np.sqrt(moved)) + self._replace(state, block, rows, unused)
         self._measure(state["progress"], float(loss), change / len(atoms), size)
 
