@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from dbml_kernels.pursuit_codes import pursuit_codes
-from dbml_kernels.sparse_residuals import LANES, residual_sums
+from dbml_kernels.sparse_residuals import LANES, entries_of, residual_sums
 from sklearn import decomposition
 
 import dbml
@@ -107,11 +107,11 @@ def test_what_atoms_gain_is_summed_over_the_entries_of_codes():
     X, centre, atoms = np.asfortranarray(rng.normal(size=(40, 300))), rng.normal(size=300), rng.normal(size=(6, 200))
     codes = rng.normal(size=(11, 6)) * (rng.random((11, 6)) < 0.3)
     terms = np.sort(rng.permutation(300)[:200])
-    row, places = np.nonzero(codes)
-    starts = np.searchsorted(row, np.arange(12))
+    starts, places, entries = np.empty(12, np.intp), np.empty(66, np.intp), np.empty(66)
+    entries_of(codes, starts, places, entries)
     X.flags.writeable = False
     sums, scratch = np.empty((6, 200)), (np.empty((11, LANES)), np.empty((6, LANES)), np.empty((6, LANES)))
-    squares = residual_sums(X, 5, centre, terms, atoms, starts, places, codes[row, places], 0, 200, sums, *scratch)
+    squares = residual_sums(X, 5, centre, terms, atoms, starts, places, entries, 0, 200, sums, *scratch)
     left = (X + centre)[5:16, terms] - codes @ atoms
     np.testing.assert_allclose(sums, codes.T @ left, atol=1e-12)
     assert squares == pytest.approx((left**2).sum())

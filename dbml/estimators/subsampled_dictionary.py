@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 from dbml_kernels.atoms_improve import columns_put
-from dbml_kernels.sparse_residuals import LANES, residual_sums
+from dbml_kernels.sparse_residuals import LANES, entries_of, residual_sums
 from numpy.typing import NDArray
 
 from dbml.estimators.dictionary_step import STEPS, DictionaryStep, improve_gradient
@@ -105,8 +105,8 @@ class SubsampledStep(DictionaryStep):
     ) -> tuple[Floats, float]:
         """Return ``C' (X - C D)`` in some features, and the squares of the difference."""
         b, k = codes.shape
-        row, places = np.nonzero(codes)
-        entries, starts = codes[row, places], np.searchsorted(row, np.arange(b + 1))
+        starts, places, entries = np.empty(b + 1, np.intp), np.empty(b * k, np.intp), np.empty(b * k)
+        entries_of(codes, starts, places, entries)
         sums = np.empty(atoms.shape)
 
         def some(first: int) -> float:

@@ -57,19 +57,19 @@ def lasso_codes(gram, projection, l1, positive, max_sweeps, tol, codes, scratch,
 def _start(gram, projection, code, q):
     """Set ``q = projection - gram code``; return the largest projection on an atom of length 1."""
     k = code.shape[0]
-    scale = 0.0
+    most, curvature = 0.0, 1.0
     for j in range(k):
         q[j] = projection[j]
-        if gram[j, j] > 0.0:
-            scale = max(scale, abs(q[j]) / gram[j, j] ** 0.5)
-        else:
+        if gram[j, j] <= 0.0:
             code[j] = 0.0
+        elif q[j] * q[j] * curvature > most * gram[j, j]:
+            most, curvature = q[j] * q[j], gram[j, j]
     for j in range(k):
         value = code[j]
         if value != 0.0:
             for m in range(k):
                 q[m] -= value * gram[j, m]
-    return scale
+    return (most / curvature) ** 0.5
 
 
 @kernel

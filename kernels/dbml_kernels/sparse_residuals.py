@@ -13,6 +13,19 @@ _TURNED = 8  # features copied at a time: as many numbers as lie together in a l
 
 
 @kernel
+def entries_of(codes, indptr, places, entries):
+    """Write the entries of codes (n, k) that are not 0, row by row: `indptr` (n + 1,), `places`, `entries` (n k,)."""
+    count = 0
+    for i in range(codes.shape[0]):
+        indptr[i] = count
+        for j in range(codes.shape[1]):
+            if codes[i, j] != 0.0:
+                places[count], entries[count] = j, codes[i, j]
+                count += 1
+    indptr[codes.shape[0]] = count
+
+
+@kernel
 def residual_sums(X, top, centre, terms, atoms, indptr, places, entries, first, last, sums, rows, parts, found):
     """Write ``C' E`` of the features ``first`` to ``last`` to `sums` (k, p); return the sum of squares of E in them.
 
