@@ -84,7 +84,7 @@ class DictionaryStep:
 
     def start(self) -> State:
         """Return a copy of the state to start from."""
-        return {name: array.copy() for name, array in self.first.items()}
+        return {name: array.copy(order="K") for name, array in self.first.items()}
 
     def update(self, state: State, block: Block) -> None:
         """Learn from the minibatches of a block."""

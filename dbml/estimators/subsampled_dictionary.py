@@ -15,7 +15,6 @@ of moments.
 from __future__ import annotations
 
 import numpy as np
-from dbml_kernels.atoms_improve import columns_put
 from dbml_kernels.sparse_residuals import LANES, entries_of, residual_sums
 from numpy.typing import NDArray
 
@@ -29,22 +28,35 @@ _SLICE = 2 * LANES  # features that a thread learns at a time
 
 
 def with_gradient(state: State) -> State:
-    """Return the state of dictionary learning with the gradient of the atoms, ``B - A D``, for the means of C' X."""
+    """Return the state of dictionary learning with the gradient of the atoms, ``B - A D``, for the means of C' X.
+
+    What belongs to a feature lies together in memory: minibatches touch a few features of all atoms.
+    """
     rest = {name: array for name, array in state.items() if name != "data_moments"}
-    return {**rest, "gradient": state["data_moments"] - state["code_moments"] @ state["atoms"]}
+    atoms = state["atoms"]
+    gradient = state["data_moments"] - state["code_moments"] @ atoms
+    by_feature = {"atoms": np.asfortranarray(atoms), "gradient": np.asfortranarray(gradient)}
+    return {**rest, **by_feature, "lengths": squares_of(atoms)}
 
 
 def with_moments(state: State) -> State:
     """Return the state of dictionary learning with the means of C' X again."""
-    rest = {name: array for name, array in state.items() if name != "gradient"}
-    return {**rest, "data_moments": state["gradient"] + state["code_moments"] @ state["atoms"]}
+    rest = {name: array for name, array in state.items() if name not in ("gradient", "lengths")}
+    atoms = np.ascontiguousarray(state["atoms"])
+    return {**rest, "atoms": atoms, "data_moments": state["gradient"] + state["code_moments"] @ atoms}
+
+
+def squares_of(atoms: Floats) -> Floats:
+    """Return the squared length of each atom."""
+    return np.einsum("ij,ij->i", atoms, atoms)
 
 
 class SubsampledStep(DictionaryStep):
     """Minibatches of a pass, each read in some features.
 
-    State: that of `DictionaryStep` `with_gradient`; ``moment_weights`` are those of the gradient of each feature. Cost
-    of a minibatch: ``b k n_terms / r`` multiplications, a part of `DictionaryStep`'s for the atoms, and the codes.
+    State: that of `DictionaryStep` `with_gradient`, and ``lengths`` (k,) the squares of the atoms; ``moment_weights``
+    are those of the gradient of each feature. Cost of a minibatch: ``b k n_terms / r`` multiplications, a part of
+    `DictionaryStep`'s for the atoms, and the codes.
     """
 
     def _minibatch(self, state: State, block: Block, rows: slice, crew: Crew) -> None:
@@ -52,26 +64,25 @@ class SubsampledStep(DictionaryStep):
         coding, learning = self._features(state)
         X, top, centre = self._columns(block, rows)
         atoms, n_terms = state["atoms"], state["atoms"].shape[1]
-        part = np.take(atoms, coding, axis=1)
+        part = np.take(atoms.T, coding, axis=0)
         values = X.T[coding, top : top + size] + centre[coding][:, None]
         scale = n_terms / coding.size
-        codes = self._codes(scale * (part @ part.T), scale * (values.T @ part.T), crew)
+        codes = self._codes(scale * (part.T @ part), scale * (values.T @ part), crew)
         fading = self._remember_codes(state, codes)
-        part = np.take(atoms, learning, axis=1)
+        part, gradient = (np.take(state[name].T, learning, axis=0).T.copy() for name in ("atoms", "gradient"))
         sums, squares = self._residuals(X, top, centre, learning, part, codes, crew)
         loss = (0.5 * squares * n_terms / learning.size + self.how.alpha * np.abs(codes).sum()) / size
-        weights = state["moment_weights"][learning]
-        weights = fading ** (n_terms / learning.size) * weights + 1.0
-        gradient = np.take(state["gradient"], learning, axis=1)
+        weights = fading ** (n_terms / learning.size) * state["moment_weights"][learning] + 1.0
         gradient += (sums / size - gradient) / weights
-        state["moment_weights"][learning] = weights
         unused = self._unused(state)
-        outside = np.einsum("ij,ij->i", atoms, atoms) - np.einsum("ij,ij->i", part, part)
-        outside = np.maximum(0.0, outside)
+        outside = np.maximum(0.0, state["lengths"] - squares_of(part))
         moved = improve_gradient(part, state["code_moments"], gradient, outside, self.how.positive_dict, unused)
-        columns_put(part, learning, atoms)
-        columns_put(gradient, learning, state["gradient"])
+        state["lengths"] = outside + squares_of(part)
+        state["moment_weights"][learning] = weights
+        atoms.T[learning], state["gradient"].T[learning] = part.T, gradient.T
         change = float(np.sqrt(moved)) + self._replace(state, block, rows, unused)
+        if unused.any():
+            state["lengths"] = squares_of(atoms)
         self._measure(state["progress"], float(loss), change / len(atoms), size)
 
     def _features(self, state: State) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -27,14 +27,6 @@ def panel_improve(atoms, moments, first, last, outside, positive, unused, left):
 
 
 @kernel
-def columns_put(part, columns, into):
-    """Put `part` (k, m) into some columns of `into` (k, p)."""
-    for j in range(part.shape[0]):
-        for c in range(columns.shape[0]):
-            into[j, columns[c]] = part[j, c]
-
-
-@kernel
 def _take(row, share, atom):
     for c in range(row.shape[0]):
         row[c] -= share * atom[c]
