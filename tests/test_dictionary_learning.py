@@ -137,9 +137,9 @@ def test_subsampled_features_learn_the_same_atoms_of_wide_rows():
     X, _ = planted(1_500, 200, 6)
     how = {"alpha": 0.05, "tol": 0.0, "max_no_improvement": None, "batch_size": 100, "random_state": 1}
     whole = MiniBatchDictionaryLearning(6, max_iter=10, **how).fit(X)
-    some = MiniBatchDictionaryLearning(6, max_iter=20, reduction=4, **how).fit(X)
+    some = MiniBatchDictionaryLearning(6, max_iter=10, reduction=4, **how).fit(X)
     assert np.linalg.norm(some.components_, axis=1).max() <= 1.0 + 1e-9
-    assert objective(some.components_, X, 0.05) <= 1.1 * objective(whole.components_, X, 0.05)
+    assert objective(some.components_, X, 0.05) <= 1.02 * objective(whole.components_, X, 0.05)
     assert "one feature in 4" in str(some.explain())
 
 
@@ -175,13 +175,15 @@ def test_training_ends_where_nothing_moves():
     assert model.n_iter_ < 1_000
 
 
-def test_threads_do_not_change_the_model():
-    X, _ = planted(700)
+@pytest.mark.parametrize("reduction", [1, 3])
+def test_threads_do_not_change_the_model(reduction):
+    X, _ = planted(700, 400)
     found = []
-    for threads in (1, 3):
+    for threads in (1, 2, 7):
         with using(LocalEngine(threads)):
-            found.append(MiniBatchDictionaryLearning(6, alpha=0.1, max_iter=3).fit(X).components_)
-    np.testing.assert_array_equal(*found)
+            found.append(MiniBatchDictionaryLearning(6, alpha=0.1, max_iter=3, reduction=reduction).fit(X).components_)
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
 
 
 def test_bad_input_says_what_is_wrong():
