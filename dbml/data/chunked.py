@@ -109,17 +109,19 @@ class ChunkedData(Data, ABC):
     def block_rows(self) -> int:
         """Most rows of a block."""
         size = rows_per_block(self.n_dense)
-        return min(size, _TEXT_ROWS) if self._n_texts() else size
+        return min(size, _TEXT_ROWS) if self._sparse_and_texts[1] else size
 
-    def _n_texts(self) -> int:
-        return sum(feature.kind == "text" for feature in self.schema.encoding.features)
+    @cached_property
+    def _sparse_and_texts(self) -> tuple[int, int]:
+        """Features with sparse terms, and texts among them."""
+        features = self.schema.encoding.features
+        return sum(bool(feature.sparse_terms) for feature in features), sum(f.kind == "text" for f in features)
 
     @property
     def row_bytes(self) -> int:
         """About what an encoded row takes."""
-        encoding = self.schema.encoding
-        sparse = sum(1 for feature in encoding.features if feature.sparse_terms)
-        return 8 * (self.n_dense + 2) + 12 * sparse + _TEXT_BYTES * self._n_texts()
+        sparse, texts = self._sparse_and_texts
+        return 8 * (self.n_dense + 2) + 12 * sparse + _TEXT_BYTES * texts
 
     def _work(self, purpose: str, interrupt: Callable[[], None]) -> Work:
         size = self.block_rows * self.row_bytes

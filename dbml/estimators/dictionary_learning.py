@@ -14,16 +14,15 @@ from dbml.estimators.dictionary_step import (
     LOSS,
     ROWS,
     STEPS,
-    WITHOUT,
     DictionaryStep,
     Learning,
     first_state,
-    in_all_features,
 )
 from dbml.estimators.plain_rows import plain_tiles, rows_times
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.solvers.descent import MINIBATCHES
 from dbml.estimators.sparse_codes import improve_codes
+from dbml.estimators.subsampled_dictionary import SubsampledStep, with_gradient, with_moments
 from dbml.estimators.transformer import UnweightedTransformer
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
@@ -74,9 +73,9 @@ class MiniBatchDictionaryLearning(UnweightedTransformer):
     max_no_improvement : int or None, default=10
         Ends after so many minibatches in a row that did not lower the smoothed loss; None: never.
     reduction : int, default=1
-        1: every minibatch is read in all features. r > 1: in one in r, drawn at random, each feature once in r
-        minibatches: r times cheaper minibatches for rows of very many features, which repeat themselves. The last pass
-        reads all features.
+        1: every minibatch is read in all features. r > 1: coded by one in r, drawn at random, and learned from in up to
+        three times as many others: minibatches that cost a part, for rows of very many features, which repeat
+        themselves. Atoms have noise left in them, the more the larger r is.
 
     Attributes
     ----------
@@ -204,31 +203,16 @@ class MiniBatchDictionaryLearning(UnweightedTransformer):
         state = first_state(self._first_atoms(data, centre, seed))
         with data.materialise() as kept:
             n_rows = kept.n_rows if kept.n_rows >= 0 else kept.statistics.n_rows
-            whole = self.reduction == 1 or self.max_iter == 1
             for number in range(1, self.max_iter + 1):
-                if number == self.max_iter and not whole:
-                    state, whole = in_all_features(state), True
                 order = Shuffled(seed, number - 1) if self.shuffle else Sequential()
-                state = self._pass(kept, state, centre, n_rows, order, 1 if whole else self.reduction)
+                state = self._pass(kept, state, centre, n_rows, order)
                 self._keep(**self._fitted(state), n_iter_=number)
                 if state["progress"][DONE]:
-                    if whole:
-                        break
-                    state, whole = in_all_features(state), True
-                    state["progress"][DONE] = state["progress"][WITHOUT] = 0.0
+                    break
             data.plan = kept.plan
         vars(self).update(self._fitted(state), n_iter_=number)
 
-    def _pass(
-        self,
-        data: Data,
-        state: State,
-        centre: Floats,
-        n_rows: int,
-        order: Any,
-        reduction: int,
-        partial: bool = False,
-    ) -> State:
+    def _pass(self, data: Data, state: State, centre: Floats, n_rows: int, order: Any, partial: bool = False) -> State:
         state["progress"][[LOSS, ROWS]] = 0.0
         how = Learning(
             self.alpha,
@@ -236,12 +220,17 @@ class MiniBatchDictionaryLearning(UnweightedTransformer):
             self.transform_max_iter,
             self.positive_code,
             self.positive_dict,
-            reduction,
+            self.reduction,
             0.0 if partial else self.tol,
             None if partial else self.max_no_improvement,
             seed_of(self.random_state) if not isinstance(self.random_state, np.random.RandomState) else 0,
         )
-        (state,) = data.fold(DictionaryStep(state, centre, how, n_rows), order=order, purpose="minibatches")
+        if self.reduction == 1 or len(centre) < 2 * self.reduction:
+            (state,) = data.fold(DictionaryStep(state, centre, how, n_rows), order=order, purpose="minibatches")
+        else:
+            step = SubsampledStep(with_gradient(state), centre, how, n_rows)
+            (state,) = data.fold(step, order=order, purpose="minibatches")
+            state = with_moments(state)
         progress = state["progress"]
         self._iteration(len(self.training_) + 1, loss=progress[LOSS] / max(1.0, progress[ROWS]))
         return state
@@ -303,7 +292,7 @@ class MiniBatchDictionaryLearning(UnweightedTransformer):
             state["progress"][STEPS] = self.n_steps_
         else:
             state = first_state(self._first_atoms(data, centre, seed_of(self.random_state)))
-        state = self._pass(data, state, centre, max(1, data.n_rows), Sequential(), self.reduction, partial=True)
+        state = self._pass(data, state, centre, max(1, data.n_rows), Sequential(), partial=True)
         vars(self).update(self._fitted(state), n_iter_=1)
 
     def _check_finite(self, data: Data) -> None:

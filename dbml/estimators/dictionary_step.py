@@ -1,10 +1,9 @@
 """Online dictionary learning: sparse codes of a few rows, then better atoms from sums over all rows so far.
 
 After every minibatch the means ``A`` of ``C' C`` (k, k) and ``B`` of ``C' X`` (k, p) over codes C, in which the past
-fades, say all that the atoms need. With ``reduction`` r a minibatch is read, coded and learned from in one in r of its
-features.
+fades, say all that the atoms need.
 
-Mairal, Bach, Ponce & Sapiro 2010; Mensch, Mairal, Thirion & Varoquaux 2018.
+Mairal, Bach, Ponce & Sapiro 2010.
 """
 
 from __future__ import annotations
@@ -57,19 +56,13 @@ def first_state(atoms: Floats) -> State:
     }
 
 
-def in_all_features(state: State) -> State:
-    """Return the state to go on from in all features: what was learned from some of them weighs that much less."""
-    weights = state["moment_weights"]
-    return {**state, "moment_weights": np.full_like(weights, weights[:-1].min())}
-
-
 class DictionaryStep:
     """Minibatches of a pass: codes, sums, atoms.
 
     State: ``atoms`` (k, n_terms), ``code_moments`` (k, k), ``data_moments`` (k, n_terms), ``moment_weights``
     (n_terms + 1,) of the means of each term and of the codes, ``progress`` (7,): minibatches, smoothed loss, its least,
     minibatches without improvement, whether it ended, loss and rows of the pass. Cost of a minibatch of b rows:
-    ``2 b k n_terms + k^2 n_terms`` multiplications, over `reduction`, and the codes.
+    ``2 b k n_terms + 2 k^2 n_terms`` multiplications, and the codes.
 
     Parameters
     ----------
@@ -91,7 +84,7 @@ class DictionaryStep:
 
     def start(self) -> State:
         """Return a copy of the state to start from."""
-        return {name: array.copy() for name, array in self.first.items()}
+        return {name: array.copy(order="K") for name, array in self.first.items()}
 
     def update(self, state: State, block: Block) -> None:
         """Learn from the minibatches of a block."""
@@ -108,37 +101,30 @@ class DictionaryStep:
 
     def _minibatch(self, state: State, block: Block, rows: slice, crew: Crew) -> None:
         size = rows.stop - rows.start
-        terms = self._terms(state)
-        values = self._values(block, rows, terms)
-        old = state["atoms"]
-        atoms = old if terms is None else np.ascontiguousarray(old[:, terms])
-        scale = 1.0 if terms is None else old.shape[1] / max(1, terms.size)
-        gram, projection = scale * (atoms @ atoms.T), scale * (values.T @ atoms.T)
+        values = self._values(block, rows)
+        atoms = state["atoms"]
+        gram, projection = atoms @ atoms.T, values.T @ atoms.T
         codes = self._codes(gram, projection, crew)
-        squares = scale * np.vdot(values, values) + np.sum((codes @ gram) * codes)
+        squares = np.vdot(values, values) + np.sum((codes @ gram) * codes)
         loss = (0.5 * squares - np.sum(codes * projection) + self.how.alpha * np.abs(codes).sum()) / size
-        self._remember(state, codes, values, terms)
-        change = self._improve(state, block, rows, atoms.copy(), terms)
-        self._measure(state["progress"], float(loss), change / len(old), size)
+        fading = self._remember_codes(state, codes)
+        weights, moments = state["moment_weights"], state["data_moments"]
+        weights[:-1] = fading * weights[:-1] + 1.0
+        moments += (codes.T @ values.T / size - moments) / weights[:-1]
+        unused = self._unused(state)
+        moved = improve_atoms(
+            atoms, state["code_moments"], moments, np.zeros(len(atoms)), self.how.positive_dict, unused
+        )
+        change = float(np.sqrt(moved)) + self._replace(state, block, rows, unused)
+        self._measure(state["progress"], float(loss), change / len(atoms), size)
 
-    def _terms(self, state: State) -> NDArray[np.intp] | None:
-        """Return the features that a minibatch is read in, ascending: each of r minibatches in a row has its own."""
-        n_terms, reduction = state["atoms"].shape[1], self.how.reduction
-        if reduction == 1 or n_terms < 2 * reduction:
-            return None
-        number = int(state["progress"][STEPS])
-        order = np.random.default_rng([self.how.seed, 1, number // reduction]).permutation(n_terms)
-        return np.sort(order[number % reduction :: reduction])
-
-    def _values(self, block: Block, rows: slice, terms: NDArray[np.intp] | None) -> Floats:
-        """Return features by rows of the user's values, (n_terms or fewer, b)."""
+    def _values(self, block: Block, rows: slice) -> Floats:
+        """Return features by rows of the user's values, (n_terms, b)."""
         if block.sparse is None:
-            columns = block.X.T[:, rows] if terms is None else block.X.T[terms, rows]
-            return columns + (self.centre if terms is None else self.centre[terms])[:, None]
+            return block.X.T[:, rows] + self.centre[:, None]
         part = Block(block.X[rows], block.sparse, None, None, -1)
         part.sparse = _rows_of(block, rows)
-        plain = np.concatenate([tile for _, tile in plain_tiles(part, self.centre)]).T
-        return plain if terms is None else plain[terms]
+        return np.concatenate([tile for _, tile in plain_tiles(part, self.centre)]).T
 
     def _codes(self, gram: Floats, projection: Floats, crew: Crew) -> Floats:
         b = len(projection)
@@ -152,44 +138,31 @@ class DictionaryStep:
         crew.each(some, range(0, b, _SLICE), "codes")
         return codes
 
-    def _remember(self, state: State, codes: Floats, values: Floats, terms: NDArray[np.intp] | None) -> None:
-        """Take a minibatch into the means, in which the past fades as in scikit-learn's sums."""
+    def _remember_codes(self, state: State, codes: Floats) -> float:
+        """Take codes into their means; return how much of the past is kept, as in scikit-learn's sums."""
         size, number, batch = len(codes), state["progress"][STEPS], self.how.batch_size
         theta = (number + 1) * size if number < batch - 1 else batch**2 + number + 1 - batch
         fading = max(0.0, (theta + 1 - size) / (theta + 1))
-        weights, moments = state["moment_weights"], state["data_moments"]
+        weights = state["moment_weights"]
         weights[-1] = fading * weights[-1] + 1.0
         state["code_moments"] += (codes.T @ codes / size - state["code_moments"]) / weights[-1]
-        new = codes.T @ values.T / size
-        if terms is None:
-            weights[:-1] = fading * weights[:-1] + 1.0
-            moments += (new - moments) / weights[:-1]
-        else:  # these features were last seen `reduction` minibatches ago
-            weights[terms] = fading**self.how.reduction * weights[terms] + 1.0
-            moments[:, terms] += (new - moments[:, terms]) / weights[terms]
+        return float(fading)
 
-    def _improve(self, state: State, block: Block, rows: slice, atoms: Floats, terms: NDArray[np.intp] | None) -> float:
-        """Improve the atoms once; return how far they moved."""
-        old, moments = state["atoms"], state["code_moments"]
-        data = state["data_moments"] if terms is None else np.ascontiguousarray(state["data_moments"][:, terms])
-        outside = np.zeros(len(old))
-        if terms is not None:
-            outside = np.maximum(0.0, (old * old).sum(axis=1) - (atoms * atoms).sum(axis=1))
-        unused = moments.diagonal() * state["moment_weights"][-1] <= _UNUSED
-        moved = improve_atoms(atoms, moments, data, outside, self.how.positive_dict, unused)
-        if terms is None:
-            state["atoms"] = atoms
-        else:
-            old[:, terms] = atoms
-        change = float(np.sqrt(moved))
-        if unused.any():
-            generator = np.random.default_rng([self.how.seed, 2, int(state["progress"][STEPS])])
-            places = np.flatnonzero(unused)
-            chosen = rows.start + generator.integers(rows.stop - rows.start, size=places.size)
-            for atom, row in zip(places, chosen, strict=True):
-                state["atoms"][atom] = self._as_atom(self._values(block, slice(row, row + 1), None)[:, 0], generator)
-            change += float(places.size)
-        return change
+    def _unused(self, state: State) -> NDArray[np.bool_]:
+        """Return which atoms hardly any code has used."""
+        unused: NDArray[np.bool_] = state["code_moments"].diagonal() * state["moment_weights"][-1] <= _UNUSED
+        return unused
+
+    def _replace(self, state: State, block: Block, rows: slice, unused: NDArray[np.bool_]) -> float:
+        """Put rows of the minibatch in the place of unused atoms; return how far that moves them."""
+        if not unused.any():
+            return 0.0
+        generator = np.random.default_rng([self.how.seed, 2, int(state["progress"][STEPS])])
+        places = np.flatnonzero(unused)
+        chosen = rows.start + generator.integers(rows.stop - rows.start, size=places.size)
+        for atom, row in zip(places, chosen, strict=True):
+            state["atoms"][atom] = self._as_atom(self._values(block, slice(row, row + 1))[:, 0], generator)
+        return float(places.size)
 
     def _as_atom(self, values: Floats, generator: np.random.Generator) -> Floats:
         """Return a row as an atom: of length 1, with a little noise, so that no two are alike."""
@@ -233,6 +206,20 @@ def improve_atoms(
         last = min(first + _PANEL, len(atoms))
         left = data[first:last] - moments[first:last] @ atoms
         moved += panel_improve(atoms, moments, first, last, outside, positive, unused, left)
+    return moved
+
+
+def improve_gradient(
+    atoms: Floats, moments: Floats, gradient: Floats, outside: Floats, positive: bool, unused: NDArray[np.bool_]
+) -> float:
+    """Do as `improve_atoms` from ``gradient = data - moments atoms``, and bring it up to date."""
+    moved = 0.0
+    for first in range(0, len(atoms), _PANEL):
+        last = min(first + _PANEL, len(atoms))
+        left = gradient[first:last].copy()
+        moved += panel_improve(atoms, moments, first, last, outside, positive, unused, left)
+        left[unused[first:last]] = 0.0
+        gradient -= moments[:, first:last] @ left
     return moved
 
 

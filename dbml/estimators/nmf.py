@@ -46,11 +46,13 @@ class FactorStep:
     codes : Codes
         Atoms and penalties.
     known : ndarray of shape (n_rows, k), float32, optional
-        Codes of the pass before, by position of the row, to go on from; left out, the best codes are found anew.
+        Codes of the pass before, by position of the row, to go on from.
     found : ndarray of shape (n_rows, k), float32, optional
         Takes the codes.
     measured : bool
         Whether the rows themselves are measured: once is enough.
+    brief : bool
+        Whether a few steps towards the best codes are enough, since the next pass goes on from there.
     """
 
     # Sums are added in another order.
@@ -58,9 +60,14 @@ class FactorStep:
     chained = False
 
     def __init__(
-        self, codes: Codes, known: Stored | None = None, found: Stored | None = None, measured: bool = True
+        self,
+        codes: Codes,
+        known: Stored | None = None,
+        found: Stored | None = None,
+        measured: bool = True,
+        brief: bool = False,
     ) -> None:
-        self.codes, self.known, self.found, self.measured = codes, known, found, measured
+        self.codes, self.known, self.found, self.measured, self.brief = codes, known, found, measured, brief
 
     def start(self) -> State:
         """Return the state of no rows."""
@@ -79,11 +86,12 @@ class FactorStep:
             return
         codes = self.codes
         W = self._codes(block)
-        state["gram"] += W.T @ W
+        gram = W.T @ W
+        state["gram"] += gram
         state["sums"] += W.sum(axis=0)
         penalty = codes.l1 * W.sum() + 0.5 * codes.l2 * np.vdot(W, W)
-        add = self._squares if codes.loss == "frobenius" else self._divergence
-        state["loss"] += (add(state, block, W), penalty, block.n_rows)
+        fit = self._squares(state, block, W, gram) if codes.loss == "frobenius" else self._divergence(state, block, W)
+        state["loss"] += (fit, penalty, block.n_rows)
         if self.measured:
             lowest, data = lowest_values(block, codes.centre), state["data"]
             np.minimum(data[:-1], lowest, out=data[:-1])
@@ -91,16 +99,16 @@ class FactorStep:
 
     def _codes(self, block: Block) -> Floats:
         rows = slice(block.start, block.start + block.n_rows)
-        W = self.codes.of_block(block, None if self.known is None else self.known[rows])
+        W = self.codes.of_block(block, None if self.known is None else self.known[rows], self.brief)
         if self.found is not None:
             self.found[rows] = W
         return W
 
-    def _squares(self, state: State, block: Block, W: Floats) -> float:
+    def _squares(self, state: State, block: Block, W: Floats, gram: Floats) -> float:
         codes = self.codes
         cross = times_rows(W, block, codes.centre)
         state["cross"] += cross
-        return float(0.5 * np.sum((W.T @ W) * codes.gram) - np.sum(cross * codes.H))
+        return float(0.5 * np.sum(gram * codes.gram) - np.sum(cross * codes.H))
 
     def _divergence(self, state: State, block: Block, W: Floats) -> float:
         codes = self.codes
@@ -133,7 +141,7 @@ class NMF(NonnegativeFactorization):
         terms.
     solver : {"cd", "mu"}, default="cd"
         How atoms are improved after each pass: coordinate descent to their best for these codes, or one multiplicative
-        update. The codes of the rows are solved for exactly in both.
+        update.
     beta_loss : {"frobenius", "kullback-leibler"}, default="frobenius"
         Half the squared error, or the generalised Kullback-Leibler divergence (needs solver "mu").
     tol : float, default=1e-4
@@ -165,9 +173,9 @@ class NMF(NonnegativeFactorization):
     -----
     A pass solves for the codes of each row and adds up a (k, k) and a (k, n_terms) matrix, from which the atoms are
     improved. Rows are kept encoded (in memory or spilled) between passes, and their codes where half of the
-    memory for kept rows holds them twice: then a pass goes on from the codes of the one before, else it finds them
-    anew. Cost: ``2 n k n_terms`` multiplications a pass, and ``k`` for every change of a code. A missing value takes
-    the mean of its column, and a term of its own marks it; values below 0 are an error.
+    memory for kept rows holds them twice: then a pass takes a few steps from the codes of the one before, else it
+    solves for them anew. Cost: ``2 n k n_terms`` multiplications a pass, and ``k`` for every change of a code. A
+    missing value takes the mean of its column, and a term of its own marks it; values below 0 are an error.
 
     References
     ----------
@@ -246,7 +254,7 @@ class NMF(NonnegativeFactorization):
         stopping = _Stopping(self.solver == "cd", self.tol)
         known, found, squares = None, self._store(data, len(H)), 0.0
         for number in range(1, self.max_iter + 1):
-            step = FactorStep(self._codes(centre, H), known, found, measured=number == 1)
+            step = FactorStep(self._codes(centre, H), known, found, measured=number == 1, brief=found is not None)
             state, loss = self._pass(data, step, H, squares)
             squares = squares or self._squares(state)
             self._iteration(number, loss=loss)
@@ -256,7 +264,8 @@ class NMF(NonnegativeFactorization):
                 break
             H = self._improved(state, H, *of_atoms)
             known, found = found, np.empty_like(found) if known is None and found is not None else known
-        state, _ = self._pass(data, FactorStep(self._codes(centre, H), measured=False), H, squares)
+        last = found if stopping.done else known
+        state, _ = self._pass(data, FactorStep(self._codes(centre, H), last, measured=False), H, squares)
         vars(self).update(self._fitted(H, state, number))
         if not stopping.done and self.tol > 0.0:
             warnings.warn(

@@ -22,6 +22,7 @@ _SAMPLE_BYTES = 64 << 20  # of rows from which the first atoms are made
 _SWEEPS = 500
 _UPDATES = 200
 _FEW_SWEEPS, _FEW_UPDATES = 2, 2  # from the codes of the pass before
+_FIRST_SWEEPS = 20  # from 0, where the next atoms or the next pass change codes anyway
 _EXACT = 1e-6  # relative change of a code from which it counts as found
 _CLOSE = 1e-4
 _SMALL = 1e-6
@@ -48,29 +49,33 @@ class Codes:
         self.sums = H.sum(axis=1)
         self._turned = np.ascontiguousarray(H.T)
 
-    def of_block(self, block: Block, known: NDArray[np.float32] | None = None) -> Floats:
-        """Return the codes of the rows of a block, shape (n, k): the best, or from `known` ones a few steps better."""
+    def of_block(self, block: Block, known: NDArray[np.float32] | None = None, brief: bool = False) -> Floats:
+        """Return the codes of the rows of a block, shape (n, k): the best, or `brief`, a few steps from `known` ones.
+
+        The steps are more where no code is known.
+        """
         if self.loss == "frobenius":
             projection = rows_times(block, self._turned, self.centre)
-            return self.of_projection(projection, known)
+            return self.of_projection(projection, known, brief)
         W = np.empty((block.n_rows, len(self.H)))
         for start, tile in plain_tiles(block, self.centre):
             stop = start + len(tile)
-            W[start:stop] = self.of_rows(tile, None if known is None else known[start:stop])
+            W[start:stop] = self.of_rows(tile, None if known is None else known[start:stop], brief)
         return W
 
-    def of_projection(self, projection: Floats, known: NDArray[np.float32] | None = None) -> Floats:
+    def of_projection(
+        self, projection: Floats, known: NDArray[np.float32] | None = None, brief: bool = False
+    ) -> Floats:
         """Return the codes under squared errors from the products of the rows with the atoms."""
         ridged = self.gram + self.l2 * np.eye(len(self.H))
-        if known is not None:
-            W = known.astype(np.float64)
-            sweep_nonnegative(ridged, projection, self.l1, _FEW_SWEEPS, W)
-            return W
-        W = np.zeros(projection.shape)
-        improve_codes(ridged, projection, self.l1, True, _SWEEPS, _EXACT, W)
+        W = np.zeros(projection.shape) if known is None else known.astype(np.float64)
+        if brief:
+            sweep_nonnegative(ridged, projection, self.l1, _FIRST_SWEEPS if known is None else _FEW_SWEEPS, W)
+        else:
+            improve_codes(ridged, projection, self.l1, True, _SWEEPS, _EXACT, W)
         return W
 
-    def of_rows(self, tile: Floats, known: NDArray[np.float32] | None = None) -> Floats:
+    def of_rows(self, tile: Floats, known: NDArray[np.float32] | None = None, brief: bool = False) -> Floats:
         """Return the codes under the divergence of rows of the user's values."""
         k, p = self.H.shape
         if known is None:
@@ -79,7 +84,7 @@ class Codes:
             W = np.repeat(level[:, None], k, axis=1)
         else:
             W = known.astype(np.float64)
-        updates = _UPDATES if known is None else _FEW_UPDATES
+        updates = _FEW_UPDATES if brief and known is not None else _UPDATES
         scratch = (np.empty(p, np.intp), np.empty(p), np.empty(k))
         divergence_codes(tile, self._turned, self.sums, self.l1, self.l2, updates, _CLOSE, W, *scratch)
         return W
