@@ -6,6 +6,7 @@ files, frames, volatile functions) is a query whose batches come in order and on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 _MOST_VIEWS = 8  # nested views that are looked through
 _VOLATILE = ("random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "currval", "setseed")
 _CLAUSES = {"kind", "expressions", "from", "from_", "where"}
+_NAME = r'"(?:[^"]|"")+"|[A-Za-z_]\w*'
+_NAMES = re.compile(_NAME)
+_PLAIN = re.compile(
+    rf"\s*SELECT\s+(?P<columns>(?:{_NAME})(?:\s*,\s*(?:{_NAME}))*)"
+    rf"\s+FROM\s+(?P<table>(?:{_NAME})(?:\s*\.\s*(?:{_NAME})){{0,2}})\s*;?\s*",
+    re.IGNORECASE,
+)
 _LOCAL_ROWS = 1 << 50  # rows of an open transaction are numbered from far above
 
 
@@ -117,8 +125,31 @@ def find_base(relation: duckdb.DuckDBPyRelation) -> BaseTable | None:
     return base if found == duck.columns_of(relation) else None
 
 
+def _plain_table(sql: str) -> tuple[list[str], tuple[int, int]] | None:
+    """Return the parts of the table's name, and where it stands, in a query of nothing but columns of a table.
+
+    None where it may be anything else. Thousands of columns take a parser of SQL a second.
+    """
+    found = _PLAIN.fullmatch(sql)
+    if found is None:
+        return None
+    from sqlglot.dialects.duckdb import DuckDB
+
+    names = [*_NAMES.findall(found["columns"]), *_NAMES.findall(found["table"])]
+    if any(name.upper() in DuckDB.Tokenizer.KEYWORDS for name in names):
+        return None
+    parts = [name[1:-1].replace('""', '"') if name.startswith('"') else name for name in _NAMES.findall(found["table"])]
+    return parts, found.span("table")
+
+
 def _look_through(relation: duckdb.DuckDBPyRelation, sql: str, depth: int) -> BaseTable | None:
     """Return the base of a query of one table or view."""
+    plain = _plain_table(sql)
+    if plain is not None:
+        parts, (start, end) = plain
+        entry = _resolve(relation, parts)
+        if entry is not None and entry[1] is None:
+            return BaseTable(parts[-1], entry[0], sql[:start], sql[end:], parts[-1], bare=True)
     from sqlglot import ErrorLevel, exp, parse
     from sqlglot.errors import SqlglotError
 
@@ -236,7 +267,5 @@ def _resolve(relation: duckdb.DuckDBPyRelation, parts: list[str]) -> tuple[str, 
 
 def _view_query(statement: str) -> str:
     """Return the query of a CREATE VIEW statement, "" where it renames columns."""
-    import re
-
     found = re.match(r"CREATE\s+.*?\bVIEW\b.*?\bAS\s+(?P<query>\(*\s*(SELECT|FROM)\b.*)", statement, re.I | re.S)
     return found["query"].strip().rstrip(";") if found is not None else ""

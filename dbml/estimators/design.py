@@ -63,7 +63,7 @@ def times_columns(block: Block, columns: Floats) -> Floats:
     made = np.zeros((n, width))
     if d:
         tiles, scores = tiles_of(columns[:d], np.float64), tiles_empty(n, width, np.float64)
-        columns_times_add(flat(block.X), n, d, tiles, np.zeros(STRIP * tiles.shape[1]), scores)
+        columns_times_add(flat(block.X), n, d, tiles, np.empty(STRIP * tiles.shape[1]), scores)
         made = matrix_of(scores, n, width)
     if block.sparse is not None:
         sparse_times_add(*block.sparse, columns, made)

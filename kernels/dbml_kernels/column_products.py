@@ -166,13 +166,16 @@ def _panel_copy(typing_context, x, x_at, packed, packed_at):
 
 
 @kernel
-def rows_pack(x, n, start, rows, first, last, packed, width):
-    """Pack columns `first` to `last` of `rows` rows from `start` on into panels of `width` columns.
+def rows_pack(x, n, d, start, rows, first, last, packed, width):
+    """Pack columns `first` to `last` of `rows` rows from `start` on into panels of `width` columns, zeros from d on.
 
     packed (at least `padded` rows * width,): row r of panel q and column j is ``packed[(q width + j) SIDE + r]``.
     """
     whole = rows // SIDE
-    for j in range(first, last):
+    for j in range(max(first, d), last):
+        for q in range((rows + SIDE - 1) // SIDE):
+            packed[(q * width + j) * SIDE : (q * width + j + 1) * SIDE] = 0.0
+    for j in range(first, min(last, d)):
         at = j * n + start
         for q in range(whole):
             _panel_copy(x, at + q * SIDE, packed, (q * width + j) * SIDE)
@@ -206,7 +209,7 @@ def strip_times(x, n, d, start, rows, m, packed, z, weight, sums, squares):
         last = min(first + CHUNK, width)
         if sums.shape[0]:
             moments_add(x, n, start, rows, first, min(last, d), weight, sums, squares)
-        rows_pack(x, n, start, rows, first, min(last, d), packed, width)
+        rows_pack(x, n, d, start, rows, first, last, packed, width)
         for q in range((rows + SIDE - 1) // SIDE):
             for t in range(tiles):
                 place = (t * deep + start + q * SIDE) * lanes
@@ -219,7 +222,7 @@ def strip_times(x, n, d, start, rows, m, packed, z, weight, sums, squares):
 def columns_times_add(x, n, d, m, packed, z):
     """``Z += X M`` for tiles m (t, `padded` d, lanes) and z (t, `padded` n, lanes).
 
-    packed (STRIP * `padded` d,) of the type of m, zeros at first, is overwritten.
+    packed (STRIP * `padded` d,) of the type of m is overwritten.
     """
     none = np.empty(0)
     for start in range(0, n, STRIP):

@@ -18,8 +18,9 @@ from dbml.estimators.quadratic import row_count
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
+from dbml.passes.step import State
 
-_POWERS = 8
+_COARSE, _ROUGH, _FINE = 4, 6, 4  # one part in four, multiplications by it, and by all of them
 _FEWEST, _A_TERM, _SHARE = 10_000, 20, 0.2  # rows of a sample: at least, for each dense term, of all
 # Single precision: not where more is asked for, nor for numbers whose products leave its range, nor for directions
 # along which rows vary too little beside the largest, or about a mean too far off, for their digits.
@@ -59,19 +60,12 @@ def first_directions(data: Data, view: View, n: int, width: int, tol: float, see
     single = rows is not None
     rows = rows or _sampled(data, width, seed, np.float64)
     assert rows is not None
-    directions = np.random.default_rng(seed).normal(size=(len(view.scale), width))
-    try:
-        for power in range(_POWERS):
-            (state,) = rows.fold(view.step(directions, not power, single))
-            if not power:
-                moments = state
-                if not float(moments["weight"][0]) > 0.0:
-                    return Start(orthonormal(directions, directions[:, :0]), single, reason, rows.n_rows)
-            image = view.image(state, directions, moments)
-            values = np.linalg.eigvalsh(directions.T @ image)
-            directions = np.linalg.qr(image)[0]
-    finally:
-        rows.close()
+    directions = orthonormal(np.random.default_rng(seed).normal(size=(len(view.scale), width)))
+    few = Rows(rows.parts[::_COARSE], rows.n_terms, False)
+    for some, powers in ((few, _ROUGH), (rows, _FINE)):
+        directions, values, moments = _multiplied(some, view, directions, powers, single)
+    if not float(moments["weight"][0]) > 0.0:
+        return Start(directions, single, reason, rows.n_rows)
     if single:
         means = moments["sums"] / float(moments["weight"][0])
         spread = float(variation(moments).sum()) / float(moments["weight"][0])
@@ -82,6 +76,30 @@ def first_directions(data: Data, view: View, n: int, width: int, tol: float, see
         else:
             reason = f"tol = {tol:g} asks for no more"
     return Start(directions, single, reason, rows.n_rows)
+
+
+def _multiplied(rows: Rows, view: View, directions: Floats, powers: int, single: bool) -> tuple[Floats, Floats, State]:
+    """Return directions after some multiplications by second moments, sums of squares along them, and moments.
+
+    Where no row has a weight, or second moments overflow, they are what they were.
+    """
+    values, moments = np.zeros(directions.shape[1]), None
+    try:
+        for _ in range(powers):
+            (state,) = rows.fold(view.step(directions, moments is None, single))
+            moments = moments or state
+            if not float(moments["weight"][0]) > 0.0:
+                break
+            image = view.image(state, directions, moments)
+            if not np.isfinite(image).all():
+                break
+            before, directions = directions, np.linalg.qr(image)[0]
+        else:
+            values = np.linalg.eigvalsh(before.T @ image)
+    finally:
+        rows.close()
+    assert moments is not None
+    return directions, values, moments
 
 
 def _in_range(values: Floats) -> bool:

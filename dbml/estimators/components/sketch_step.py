@@ -82,7 +82,7 @@ class SketchStep:
             scores = tiles_of(entries, self._dtype)
         basis, back = self._dense_basis(d), tiles_empty(d, width, self._dtype)
         sums, squares = (state[name] if self.moments else np.empty(0) for name in ("sums", "squares"))
-        packed = np.zeros(STRIP * basis.shape[1], self._dtype)
+        packed = np.empty(STRIP * basis.shape[1], self._dtype)
         columns_there_and_back(flat(block.X), n, d, basis, weight, packed, scores, back, sums[:d], squares[:d])
         state["products"][:d] += matrix_of(back, d, width)
         if block.sparse is not None:

@@ -144,6 +144,7 @@ def by_sketch(data: Data, aim: Aim, how: Sketching, report: Report) -> tuple[Spe
         scale = scale_of(np.sqrt(variation(state) / freedom(float(state["weight"][0]))), True)
     view = View(scale, np.array(encoding.centre()), aim.centred)
     start = first_directions(data, view, n, min(p, n + how.oversamples), how.tol, how.seed)
+    data.plan = data.plan.decide("sample", f"{start.n_rows:,} rows", "passes begin with its leading directions")
     data.plan = data.plan.decide("precision", "single" if start.single else "double", start.reason)
     block, single = start.directions, start.single
     space, number = Krylov(p), 0
