@@ -82,9 +82,10 @@ class Lists:
 
     @classmethod
     def of_each(cls, cells: NDArray[np.int64], to_centre: Floats) -> Lists:
-        """Return the cells (m, n) that are listed for each query."""
-        m, n = cells.shape
-        return cls(n * np.arange(m + 1, dtype=np.int64), cells.ravel(), to_centre.ravel())
+        """Return the cells (m, n) that are listed for each query; -1 stands for none."""
+        there = cells >= 0
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(there.sum(axis=1))])
+        return cls(starts, cells[there], to_centre[there])
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,23 +171,21 @@ class _Search:
     def nearest(self, k: int, nprobe: int | None) -> Found:
         found = Found.none(self.m, k)
         if self.index.centres is None:
-            if self.m < _FEW:
-                self._visit(self._all(), found)
-            else:
-                self._compare_all(found)
+            self._compare_all(found)
             return found.finish()
         counts = self.reading.sizes.counts
         filled = np.flatnonzero(counts)
         wanted = nprobe or max(1, -(-2 * k * len(filled) // max(1, self.n_rows)))
         probed, to_probed = self._nearest_cells(filled, min(wanted, len(filled)))
         # Queries of one cell one after the other, while its rows are in the cache.
-        self._visit(Lists.of_each(probed, to_probed), found, np.argsort(probed[:, 0], kind="stable"))
+        lists = Lists.of_each(probed, to_probed)
+        self._visit(lists, found, np.argsort(probed[:, 0], kind="stable"))
         done = np.isfinite(found.distance[:, 0])
         if nprobe is not None and done.all():
             return found.finish()
         to_centre = self._measured()
         left = self._left(to_centre, found)
-        np.put_along_axis(left, probed, False, axis=1)
+        left[np.repeat(np.arange(self.m), np.diff(lists.starts)), lists.cells] = False
         if nprobe is not None:  # only queries whose cells have fewer than k rows
             left[done] = False
         pairs = int(left.sum(axis=0) @ counts)
@@ -223,7 +222,7 @@ class _Search:
         assert self.index.centres is not None
         code, near = self._centre_code, Found.none(self.m, wanted)
         none = np.zeros(len(filled))
-        centres = Rows(self.index.centres[filled], filled, filled.astype(np.int32), none, none)
+        centres = Rows(self.index.centres[filled], filled, filled.astype(np.int32), none, none).sealed()
         self._offer(code, centres, self._placed, centres.vectors.mean(axis=0), near)
         near.finish()
         return near.position, np.sqrt(near.distance) if code == EUCLIDEAN else near.distance
@@ -273,7 +272,10 @@ class _Search:
                 self._offer(self.code, part, self.queries, self.index.shift, found)
 
     def _offer(self, code: int, rows: Rows, queries: Floats, about: Floats, found: Found) -> None:
-        """Offer rows to the heaps of all queries, in tiles, about a point where distances do not depend on it."""
+        """Offer rows to the heaps of all queries: in tiles, about a point where distances do not depend on it."""
+        if self.m < _FEW:
+            self._offer_to_few(code, rows, queries, found)
+            return
         d = queries.shape[1]
         shift = about if Metric(code).shifts else np.zeros(d)
         small, sizes = np.empty((self.m, d), np.float32), np.empty(self.m)
@@ -290,6 +292,15 @@ class _Search:
                 tile_search(code, *packed, *offered, queries, small, sizes, *run, sums, *heaps)
 
         self._each(search, "tiles")
+
+    def _offer_to_few(self, code: int, rows: Rows, queries: Floats, found: Found) -> None:
+        """Offer rows of radius 0 one by one, as those of one cell: they are not packed for so few."""
+        kept = rows.vectors, rows.radius, rows.position, rows.label, np.array([0, rows.n_rows])
+        with np.errstate(over="ignore"):
+            asked = queries, queries.astype(np.float32), np.sqrt((queries * queries).sum(axis=1)), np.arange(self.m)
+        every, heaps = self._all(), (found.distance, found.position, found.label)
+        lists = every.starts, every.cells, every.to_centre
+        self._each(lambda run: cells_search(code, *kept, *asked, *lists, *run, *heaps), "rows")
 
     def _packed(self, code: int, vectors: NDArray[Any], shift: Floats) -> Tiles:
         tiles = Tiles.empty(*vectors.shape)
