@@ -91,9 +91,10 @@ class PCA(ProbabilisticProjection):
     -----
     Passes, multiplications and memory for n rows, p terms and k components: ``covariance_eigh`` one, ``n p^2 / 2``,
     ``8 p^2`` bytes per block in flight; ``blockwise`` one, ``2 n p^2``, alike; ``randomized`` mostly 1 to 3,
-    ``4 n p (k + n_oversamples)`` each, ``8 p (k + n_oversamples)`` bytes for each pass and block in flight. So rows
-    may be any number, whatever `memory_limit` is. Sample weights count as repetitions. A NULL takes the mean of its
-    column, and a term of its own marks it; levels of categories are terms of 0 and 1.
+    ``4 n p (k + n_oversamples)`` each, ``8 p (k + n_oversamples)`` bytes for each pass and block in flight, after a
+    sample of up to 24 rows a term, as far as `memory_limit` leaves room for kept rows. So rows may be any number,
+    whatever `memory_limit` is. Sample weights count as repetitions. A NULL takes the mean of its column, and a term of
+    its own marks it; levels of categories are terms of 0 and 1.
 
     References
     ----------
