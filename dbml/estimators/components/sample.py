@@ -83,7 +83,8 @@ def _multiplied(rows: Rows, view: View, directions: Floats, powers: int, single:
 
     Where no row has a weight, or second moments overflow, they are what they were.
     """
-    values, moments = np.zeros(directions.shape[1]), None
+    values: Floats = np.zeros(directions.shape[1])
+    moments: State | None = None
     try:
         for _ in range(powers):
             (state,) = rows.fold(view.step(directions, moments is None, single))
