@@ -96,7 +96,7 @@ def _multiplied(rows: Rows, view: View, directions: Floats, powers: int, single:
                 break
             before, directions = directions, np.linalg.qr(image)[0]
         else:
-            values = np.linalg.eigvalsh(before.T @ image)
+            values = np.asarray(np.linalg.eigvalsh(before.T @ image), np.float64)
     finally:
         rows.close()
     assert moments is not None
