@@ -4,6 +4,7 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from sklearn import decomposition
@@ -305,3 +306,47 @@ def test_explaining_a_statement_names_solver_and_passes():
     assert "covariance_eigh" in said
     assert "second moments hold the components" in said
     con.close()
+
+
+def wide_rows(n=4_000, p=300, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 20)) * np.geomspace(10.0, 1.0, 20) @ rng.normal(size=(20, p)) + rng.normal(size=(n, p))
+
+
+def precision_of(model):
+    return next(decision for decision in model.explain().decisions if decision.subject == "precision")
+
+
+def test_products_in_single_precision_find_what_double_ones_do():
+    X = wide_rows()
+    single, double = (PCA(5, svd_solver="randomized", iterated_power=1, tol=tol).fit(X) for tol in (1e-3, 1e-9))
+    assert (precision_of(single).choice, precision_of(double).choice) == ("single", "double")
+    assert_alike(single, double, ("explained_variance_", "components_"), 1e-5)
+    assert_alike(single, double, ("mean_", "n_samples_"), 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda X: X * 1e20, "so large or small"),
+        (lambda X: X * 1e-25, "so large or small"),
+        (lambda X: np.hstack([X * 1e-6, np.random.default_rng(1).normal(size=(len(X), 1))]), "vary too little"),
+    ],
+)
+def test_single_precision_is_left_where_its_digits_are_not_enough(change, reason):
+    X = change(wide_rows())
+    ours = PCA(5, svd_solver="randomized").fit(X)
+    assert precision_of(ours).choice == "double"
+    assert reason in precision_of(ours).reason
+    theirs = decomposition.PCA(5, svd_solver="full").fit(X)
+    np.testing.assert_allclose(ours.explained_variance_, theirs.explained_variance_, rtol=1e-3)
+
+
+def test_a_pass_that_single_precision_overflows_is_made_in_double():
+    X = wide_rows(60_000, 40)
+    X[31_000] *= 1e25  # a row that no sample of a sixth of the rows needs to show
+    relation = duckdb.connect().from_arrow(pa.table({f"x{j}": column for j, column in enumerate(X.T)}))
+    ours = PCA(1, svd_solver="randomized").fit(relation)
+    assert ours.explained_variance_ratio_[0] == pytest.approx(1.0)
+    direction = X[31_000] / np.linalg.norm(X[31_000])
+    assert abs(ours.components_[0] @ direction) == pytest.approx(1.0, abs=1e-6)

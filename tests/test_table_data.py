@@ -1,12 +1,14 @@
 """TableData: streaming, seeking, terms, target and weights, lookup."""
 
+import duckdb
 import numpy as np
 import pytest
 from test_sources import whole
 
+from dbml.engine.local import LocalEngine
 from dbml.errors import InvalidData, InvalidParameter, UnknownName, UnsupportedColumn
 from dbml.passes.dispatch import as_data
-from dbml.passes.engine import Workspace
+from dbml.passes.engine import Workspace, using
 from dbml.passes.plan import Partition
 from dbml.passes.step import Shuffled
 
@@ -241,3 +243,17 @@ def test_neighbouring_classes_at_the_edge_of_their_type_are_counted(raw):
     raw.execute("CREATE TABLE t AS SELECT i, CAST(i % 2 AS BIGINT) + 9223372036854775806 AS label FROM range(9) r(i)")
     target = as_data(raw.table("t"), "label", task="classification").schema.target
     assert (target.classes, target.counts) == ((2**63 - 2, 2**63 - 1), (5, 4))
+
+
+def test_a_sample_in_blocks_is_the_same_for_any_number_of_threads():
+    con = duckdb.connect()
+    con.execute("CREATE TABLE t AS SELECT (random() * 100)::DOUBLE AS x, range::DOUBLE AS z FROM range(400_000)")
+    found = []
+    for threads in (1, 2, 7):
+        with as_data(con.table("t")) as data, using(LocalEngine(threads)):
+            found.append(np.concatenate(data.sampled(lambda block: block.X[:, 1].copy(), 30_000, seed=3)))
+    assert len(found[0]) == 30_000
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+    with as_data(con.sql("FROM t WHERE x < 1")) as data:  # a filter that leaves few rows where the sample looks
+        assert sum(data.sampled(lambda block: block.n_rows, 3_000, seed=3)) == 3_000

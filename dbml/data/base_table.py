@@ -259,7 +259,5 @@ def _resolve(relation: duckdb.DuckDBPyRelation, parts: list[str]) -> tuple[str, 
 
 def _view_query(statement: str) -> str:
     """Return the query of a CREATE VIEW statement, "" where it renames columns."""
-    import re
-
     found = re.match(r"CREATE\s+.*?\bVIEW\b.*?\bAS\s+(?P<query>\(*\s*(SELECT|FROM)\b.*)", statement, re.I | re.S)
     return found["query"].strip().rstrip(";") if found is not None else ""

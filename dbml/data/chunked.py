@@ -187,6 +187,17 @@ class ChunkedData(Data, ABC):
             self.plan = self.plan.ran(Pass("all rows into memory", "sequential", columns, rows.n_rows, size, seconds))
         return rows
 
+    def sampled(self, function: Callable[[Block], T], n: int, seed: int) -> list[T]:
+        """Apply `function` to blocks of about `n` rows; see `Data.sampled`."""
+        if not self.divisible or 0 <= self.n_rows <= n:
+            return super().sampled(function, n, seed)
+        chunks = self.chunks(self._pieces(n, np.random.default_rng(seed)))
+        work = self._work("sample", self.interrupt)
+        made = list(current().map(chunks, lambda block: (block.n_rows, function(block)), work))
+        if sum(rows for rows, _ in made) < n // 4:
+            return super().sampled(function, n, seed)
+        return [result for _, result in made]
+
     def _sample(self, n: int, seed: int) -> Block:
         generator = np.random.default_rng(seed)
         n_dense = self.n_dense
@@ -202,6 +213,11 @@ class ChunkedData(Data, ABC):
             reservoir.add(block)
         return reservoir.rows()
 
+    def _pieces(self, n: int, generator: np.random.Generator) -> list[Partition]:
+        """Return runs of about `n` rows together, at random places in partitions spread evenly over the source."""
+        chosen = spread(self.partitions, _SAMPLE_PIECES, generator)
+        return [piece_inside(partition, -(-n // len(chosen)), generator) for partition in chosen]
+
     def _encoded(self, partitions: Sequence[Partition] | None = None) -> Generator[Block]:
         space = Workspace()
         for chunk in self.chunks(partitions):
@@ -209,11 +225,10 @@ class ChunkedData(Data, ABC):
 
     def _sampled(self, n: int, generator: np.random.Generator) -> Iterator[Block]:
         """Yield rows of partitions spread evenly over the source: of a piece of each, or of their first blocks."""
-        chosen = spread(self.partitions, _SAMPLE_PIECES, generator)
         if self.divisible:
-            share = -(-n // len(chosen))
-            yield from map(copy_rows, self._encoded([piece_inside(p, share, generator) for p in chosen]))
+            yield from map(copy_rows, self._encoded(self._pieces(n, generator)))
             return
+        chosen = spread(self.partitions, _SAMPLE_PIECES, generator)
         for number, partition in enumerate(chosen):
             wanted = n // len(chosen) + (number < n % len(chosen))
             blocks = self._encoded([partition])

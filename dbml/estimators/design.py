@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from dbml_kernels.column_products import columns_times_add, columns_transposed_add
+from dbml_kernels.column_products import STRIP, columns_times_add, matrix_of, tiles_empty, tiles_of
 from dbml_kernels.linear_predictor import (
     predictor_add,
     predictor_add_sparse,
@@ -11,7 +11,7 @@ from dbml_kernels.linear_predictor import (
     transposed_add,
     transposed_add_sparse,
 )
-from dbml_kernels.sparse_products import sparse_times_add, sparse_transposed_times_add
+from dbml_kernels.sparse_products import sparse_times_add
 
 from dbml.passes.block import Block, Floats
 
@@ -57,29 +57,17 @@ def squared_transposed(block: Block, r: Floats, n_terms: int) -> Floats:
 
 
 def times_columns(block: Block, columns: Floats) -> Floats:
-    """Return ``[X S] M`` for the rows of a block; M (n_terms, l), result (n, l), Fortran order."""
+    """Return ``[X S] M`` for the rows of a block; M (n_terms, l), result (n, l)."""
     (n, d), width = block.X.shape, columns.shape[1]
     columns = np.ascontiguousarray(columns, dtype=np.float64)
-    out = np.zeros(n * width)
+    made = np.zeros((n, width))
     if d:
-        columns_times_add(flat(block.X), n, d, columns, out)
-    made = out.reshape((n, width), order="F")
+        tiles, scores = tiles_of(columns[:d], np.float64), tiles_empty(n, width, np.float64)
+        columns_times_add(flat(block.X), n, d, tiles, np.empty(STRIP * tiles.shape[1]), scores)
+        made = matrix_of(scores, n, width)
     if block.sparse is not None:
-        entries = np.zeros((n, width))
-        sparse_times_add(*block.sparse, columns, entries)
-        made += entries
+        sparse_times_add(*block.sparse, columns, made)
     return made
-
-
-def transposed_columns(block: Block, rows: Floats, n_terms: int) -> Floats:
-    """Return ``[X S]' Z`` for the rows of a block; Z (n, l), result (n_terms, l)."""
-    (n, d), width = block.X.shape, rows.shape[1]
-    out = np.zeros((n_terms, width))
-    if d:
-        columns_transposed_add(flat(block.X), n, d, flat(np.asfortranarray(rows)), width, out)
-    if block.sparse is not None:
-        sparse_transposed_times_add(*block.sparse, np.ascontiguousarray(rows), out)
-    return out
 
 
 def dense_rows(block: Block, n_terms: int) -> Floats:

@@ -54,7 +54,8 @@ class PCA(ProbabilisticProjection):
         still right. ``full``: the rows in memory where there are fewer than terms, else as ``blockwise``. ``auto``:
         what takes the least time; `explain()` says why.
     tol : float, default=1e-3
-        Of ``randomized``: passes end when another one would explain less than this share more.
+        Of ``randomized``: passes end when another one would explain less than this share more. From 1e-5 on, products
+        of the rows of a block are made in single precision, where a sample shows that its digits are enough.
     iterated_power : int or "auto", default="auto"
         Of ``randomized``: passes after the first one; "auto": as `tol` says, at most 7.
     n_oversamples : int, default=10
@@ -89,10 +90,11 @@ class PCA(ProbabilisticProjection):
     Notes
     -----
     Passes, multiplications and memory for n rows, p terms and k components: ``covariance_eigh`` one, ``n p^2 / 2``,
-    ``8 p^2`` bytes per block in flight; ``blockwise`` one, ``2 n p^2``, alike; ``randomized`` mostly 2 to 4,
-    ``4 n p (k + n_oversamples)`` each, ``8 p (k + n_oversamples)`` bytes for each pass and block in flight. So rows
-    may be any number, whatever `memory_limit` is. Sample weights count as repetitions. A NULL takes the mean of its
-    column, and a term of its own marks it; levels of categories are terms of 0 and 1.
+    ``8 p^2`` bytes per block in flight; ``blockwise`` one, ``2 n p^2``, alike; ``randomized`` mostly 1 to 3,
+    ``4 n p (k + n_oversamples)`` each, ``8 p (k + n_oversamples)`` bytes for each pass and block in flight, after a
+    sample of up to 24 rows a term, as far as `memory_limit` leaves room for kept rows. So rows may be any number,
+    whatever `memory_limit` is. Sample weights count as repetitions. A NULL takes the mean of its column, and a term of
+    its own marks it; levels of categories are terms of 0 and 1.
 
     References
     ----------

@@ -76,6 +76,13 @@ class Data(ABC):
         Reads only the row groups it needs, spread over the source.
         """
 
+    def sampled(self, function: Callable[[Block], T], n: int, seed: int) -> list[T]:
+        """Apply `function` to blocks of a sample of about `n` rows, on all cores; return the results in row order.
+
+        For samples that are large as blocks of doubles, and smaller as what is made of them.
+        """
+        return [function(self.sample(n, seed))]
+
     @abstractmethod
     def take(self, terms: Sequence[int] | NDArray[np.intp]) -> Data:
         """Return the data restricted to some terms (ascending numbers); only the columns they need are scanned.

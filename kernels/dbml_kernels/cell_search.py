@@ -24,9 +24,11 @@ from dbml_kernels.vector_distance import (
     MANHATTAN,
     distance,
     distance_bound,
+    single_bound,
 )
 
 ROUNDING = 1e-15
+RUN = 16  # rows of a cell that are looked at together
 
 
 @kernel
@@ -91,19 +93,36 @@ def bounds_measure(metric, to_centre, low, high, sizes, d, first, last, out):
             )
 
 
+@kernel
+def single_bounds(rows, start, stop, q, out):
+    """Fill `out` with `single_bound` of rows `start` to `stop`."""
+    for i in range(start, stop):
+        out[i - start] = single_bound(rows[i], q)
+
+
+@kernel
+def distance_bounds(metric, rows, start, stop, q, size, out):
+    """Fill `out` with `distance_bound` of rows `start` to `stop`."""
+    for i in range(start, stop):
+        out[i - start] = distance_bound(metric, rows[i], q, size)
+
+
 @kernel(exact=True)
 def cells_search(
-    metric, rows, radius, positions, labels, offsets, queries, sizes, starts, cells, to_centre, first, last,
-    heap_distance, heap_position, heap_label,
+    metric, rows, radius, positions, labels, offsets, queries, small, sizes, order, starts, cells, to_centre,
+    first, last, heap_distance, heap_position, heap_label,
 ):  # fmt: skip
-    """Offer rows of some cells to the heaps of queries `first` to `last`.
+    """Offer rows of some cells to the heaps of queries order[first] to order[last - 1].
 
     rows (n, d), radius, positions, labels (n,), of which cell c has those from offsets[c] to offsets[c + 1]; queries
-    (m, d) float64 with lengths `sizes` (m,); the cells of query i, and what bounds are made of, are entries
-    starts[i] to starts[i + 1] of cells and to_centre.
+    (m, d) float64, the same as float32 `small`, with lengths `sizes` (m,); the cells of query i, and what bounds are
+    made of, are entries starts[i] to starts[i + 1] of cells and to_centre. Rows of float32 have queries that float32
+    holds.
     """
     d = rows.shape[1]
-    for query in range(first, last):
+    single, bounds = metric == EUCLIDEAN and rows.itemsize == 4, np.empty(RUN)
+    for number in range(first, last):
+        query = order[number]
         q, size = queries[query], sizes[query]
         distances, taken, tags = heap_distance[query], heap_position[query], heap_label[query]
         within = reach(metric, distances[0], d)
@@ -112,14 +131,19 @@ def cells_search(
             centre = to_centre[entry]
             if begin == end or lower_bound(metric, centre, radius[begin], radius[end - 1], size, d) > within:
                 continue
-            for i in range(begin, end):
-                if lower_bound(metric, centre, radius[i], radius[i], size, d) > within:
+            for run in range(begin, end, RUN):
+                stop = min(run + RUN, end)
+                if lower_bound(metric, centre, radius[run], radius[stop - 1], size, d) > within:
                     continue
-                if distance_bound(metric, rows[i], q, size) > distances[0]:
-                    continue
-                found = distance(metric, rows[i], q)
-                heap_offer(distances, taken, tags, found, positions[i], labels[i])
-                within = reach(metric, distances[0], d)
+                if single:
+                    single_bounds(rows, run, stop, small[query], bounds)
+                else:
+                    distance_bounds(metric, rows, run, stop, q, size, bounds)
+                for i in range(run, stop):
+                    if not bounds[i - run] > distances[0]:  # also where it overflowed
+                        found = distance(metric, rows[i], q)
+                        heap_offer(distances, taken, tags, found, positions[i], labels[i])
+                        within = reach(metric, distances[0], d)
 
 
 @kernel(exact=True)

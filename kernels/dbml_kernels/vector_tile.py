@@ -14,11 +14,16 @@ import numpy as np
 
 from dbml_kernels.jit import kernel
 from dbml_kernels.nearest_heap import heap_offer
-from dbml_kernels.vector_distance import COSINE, EUCLIDEAN, MANHATTAN, distance
+from dbml_kernels.vector_distance import (
+    COSINE,
+    EUCLIDEAN,
+    MANHATTAN,
+    SINGLE_LARGEST,
+    SINGLE_TINY,
+    SINGLE_UNIT,
+    distance,
+)
 
-UNIT = 2.0**-24  # of rounding, in single precision
-TINY = 2.0**-148  # what is lost below the smallest normal number
-LARGEST = 1e37  # above which sums may overflow in single precision
 RUN = 16  # rows that are looked at together
 GROUP = 4  # queries that are computed together
 
@@ -144,19 +149,19 @@ def tile_sums(metric, x, half, queries, first, sums):
 @kernel
 def highest_sum(metric, farthest, size, largest, d):
     """The s above which no row of a tile is as near as `farthest`, whatever was lost in single precision."""
-    if not (size + largest) * (1.0 if metric == MANHATTAN else size + largest) < LARGEST:
+    if not (size + largest) * (1.0 if metric == MANHATTAN else size + largest) < SINGLE_LARGEST:
         return math.inf
     if metric == MANHATTAN:
-        lost = (d + 8) * UNIT * (size + largest + farthest)
-        return farthest + lost + TINY * d
+        lost = (d + 8) * SINGLE_UNIT * (size + largest + farthest)
+        return farthest + lost + SINGLE_TINY * d
     if metric == EUCLIDEAN:
         bound = 0.5 * (farthest - size * size)
     elif metric == COSINE:
         bound = farthest - 1.0
     else:
         bound = farthest
-    lost = (d + 8) * UNIT * (size + largest) * (size + largest)
-    return bound + lost + UNIT * abs(bound) + TINY * d * (1.0 + size + largest)
+    lost = (d + 8) * SINGLE_UNIT * (size + largest) * (size + largest)
+    return bound + lost + SINGLE_UNIT * abs(bound) + SINGLE_TINY * d * (1.0 + size + largest)
 
 
 @kernel

@@ -10,8 +10,8 @@ from dbml.passes.plan_text import size_text
 
 # Nanoseconds on two cores: reading and encoding a value, an entry of a Gram matrix a row, a value times a direction
 # there and back, an entry of an eigendecomposition of p^3.
-_READ, _GRAM, _SKETCH, _EIGEN = 0.6, 0.015, 0.08, 0.1
-_EXPECTED_PASSES = 3
+_READ, _GRAM, _SKETCH, _EIGEN = 0.6, 0.015, 0.04, 0.1
+_EXPECTED_PASSES = 2
 # Seconds below which the exact way is taken whatever the other one costs.
 _SOON = 0.2
 _PASSES = {

@@ -52,8 +52,9 @@ class Krylov:
         return np.ascontiguousarray(rows), found, float(found.sum()) / within - 1.0
 
 
-def orthonormal(columns: Floats, against: Floats) -> Floats:
-    """Return an orthonormal basis of what `columns` add to the orthonormal columns of `against`."""
+def orthonormal(columns: Floats, against: Floats | None = None) -> Floats:
+    """Return an orthonormal basis of what `columns` add to the orthonormal columns of `against`, if there are any."""
+    against = columns[:, :0] if against is None else against
     size = np.sqrt(np.einsum("ij,ij->j", columns, columns))
     columns = columns[:, size > 0.0] / size[size > 0.0]
     for _ in range(2):  # twice is enough (Kahan, after Parlett 1980)

@@ -8,21 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from dbml.errors import InvalidData
-from dbml.estimators.components.krylov import Krylov, orthonormal
+from dbml.estimators.components.krylov import Krylov
+from dbml.estimators.components.sample import first_directions
 from dbml.estimators.components.sketch_step import SketchStep
 from dbml.estimators.components.spectrum import Spectrum, of_gram, settled
 from dbml.estimators.components.triangle_step import Centred, TriangleStep
-from dbml.estimators.design import dense_rows, times_columns, transposed_columns
+from dbml.estimators.components.view import View, variation
+from dbml.estimators.design import dense_rows
 from dbml.estimators.gram_step import GramStep, Moments
 from dbml.estimators.quadratic import require_gram
-from dbml.passes.block import Block, Floats
+from dbml.passes.block import Floats
 from dbml.passes.data import Data
-from dbml.passes.memory import memory_budget
-from dbml.passes.step import State
 
 _MOST_PASSES = 8
-_SAMPLE_POWERS = 4
-_SAMPLE_ROWS = 10_000
 
 Report = Callable[[int, float], None]
 
@@ -143,18 +141,26 @@ def by_sketch(data: Data, aim: Aim, how: Sketching, report: Report) -> tuple[Spe
     if aim.scaled:
         (state,) = data.fold(SketchStep(np.empty((p, 0)), True), purpose="standard deviations")
         require_rows(data, aim, int(state["count"][0]), float(state["weight"][0]))
-        scale = scale_of(np.sqrt(_variation(state) / freedom(float(state["weight"][0]))), True)
-    centre = np.zeros(p) if aim.centred else np.array(encoding.centre())
-    block = _first_directions(data, aim, min(p, n + how.oversamples), scale, centre, how.seed)
+        scale = scale_of(np.sqrt(variation(state) / freedom(float(state["weight"][0]))), True)
+    view = View(scale, np.array(encoding.centre()), aim.centred)
+    start = first_directions(data, view, n, min(p, n + how.oversamples), how.tol, how.seed)
+    data.plan = data.plan.decide("sample", f"{start.n_rows:,} rows", "passes begin with its leading directions")
+    data.plan = data.plan.decide("precision", "single" if start.single else "double", start.reason)
+    block, single = start.directions, start.single
     space, number = Krylov(p), 0
     most = _MOST_PASSES if how.powers is None else how.powers + 1
     while True:
         number += 1
-        (state,) = data.fold(SketchStep(block / scale[:, None], number == 1), purpose=f"sketch {number}")
+        (state,) = data.fold(view.step(block, number == 1, single), purpose=f"sketch {number}")
         require_rows(data, aim, int(state["count"][0]), float(state["weight"][0]))
-        image = _image(state, block, scale, centre, aim.centred)
         if number == 1:
-            first, (total, about_mean) = state, _totals(state, scale, centre, aim.centred)
+            first, (total, about_mean) = state, view.totals(state)
+        image = view.image(state, block, first)
+        if not np.isfinite(image).all():
+            if not single:
+                raise InvalidData("values of a column are too large: the sum of their squares must be below 1.8e308")
+            single, number = False, number - 1  # rows that the sample did not show: this pass once more
+            continue
         space.add(block, image)
         components, squares, gain = space.leading(n)
         report(number, float(squares.sum()) / total if total > 0.0 else 0.0)
@@ -162,58 +168,8 @@ def by_sketch(data: Data, aim: Aim, how: Sketching, report: Report) -> tuple[Spe
         if number >= most or not block.size or (how.powers is None and gain <= how.tol):
             break
     weight, count = float(first["weight"][0]), int(first["count"][0])
-    mean = first["products"][:, -1] / weight
+    mean = first["sums"] / weight
     return Spectrum(components, squares, total, mean, weight, count, about_mean), scale, number
-
-
-def _image(state: State, block: Floats, scale: Floats, centre: Floats, centred: bool) -> Floats:
-    """Return what the second moments of all rows make of `block`: about the mean, or about 0 in raw units."""
-    sums, weight = state["products"][:, -1], float(state["weight"][0])
-    mean, basis = sums / weight, block / scale[:, None]
-    image = state["products"][:, :-1] - np.outer(mean, sums @ basis)
-    if not centred:
-        about = mean + centre
-        image += weight * np.outer(about, about @ basis)
-    if not np.isfinite(image).all():
-        raise InvalidData("values of a column are too large: the sum of their squares must be below 1.8e308")
-    return image / scale[:, None]
-
-
-def _totals(state: State, scale: Floats, centre: Floats, centred: bool) -> tuple[float, float]:
-    """Return the sum of squares over all directions, and that about the mean."""
-    weight = float(state["weight"][0])
-    mean = state["products"][:, -1] / weight
-    about_mean = float((_variation(state) / scale**2).sum())
-    if centred:
-        return about_mean, about_mean
-    return about_mean + weight * float((((mean + centre) / scale) ** 2).sum()), about_mean
-
-
-def _variation(state: State) -> Floats:
-    """Return the sum of squares of every term about its mean."""
-    sums = state["products"][:, -1]
-    return np.maximum(state["squares"] - sums * sums / float(state["weight"][0]), 0.0)
-
-
-def _first_directions(data: Data, aim: Aim, width: int, scale: Floats, centre: Floats, seed: int) -> Floats:
-    """Return orthonormal directions of a sample of the rows, by the power method from random ones."""
-    p = data.schema.encoding.n_terms
-    room = max(memory_budget().blocks // (2 * data.row_bytes), width)
-    rows = data.sample(min(_SAMPLE_ROWS, room), seed)
-    directions = np.random.default_rng(seed).normal(size=(p, width))
-    weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight
-    if not weight.any():
-        return orthonormal(directions, np.empty((p, 0)))
-    mean = transposed_columns(rows, weight[:, None], p)[:, 0] / weight.sum() if aim.centred else -centre
-    for _ in range(_SAMPLE_POWERS):
-        made = _sample_image(rows, weight, mean, directions / scale[:, None], p) / scale[:, None]
-        directions = np.linalg.qr(made)[0]
-    return directions
-
-
-def _sample_image(rows: Block, weight: Floats, mean: Floats, directions: Floats, p: int) -> Floats:
-    scores = (times_columns(rows, directions) - mean @ directions) * weight[:, None]
-    return transposed_columns(rows, scores, p) - np.outer(mean, scores.sum(axis=0))
 
 
 def freedom(weight: float) -> float:
@@ -246,19 +202,19 @@ def by_lanczos(data: Data, aim: Aim, tol: float, seed: int) -> tuple[Spectrum, F
     assert aim.n is not None
     encoding = data.schema.encoding
     p = encoding.n_terms
-    centre = np.zeros(p) if aim.centred else np.array(encoding.centre())
     start, scale = np.random.default_rng(seed).normal(size=(p, 1)), np.ones(p)
+    view = View(scale, np.array(encoding.centre()), aim.centred)
     (first,) = data.fold(SketchStep(np.empty((p, 0)), True), purpose="squares")
     weight, count = float(first["weight"][0]), int(first["count"][0])
     require_rows(data, aim, count, weight)
-    total, about_mean = _totals(first, scale, centre, aim.centred)
+    total, about_mean = view.totals(first)
 
     def image(vector: Floats) -> Floats:
         block = vector.reshape(-1, 1)
-        (state,) = data.fold(SketchStep(block, False), purpose="Lanczos vector")
-        return _image(state, block, scale, centre, aim.centred)[:, 0]
+        (state,) = data.fold(view.step(block, False, False), purpose="Lanczos vector")
+        return view.image(state, block, first)[:, 0]
 
-    mean = first["products"][:, -1] / weight
+    mean = first["sums"] / weight
     if total <= 0.0:
         return Spectrum(np.eye(p)[: aim.n], np.zeros(aim.n), total, mean, weight, count, about_mean), scale
     squares, vectors = eigsh(LinearOperator((p, p), matvec=image, dtype=float), aim.n, tol=tol, v0=start[:, 0])

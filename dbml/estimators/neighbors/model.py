@@ -187,10 +187,10 @@ class NeighborsModel(Estimator):
     def _nearest(self, queries: Floats, k: int, nprobe: int | None = None) -> Found:
         """Return the k nearest rows of each query, by the model's own `nprobe` where None is given."""
         index = self._index()
-        self._check_k(k, self._n_kept(index))
         if nprobe is None:
             nprobe = self.nprobe
-        return index.nearest(queries, k, nprobe if index.centres is not None else None)
+        probes = nprobe if index.centres is not None else None
+        return index.nearest(queries, k, probes, lambda n_rows: self._check_k(k, n_rows))
 
     def neighbors_block(self, block: Block, k: int | None, nprobe: int | None) -> Found:
         """Return the neighbours of the rows of a block; None: as many, of as many cells, as the model says."""

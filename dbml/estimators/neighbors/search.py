@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 from dbml_kernels.cell_search import bounds_measure, cells_search, cells_within, centres_measure
 from dbml_kernels.cell_search import reach as reach_of
 from dbml_kernels.nearest_heap import heaps_sort
-from dbml_kernels.vector_distance import INNER_PRODUCT
+from dbml_kernels.vector_distance import EUCLIDEAN, INNER_PRODUCT
 from dbml_kernels.vector_tile import GROUP, queries_pack, tile_search
 from numpy.typing import NDArray
 
@@ -79,6 +80,13 @@ class Lists:
         starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(mask.sum(axis=1))])
         return cls(starts, np.nonzero(mask)[1].astype(np.int64), to_centre[mask])
 
+    @classmethod
+    def of_each(cls, cells: NDArray[np.int64], to_centre: Floats) -> Lists:
+        """Return the cells (m, n) that are listed for each query; -1 stands for none."""
+        there = cells >= 0
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(there.sum(axis=1))])
+        return cls(starts, cells[there], to_centre[there])
+
 
 @dataclass(frozen=True, slots=True)
 class Index:
@@ -106,9 +114,19 @@ class Index:
         """Number of cells."""
         return 1 if self.centres is None else len(self.centres)
 
-    def nearest(self, queries: Floats, k: int, nprobe: int | None = None) -> Found:
-        """Return the k nearest rows of each query (m, d); of its `nprobe` nearest cells, or exact."""
+    def nearest(
+        self,
+        queries: Floats,
+        k: int,
+        nprobe: int | None = None,
+        check: Callable[[int], None] = lambda n_rows: None,
+    ) -> Found:
+        """Return the k nearest rows of each query (m, d); of its `nprobe` nearest cells, or exact.
+
+        `check` is called with the number of the rows before they are searched, and may refuse.
+        """
         with self.vectors.reading() as reading:
+            check(int(reading.sizes.counts.sum()))
             parts = [search.nearest(k, nprobe) for search in self._batches(queries, reading, k)]
         return Found.joined(parts) if parts else Found.none(0, k)
 
@@ -153,20 +171,21 @@ class _Search:
     def nearest(self, k: int, nprobe: int | None) -> Found:
         found = Found.none(self.m, k)
         if self.index.centres is None:
-            if self.m < _FEW:
-                self._visit(self._all(), found)
-            else:
-                self._compare_all(found)
+            self._compare_all(found)
             return found.finish()
-        to_centre = self._measured()
         counts = self.reading.sizes.counts
-        wanted = nprobe or max(1, -(-2 * k * int(np.count_nonzero(counts)) // max(1, self.n_rows)))
-        probed = self._nearest_cells(to_centre, wanted)
-        self._visit(Lists.of(probed, to_centre), found)
+        filled = np.flatnonzero(counts)
+        wanted = nprobe or max(1, -(-2 * k * len(filled) // max(1, self.n_rows)))
+        probed, to_probed = self._nearest_cells(filled, min(wanted, len(filled)))
+        # Queries of one cell one after the other, while its rows are in the cache.
+        lists = Lists.of_each(probed, to_probed)
+        self._visit(lists, found, np.argsort(probed[:, 0], kind="stable"))
         done = np.isfinite(found.distance[:, 0])
         if nprobe is not None and done.all():
             return found.finish()
-        left = self._left(to_centre, found, probed)
+        to_centre = self._measured()
+        left = self._left(to_centre, found)
+        left[np.repeat(np.arange(self.m), np.diff(lists.starts)), lists.cells] = False
         if nprobe is not None:  # only queries whose cells have fewer than k rows
             left[done] = False
         pairs = int(left.sum(axis=0) @ counts)
@@ -182,35 +201,36 @@ class _Search:
         bound = -np.inf if self.code == INNER_PRODUCT else 0.0
         return Lists(np.arange(self.m + 1), np.zeros(self.m, np.int64), np.full(self.m, bound))
 
+    @property
+    def _centre_code(self) -> int:
+        """The metric in which queries are compared with centres."""
+        return INNER_PRODUCT if self.code == INNER_PRODUCT else self.index.metric.cell_code
+
+    @cached_property
+    def _placed(self) -> Floats:
+        return self.index.metric.placed(self.queries)
+
     def _measured(self) -> Floats:
         """Return the distances of queries and centres, (m, n_cells)."""
         out = np.empty((self.m, self.index.n_cells))
-        placed = self.index.metric.placed(self.queries)
-        code = INNER_PRODUCT if self.code == INNER_PRODUCT else self.index.metric.cell_code
-        self._each(lambda run: centres_measure(code, self.index.centres, placed, *run, out), "centres")
+        code, centres, placed = self._centre_code, self.index.centres, self._placed
+        self._each(lambda run: centres_measure(code, centres, placed, *run, out), "centres")
         return out
 
-    def _nearest_cells(self, to_centre: Floats, wanted: int) -> NDArray[np.bool_]:
-        """Mark the nearest cells that have rows."""
-        filled = np.flatnonzero(self.reading.sizes.counts)
-        mask = np.zeros(to_centre.shape, bool)
-        if wanted >= len(filled):
-            mask[:, filled] = True
-            return mask
+    def _nearest_cells(self, filled: NDArray[np.intp], wanted: int) -> tuple[NDArray[np.int64], Floats]:
+        """Return the nearest of the cells that have rows, the nearest first, and how near: each (m, wanted)."""
+        assert self.index.centres is not None
+        code, near = self._centre_code, Found.none(self.m, wanted)
+        none = np.zeros(len(filled))
+        centres = Rows(self.index.centres[filled], filled, filled.astype(np.int32), none, none).sealed()
+        self._offer(code, centres, self._placed, centres.vectors.mean(axis=0), near)
+        near.finish()
+        return near.position, np.sqrt(near.distance) if code == EUCLIDEAN else near.distance
 
-        def mark(run: tuple[int, int]) -> None:
-            some = to_centre[slice(*run)]
-            some = some if len(filled) == some.shape[1] else some[:, filled]
-            near = np.argpartition(some, wanted - 1, axis=1)[:, :wanted]
-            np.put_along_axis(mask[slice(*run)], filled[near], True, axis=1)
-
-        self._each(mark, "nearest cells")
-        return mask
-
-    def _left(self, to_centre: Floats, found: Found, probed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _left(self, to_centre: Floats, found: Found) -> NDArray[np.bool_]:
         """Mark the cells that may hold rows nearer than those found."""
         within = np.array([reach_of(self.code, farthest, len(self.index.shift)) for farthest in found.distance[:, 0]])
-        return self._inside(to_centre, within) & ~probed
+        return self._inside(to_centre, within)
 
     def _inside(self, to_centre: Floats, within: Floats) -> NDArray[np.bool_]:
         """Mark the cells that may hold rows within a reach of each query."""
@@ -222,13 +242,14 @@ class _Search:
         self._each(measure, "bounds")
         return (bounds <= within[:, None]) & (sizes.counts > 0)
 
-    def _visit(self, lists: Lists, found: Found) -> None:
-        """Search the cells of lists."""
+    def _visit(self, lists: Lists, found: Found, order: NDArray[np.intp] | None = None) -> None:
+        """Search the cells of lists, for one query after the other in an order."""
+        order = np.arange(self.m) if order is None else order
         for piece, offsets in self._pieces(lists):
 
             def search(run: tuple[int, int], piece: Rows = piece, offsets: NDArray[np.int64] = offsets) -> None:
                 kept = piece.vectors, piece.radius, piece.position, piece.label, offsets
-                asked = self.queries, self.lengths, lists.starts, lists.cells, lists.to_centre
+                asked = self.queries, self._small, self.lengths, order, lists.starts, lists.cells, lists.to_centre
                 cells_search(self.code, *kept, *asked, *run, found.distance, found.position, found.label)
 
             self._each(search, "cells")
@@ -237,34 +258,55 @@ class _Search:
         for piece in self.reading.pieces(np.unique(lists.cells)):
             yield piece, piece.offsets(self.index.n_cells)
 
+    @cached_property
+    def _small(self) -> NDArray[np.float32]:
+        with np.errstate(over="ignore"):
+            return self.queries.astype(np.float32)
+
     def _compare_all(self, found: Found) -> None:
         """Compare all rows, in tiles."""
-        d = len(self.index.shift)
-        shift = self.index.shift if self.index.metric.shifts else np.zeros(d)
-        small, sizes = np.empty((self.m, d), np.float32), np.empty(self.m)
-        queries_pack(self.code, self.queries, shift, small, sizes)
-        size = max(512, _PART_BYTES // (4 * d) // 512 * 512)
+        size = max(512, _PART_BYTES // (4 * len(self.index.shift)) // 512 * 512)
         for piece in self.reading.pieces():
             for begin in range(0, piece.n_rows, size):
                 part = piece.part(begin, min(begin + size, piece.n_rows))
-                tiles = self._packed(part.vectors, shift)
-                width = tiles.packed.shape[2]
+                self._offer(self.code, part, self.queries, self.index.shift, found)
 
-                def search(run: tuple[int, int], part: Rows = part, tiles: Tiles = tiles, width: int = width) -> None:
-                    sums = np.empty((GROUP, width), np.float32)
-                    heaps = found.distance, found.position, found.label
-                    for tile in range(len(tiles.packed)):
-                        packed = tiles.packed[tile], tiles.half[tile], tiles.largest[tile]
-                        rows = part.vectors, tile * width, part.position, part.label
-                        tile_search(self.code, *packed, *rows, self.queries, small, sizes, *run, sums, *heaps)
+    def _offer(self, code: int, rows: Rows, queries: Floats, about: Floats, found: Found) -> None:
+        """Offer rows to the heaps of all queries: in tiles, about a point where distances do not depend on it."""
+        if self.m < _FEW:
+            self._offer_to_few(code, rows, queries, found)
+            return
+        d = queries.shape[1]
+        shift = about if Metric(code).shifts else np.zeros(d)
+        small, sizes = np.empty((self.m, d), np.float32), np.empty(self.m)
+        queries_pack(code, queries, shift, small, sizes)
+        tiles = self._packed(code, rows.vectors, shift)
+        width = tiles.packed.shape[2]
 
-                self._each(search, "tiles")
+        def search(run: tuple[int, int]) -> None:
+            sums = np.empty((GROUP, width), np.float32)
+            heaps = found.distance, found.position, found.label
+            for tile in range(len(tiles.packed)):
+                packed = tiles.packed[tile], tiles.half[tile], tiles.largest[tile]
+                offered = rows.vectors, tile * width, rows.position, rows.label
+                tile_search(code, *packed, *offered, queries, small, sizes, *run, sums, *heaps)
 
-    def _packed(self, vectors: NDArray[Any], shift: Floats) -> Tiles:
+        self._each(search, "tiles")
+
+    def _offer_to_few(self, code: int, rows: Rows, queries: Floats, found: Found) -> None:
+        """Offer rows of radius 0 one by one, as those of one cell: they are not packed for so few."""
+        kept = rows.vectors, rows.radius, rows.position, rows.label, np.array([0, rows.n_rows])
+        with np.errstate(over="ignore"):
+            asked = queries, queries.astype(np.float32), np.sqrt((queries * queries).sum(axis=1)), np.arange(self.m)
+        every, heaps = self._all(), (found.distance, found.position, found.label)
+        lists = every.starts, every.cells, every.to_centre
+        self._each(lambda run: cells_search(code, *kept, *asked, *lists, *run, *heaps), "rows")
+
+    def _packed(self, code: int, vectors: NDArray[Any], shift: Floats) -> Tiles:
         tiles = Tiles.empty(*vectors.shape)
         n_tiles = len(tiles.packed)
         runs = [range(first, min(first + 8, n_tiles)) for first in range(0, n_tiles, 8)]
-        self.crew.each(lambda run: tiles.fill(self.code, vectors, shift, run), runs, "pack")
+        self.crew.each(lambda run: tiles.fill(code, vectors, shift, run), runs, "pack")
         return tiles
 
     # all within a distance -------------------------------------------------------------------------------------
