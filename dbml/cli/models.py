@@ -15,6 +15,9 @@ _SHOWN_WEIGHTS = 20
 _SHOWN_ROWS = 60
 _SHOWN_QUERY = 500
 
+# Hyperparameters of models that are an expression with one value only.
+_WITH_A_FORM = {"covariance_type": "diag", "kernel": "linear"}
+
 
 def listed(con: Any) -> list[dict[str, Any]]:
     """Return the rows of `ml.models`, parameters read as what they are."""
@@ -222,7 +225,9 @@ def _by_term(weights: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def export(model: str, dialect: str, table: str, db: Path | None) -> None:
     """Print MODEL[@version] as a query that scores a table of another database.
 
-    Encoding, missing values and weights are written out: the query needs nothing but the table.
+    Encoding, missing values and weights are written out: the query needs nothing but the table. A model without a label
+    is written too: the group of a row (centroid_id), or the columns that it makes. Other databases do not replace a
+    column: there the scaled "wind" is called "transformed_wind", and a category that an encoder must not meet is NULL.
 
     \b
     Examples:
@@ -233,14 +238,21 @@ def export(model: str, dialect: str, table: str, db: Path | None) -> None:
     from dbml_sql.export import export as as_query
 
     from dbml.errors import StatementError
+    from dbml.registry.macros import outputs_of
 
     with opened(existing_database(db), read_only=True) as con:
         find(con, model)
         loaded = con.load_model(model)
     form, schema = loaded.query_form(), loaded.schema_
-    if form is None or schema.target is None:
-        raise StatementError(f"model {model!r} ({type(loaded).__name__}) cannot be written as a query")
+    if form is None:
+        kind, params = type(loaded).__name__, loaded.get_params()
+        hints = [f"{key} = {value!r} in training, or " for key, value in _WITH_A_FORM.items() if key in params]
+        raise StatementError(
+            f"model {model!r} ({kind}) cannot be written as a query: what it computes is no expression over the "
+            f"columns. Hint: {''.join(hints)}dbml predict {model} DATA, which scores rows here"
+        )
+    names = outputs_of(loaded) if schema.target is None and hasattr(loaded, "transform") else ()
     try:
-        click.echo(as_query(form, schema.encoding, schema.target, dialect, table))
+        click.echo(as_query(form, schema.encoding, schema.target, dialect, table, names))
     except SqlError as error:
         raise StatementError(str(error)) from error

@@ -50,6 +50,7 @@ def for_csv(relation: Any) -> Any:
     """Return rows as other programs read them in CSV: of a list of probabilities, a column for each class; of a list of
     distances, the smallest one."""
     from dbml_sql.expressions import identifier
+    from dbml_sql.groups import DISTANCE
 
     columns: list[str] = []
     for name, type in zip(relation.columns, relation.types, strict=True):
@@ -59,7 +60,7 @@ def for_csv(relation: Any) -> Any:
             texts = f"list_transform({column}, lambda e: CAST(e.label AS VARCHAR))"
             labels = relation.filter(f"{column} IS NOT NULL").limit(1).project(texts).fetchall()
         if _DISTANCES.match(str(type)):
-            columns.append(f"{column}[1].DISTANCE AS centroid_distance")
+            columns.append(f"{column}[1].DISTANCE AS {DISTANCE}")
             continue
         if not labels:
             columns.append(column)

@@ -305,14 +305,10 @@ class Estimator(SklearnProtocol, SqlOptions):
 
     def attributions(self) -> Attributions | None:
         """Return what explains predictions as sums over the input columns, or None."""
-        from dbml_sql.forms import LinearForm
+        from dbml.estimators.attributions import attributions_of_form
 
-        from dbml.estimators.attributions import LinearAttributions
-
-        form = self.query_form()
-        if not isinstance(form, LinearForm) or form.link == "values":
-            return None
-        return LinearAttributions(form, self.schema_.encoding)
+        self._check_fitted()
+        return None if self.schema_.target is None else attributions_of_form(self.query_form(), self.schema_.encoding)
 
     def get_state(self) -> ModelState:
         """Return the fitted model as plain data: every attribute whose name ends with ``_``."""

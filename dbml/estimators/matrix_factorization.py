@@ -14,7 +14,7 @@ from dbml.errors import ExhaustedMemory, InvalidData, InvalidParameter
 from dbml.estimators.alternating import Factors, Grouped, Model, Side, Streamed, codes_of, ratings_of
 from dbml.estimators.key_codes import Keys, learn_keys
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
-from dbml.estimators.recommending import best_items, left_out
+from dbml.estimators.recommending import best_items, item_ranks, left_out
 from dbml.estimators.regressor import Regressor
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
@@ -348,8 +348,17 @@ class MatrixFactorization(Regressor):
         self._check_fitted()
         return self._keys[1].named()
 
+    def _codes(self, block: Block) -> tuple[NDArray[np.int32], ...]:
+        """Return the numbers of the users and of the items of a block."""
+        return tuple(key.codes(np.ascontiguousarray(block.X[:, place])) for place, key in enumerate(self._keys))
+
+    def _rank_block(self, block: Block) -> Floats:
+        """Return the place of each item among all items in the order of the predictions for its user, from 1 on."""
+        sides = Side(self.user_factors_, self.user_bias_), Side(self.item_factors_, self.item_bias_)
+        return item_ranks(*sides, self.mean_, *self._codes(block))
+
     def _predict_block(self, block: Block) -> Floats:
-        users, items = (key.codes(np.ascontiguousarray(block.X[:, place])) for place, key in enumerate(self._keys))
+        users, items = self._codes(block)
         predicted = np.full(block.n_rows, self.mean_)
         for codes, bias in ((users, self.user_bias_), (items, self.item_bias_)):
             known = codes >= 0

@@ -102,6 +102,7 @@ _BLOCK_METHODS = {
     "anomaly_score": "_anomaly_block",
     "score_samples": "_samples_block",
     "transform": "_transform_block",
+    "item_rank": "_rank_block",
 }
 
 

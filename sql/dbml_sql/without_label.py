@@ -118,8 +118,8 @@ def _of_components(call: Call, function: str) -> str:
     return f"(SELECT unnest({call.model.about(function)}, max_depth := 2))"
 
 
-def instead_of_weights(call: Call) -> str:
-    """Return a hint for who asks a model without a label for its weights."""
+def told_instead(call: Call) -> str:
+    """Return a hint for who asks a model without a label for its weights or for what explains a prediction."""
     if call.model.groups:
         return ". Hint: FROM ML.CENTROIDS(MODEL …)"
     if call.rewriter.resolver.n_components(call.model) is not None:
