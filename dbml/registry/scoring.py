@@ -45,7 +45,7 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
     method : {"predict", "predict_proba", "decision_function", "score_samples", "shap_values", "transform", "item_rank"}
         ``predicted_<target>``; where there is none ``centroid_id`` of clusterers, else ``prediction``;
         ``predicted_<target>_probs``, a list of ``{label, prob}`` in the order of the classes; ``decision_function``,
-        DOUBLE or DOUBLE[]; ``score_samples`` and ``item_rank``, DOUBLE; ``shap_<term>``, as the decision, for each term;
+        DOUBLE or DOUBLE[]; ``score_samples`` and ``item_rank``, DOUBLE; ``shap_<term>``, as the decision, of each term;
         for ``transform`` a column for each output.
 
     Raises

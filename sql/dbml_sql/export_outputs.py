@@ -63,7 +63,7 @@ def _scaled(function: Scaled, value: str) -> str:
 
 def _marked(function: Marked, feature: Feature, value: str) -> str:
     if function.others:
-        inside = _any_of(value, feature, function.values, True)
+        inside = _any_of(value, feature, function.values, not function.missing)
         return f"CASE WHEN {inside} THEN 0e0 ELSE 1e0 END"
     return f"CASE WHEN {_any_of(value, feature, function.values, function.missing)} THEN 1e0 ELSE 0e0 END"
 
