@@ -90,13 +90,14 @@ def _columns(model: Any) -> list[dict[str, Any]]:
     if hasattr(model, "components_"):
         return []
     arrays = {
-        name: np.asarray(value).tolist()
+        name: value.tolist()
         for name, value in vars(model).items()
         if name.endswith("_") and isinstance(value, np.ndarray) and value.shape == (len(terms),)
     }
-    return [
-        {"column": term, **{name: values[i] for name, values in arrays.items()}} for i, term in enumerate(terms)
-    ] * (len(arrays) > 0)
+    arrays.pop("feature_names_in_", None)
+    if not arrays:
+        return []
+    return [{"column": term, **{name: values[i] for name, values in arrays.items()}} for i, term in enumerate(terms)]
 
 
 def _cut(values: Any) -> list[Any]:

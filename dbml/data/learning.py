@@ -83,7 +83,7 @@ def learn_encoding(
             "out with options={'exclude': [...]} or SELECT * EXCLUDE (...)"
         )
     if not features:
-        left = f"all NULL or constant: {listing(dropped)}" if dropped else "there is none besides target and weights"
+        left = _why_none([role.column for role in texts], dropped)
         raise InvalidData(f"{source.name}: no column is left to learn from ({left})")
     decisions = _decisions(features, dropped, options) + [text.decision for text in texts.values()]
     for role in roles:
@@ -91,6 +91,15 @@ def learn_encoding(
             choice = f"the {options.most('map'):,} most frequent of {levels[role].n_levels:,}"
             decisions.append(Decision(f"keys of {role.column}", choice, "max_levels"))
     return Encoding(tuple(features)), decisions
+
+
+def _why_none(texts: Sequence[str], dropped: Sequence[str]) -> str:
+    """Return why no column is left to learn from."""
+    others = [name for name in dropped if name not in texts]
+    reasons = [f"all NULL or constant: {listing(others)}"] if others else []
+    if texts:
+        reasons.append(f"no word of two letters or more in enough rows (text_min_rows): {listing(texts)}")
+    return "; ".join(reasons) or "there is none besides target and weights"
 
 
 def _learn_texts(
