@@ -283,7 +283,8 @@ class Estimator(SklearnProtocol, SqlOptions):
         scorer = find_scorer(X)
         if scorer is not None:
             return scorer(self, X, method)
-        with as_data(X, schema=self.schema_, con=con, options={"owner": type(self).__name__}) as data:
+        options = {"owner": type(self).__name__, **({"vectors": "sized"} if self.keeps_vectors else {})}
+        with as_data(X, schema=self.schema_, con=con, options=options) as data:
             parts = list(data.map(by_block, purpose=method))
         return np.concatenate(parts) if parts else by_block(self._no_rows())
 
