@@ -37,7 +37,6 @@ INSTEAD = {
     "learn_rate": _STEPS,
     "learn_rate_strategy": _STEPS,
     "ls_init_learn_rate": _STEPS,
-    "max_iterations": "one pass solves this model; leave it out, or ask for l1_reg, which takes iterations",
     "max_parallel_trials": _SEARCH,
     "min_rel_progress": "this model type has no iterations that could end early; leave it out",
     "min_split_loss": "min_tree_child_weight or max_tree_depth; of forests min_impurity_decrease",
