@@ -78,7 +78,8 @@ def test_users_and_items_are_the_columns_that_are_read(folder, capsys):
     assert "2 columns" in err
     assert "without note: the model does not read it" in err
     given = ["train", "stays.csv", "--model-type", "matrix_factorization", "-o", "rating_col=stars", *options]
-    assert run([*given, "-o", "feedback_type=implicit", "--name", "clicks"]) == OK
+    held_out = ["-o", "data_split_method=RANDOM", "-o", "data_split_eval_fraction=0.3"]
+    assert run([*given, *held_out, "-o", "feedback_type=implicit", "--name", "clicks"]) == OK
     assert "average_rank" in said(capsys)[0]
     assert run(["evaluate", "stars", "stays.csv", "--json", "--db", "stays.duckdb"]) == OK
     assert set(json.loads(said(capsys)[0])) >= {"r2_score", "mean_squared_error"}
