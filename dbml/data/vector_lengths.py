@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from dbml_sql.expressions import identifier, vector
 from dbml_sql.features import Encoding
 
 from dbml.data.source import Source
 from dbml.errors import InvalidData
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def vector_widths(encoding: Encoding) -> Mapping[str, int]:
@@ -28,6 +29,9 @@ def check_lengths(who: str, encoding: Encoding, columns: Sequence[pa.Array]) -> 
 
 
 def _lengths(column: pa.Array) -> list[int]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     if pa.types.is_fixed_size_list(column.type):
         return [column.type.list_size] if len(column) > column.null_count else []
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
