@@ -302,7 +302,7 @@ def _training_info(call: Call) -> str:
 
 def _target(model: ModelSignature, call: Call) -> str:
     if model.target is None:
-        raise call.error(f"{model.name} is a {model.type}, which predicts no label{told_instead(call)}")
+        raise call.error(f"{model.name} predicts no label{told_instead(call)}")
     return model.target
 
 
