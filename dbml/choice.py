@@ -42,6 +42,7 @@ _LOOKED_AT_FOR_LEAKS = 200
 _MANY_LEVELS, _ROWS_OF_A_LEVEL = 1000, 50
 _SUMMED_ROWS, _SUMMED_COLUMNS, _SUMMED_KNOWN = 2000, 60, 0.9  # the last: share of rows that have a value
 _ROUNDING = 1e-7
+_READ_FOR_TEXTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Choice:
     Attributes
     ----------
     model_type : str
-        ``linear_reg`` or ``logistic_reg``.
+        ``linear_reg`` or ``logistic_reg``; empty without a target.
     reason : str
         Why this type: what the target holds.
     features : tuple of str
@@ -72,6 +73,8 @@ class Choice:
         Columns left out, each with its reason.
     n_rows : int
         Rows of the table.
+    texts : tuple of str
+        Columns left out that hold several words in most rows.
     """
 
     model_type: str
@@ -79,9 +82,17 @@ class Choice:
     features: tuple[str, ...]
     excluded: dict[str, str]
     n_rows: int
+    texts: tuple[str, ...] = ()
 
 
-def choose(con: Any, source: str, target: str, exclude: tuple[str, ...] = (), include: tuple[str, ...] = ()) -> Choice:
+def choose(
+    con: Any,
+    source: str,
+    target: str | None,
+    exclude: tuple[str, ...] = (),
+    include: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
+) -> Choice:
     """Look at a table and choose what to train.
 
     Parameters
@@ -90,12 +101,14 @@ def choose(con: Any, source: str, target: str, exclude: tuple[str, ...] = (), in
         Where the table is read; two or three aggregates over it, nothing is kept.
     source : str
         What may follow FROM: a quoted table name, a file reader, a query in brackets.
-    target : str
-        The column to predict.
+    target : str or None
+        The column to predict; None for a model without a label.
     exclude : tuple of str
         Columns the person leaves out.
     include : tuple of str
         Columns the person keeps, whatever they look like.
+    only : tuple of str
+        Columns that the model reads, whatever they look like, and no others; none given: any.
 
     Raises
     ------
@@ -106,31 +119,47 @@ def choose(con: Any, source: str, target: str, exclude: tuple[str, ...] = (), in
     """
     described = con.sql(f"FROM {source} LIMIT 0")
     names, types = list(described.columns), [str(t) for t in described.types]
-    for name in (target, *exclude, *include):
+    for name in (*([] if target is None else [target]), *exclude, *include, *only):
         if name not in names:
             raise UnknownName(f"no column {name!r}{nearest(name, names)} (columns: {listing(names)})")
     n_rows, columns = _look(con, source, names, types)
     if n_rows == 0:
         raise InvalidData("the table has no rows to learn from")
-    label = columns.pop(target)
-    if label.count == 0:
+    label = None if target is None else columns.pop(target)
+    if label is not None and label.count == 0:
         raise InvalidData(f"the target {target!r} is NULL in every row: there is nothing to learn")
     if not columns:
         raise InvalidData(f"there is no column besides the target {target!r} to learn from")
-    model_type, reason = _model_type(con, source, label)
+    model_type, reason = ("", "") if label is None else _model_type(con, source, label)
     excluded = dict.fromkeys(exclude, "left out as asked")
+    if only:
+        excluded |= {name: "the model does not read it" for name in columns if name not in (*only, *excluded)}
+        return Choice(model_type, reason, tuple(only), excluded, n_rows)
     for name, column in columns.items():
         why = _useless(column, n_rows)
         if why and name not in (*excluded, *include):
             excluded[name] = why
+    texts = _texts(con, source, [columns[name] for name in excluded if name not in exclude])
     left = [column for name, column in columns.items() if name not in (*excluded, *include)]
-    excluded |= _leaks(con, source, label, left, n_rows)
-    excluded |= _sums(con, source, label, [column for column in left if column.name not in excluded], n_rows)
+    if label is not None:
+        excluded |= _leaks(con, source, label, left, n_rows)
+        excluded |= _sums(con, source, label, [column for column in left if column.name not in excluded], n_rows)
     features = tuple(name for name in columns if name not in excluded)
     if not features:
         reasons = "; ".join(f"{name}: {why}" for name, why in excluded.items())
-        raise InvalidData(f"no column is left to learn {target!r} from ({reasons})")
-    return Choice(model_type, reason, features, excluded, n_rows)
+        of_target = "" if target is None else f" {target!r}"
+        raise InvalidData(f"no column is left to learn{of_target} from ({reasons})")
+    return Choice(model_type, reason, features, excluded, n_rows, texts)
+
+
+def _texts(con: Any, source: str, columns: list[Column]) -> tuple[str, ...]:
+    """Return the columns whose texts hold several words, in most of the first rows."""
+    texts = [column.name for column in columns if _base(column.type) == "VARCHAR" and column.count]
+    if not texts:
+        return ()
+    shares = (f"avg(regexp_matches({identifier(name)}, '\\w\\W+\\w')::INTEGER)" for name in texts)
+    (found,) = con.sql(f"SELECT {', '.join(shares)} FROM (FROM {source} LIMIT {_READ_FOR_TEXTS})").fetchall()
+    return tuple(name for name, share in zip(texts, found, strict=True) if share is not None and share > 0.5)
 
 
 def _base(type_name: str) -> str:
@@ -282,15 +311,17 @@ def create_model(
     name: str,
     options: dict[str, Any],
     features: tuple[str, ...],
-    target: str,
+    target: str | None,
     rows: str,
     quote: Callable[[str], str] = identifier,
 ) -> str:
     """Return the CREATE MODEL statement that trains on some columns of `rows` (what may follow FROM).
 
-    `quote` spells a name; one that knows DuckDB's keywords may leave plain names bare, for people to read.
+    Without a target the model has no label. `quote` spells a name; one that knows DuckDB's keywords may leave plain
+    names bare, for people to read.
     """
-    given = {"model_type": options["model_type"], "input_label_cols": [target], **options}
+    label = {} if target is None else {"input_label_cols": [target]}
+    given = {"model_type": options["model_type"], **label, **options}
     listed = ", ".join(f"{key} = {sql_value(value)}" for key, value in given.items())
-    columns = ", ".join(map(quote, (*features, target)))
+    columns = ", ".join(map(quote, features if target is None else (*features, target)))
     return f"CREATE OR REPLACE MODEL {quote(name)}\n  OPTIONS ({listed}) AS\nSELECT {columns}\nFROM {rows}"

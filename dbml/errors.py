@@ -38,12 +38,12 @@ class UnknownOption(UnknownName):
     known : tuple of str
         The options it has.
     hint : str
-        The nearest of them, or an empty string.
+        What to use instead, or the nearest of them, or an empty string.
     """
 
-    def __init__(self, owner: str, option: str, known: Iterable[str]) -> None:
+    def __init__(self, owner: str, option: str, known: Iterable[str], instead: str | None = None) -> None:
         self.owner, self.option, self.known = owner, option, tuple(known)
-        self.hint = nearest(option, self.known, ALIKE)
+        self.hint = f". Hint: {instead}" if instead else nearest(option, self.known, ALIKE)
         super().__init__(self.text(self.hint))
 
     def text(self, hint: str) -> str:

@@ -5,10 +5,12 @@ from contextlib import contextmanager
 import duckdb
 import numpy as np
 import pytest
+import scipy.sparse
 
 import dbml
 from dbml.errors import (
     DbmlError,
+    ExhaustedMemory,
     InvalidData,
     InvalidParameter,
     NotFitted,
@@ -164,6 +166,24 @@ STATEMENTS = {
     "no rows": (LINEAR, "SELECT x, y FROM t WHERE false", InvalidData, "row"),
     "all rows filtered": (LINEAR, "SELECT x, y FROM t WHERE x < -1", InvalidData, "row"),
     "no features": (LINEAR, "SELECT y FROM t", DbmlError, "column"),
+    "no word in a text": (
+        "model_type = 'MultinomialNB', input_label_cols = ['g'], text = ['body']",
+        "SELECT '?! ...' AS body, g FROM t",
+        InvalidData,
+        r"no column is left to learn from \(no word of two letters or more in enough rows \(text_min_rows\): body\)",
+    ),
+    "more groups than rows": (
+        "model_type = 'kmeans', num_clusters = 61",
+        "SELECT x FROM t",
+        InvalidData,
+        "KMeans: n_clusters=61 must be at most the number of rows of t; got n_samples=60",
+    ),
+    "more components than columns": (
+        "model_type = 'pca', num_principal_components = 2",
+        "SELECT x FROM t",
+        InvalidParameter,
+        "PCA: n_components must be at most 1, which 1 terms of t have; got 2",
+    ),
     "blob": (LINEAR, "SELECT x, 'a'::BLOB AS b, y FROM t", UnsupportedColumn, "b.*BLOB"),
 }
 
@@ -449,3 +469,57 @@ def test_an_option_of_other_model_types_is_said_to_be_one(untouched):
         untouched.execute(statement.format("frobnicate = 3"))
     with pytest.raises(UnknownName, match=r"\(options: auto_class_weights, C, class_weight,"):
         untouched.execute(statement.format("frobnicate = 3").replace("linear_reg", "logistic_reg"))
+
+
+# What would not fit in memory is refused before it is taken, with the option that makes it so large.
+HUGE = {
+    "RBFSampler": (
+        "n_components = 1000000000000",
+        "random directions take .*: lower n_components, or raise memory_limit",
+    ),
+    "nmf": ("n_components = 100000000000", "NMF: 100,000,000,000 components take"),
+    "minibatch_nmf": ("n_components = 10000000", "MiniBatchNMF: 10,000,000 components take"),
+    "dictionary_learning": ("n_components = 1000000", "1,000,000 atoms take .*: lower n_components"),
+    "k_bins_discretizer": ("n_bins = 1000000000", "1,000,000,000 bins take .*: lower n_bins"),
+    "kmeans": ("num_clusters = 1000000000000", "KMeans: the sums of 1,000,000,000,000 centres"),
+    "dnn_regressor": (
+        "hidden_units = [1000000000], input_label_cols = ['y']",
+        "1,000,000,000 weights between hidden layers take .*: take fewer hidden units",
+    ),
+    "matrix_factorization": (
+        "num_factors = 1000000, user_col = 'x', item_col = 'y', rating_col = 'r'",
+        "equations of 1,000,000 factors take .*: lower n_factors",
+    ),
+}
+
+
+@pytest.mark.parametrize("model_type", HUGE)
+def test_what_cannot_fit_is_refused_before_it_is_taken(untouched, model_type):
+    options, words = HUGE[model_type]
+    query = "SELECT x, y, 1.0 AS r FROM t" if model_type == "matrix_factorization" else "SELECT x, y FROM t"
+    query = "SELECT x FROM t" if model_type == "k_bins_discretizer" else query
+    with pytest.raises(ExhaustedMemory, match=words):
+        create(untouched, f"model_type = '{model_type}', {options}", query)
+
+
+def test_more_landmarks_than_rows_are_all_rows(con):
+    with pytest.warns(dbml.errors.DbmlWarning, match="t has 60 different rows: there is a component for each"):
+        create(con, "model_type = 'Nystroem', n_components = 1000000000", "SELECT x FROM t")
+    con.execute("DROP MODEL bad")
+
+
+@pytest.mark.parametrize("kind", ["LinearRegression", "LogisticRegression", "GaussianNB", "PoissonRegressor"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_score_of_an_array_needs_the_true_values(kind, sparse):
+    X = np.arange(20.0).reshape(10, 2)
+    model = getattr(dbml, kind)().fit(X, np.arange(10) % 2)
+    rows = scipy.sparse.csr_matrix(X) if sparse else X
+    with pytest.raises(InvalidData, match="y must be passed where X is an array, which has no column 'y': score and"):
+        model.score(rows)
+
+
+def test_score_of_a_classifier_needs_a_label_for_each_row():
+    X = np.arange(20.0).reshape(10, 2)
+    model = dbml.LogisticRegression().fit(X, np.arange(10) % 2)
+    with pytest.raises(InvalidData, match="LogisticRegression: y must have a label for each row of X; got 3 of 10"):
+        model.score(X, [0, 1, 0])

@@ -352,3 +352,66 @@ def test_partial_dependence_by_scikit_learn_takes_our_estimators(make):
     found = partial_dependence(model, X, [0], grid_resolution=5)
     assert found["average"].shape == (1, 5)
     assert found["average"][0, -1] > found["average"][0, 0]
+
+
+# naive Bayes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bayes(con):
+    for label in ("dear", "tier"):
+        con.execute(
+            f"CREATE MODEL bayes_{label} OPTIONS (model_type = 'naive_bayes', input_label_cols = ['{label}']) AS "
+            f"SELECT {COLUMNS}, {label} FROM houses"
+        )
+    return con
+
+
+@pytest.mark.parametrize("label", ["dear", "tier"])
+def test_attributions_of_naive_bayes_sum_to_the_log_odds(bayes, label):
+    found = rows(bayes, f"FROM ML.EXPLAIN_PREDICT(MODEL bayes_{label}, TABLE houses, STRUCT(9 AS top_k_features))")
+    model = bayes.load_model(f"bayes_{label}")
+    logs = model.predict_log_proba(bayes.sql(f"SELECT {COLUMNS} FROM houses").to_arrow_table())
+    classes = list(model.classes_)
+    for row, log in zip(found[:200], logs[:200], strict=True):
+        total = row["baseline_prediction_value"] + sum(item["attribution"] for item in row["top_feature_attributions"])
+        assert row["prediction_value"] == pytest.approx(total, abs=1e-6)
+        k = classes.index(row[f"predicted_{label}"])
+        others = log[1 - k] if len(classes) == 2 else log.mean()
+        if np.isfinite(log).all():
+            assert row["prediction_value"] == pytest.approx(log[k] - others, rel=1e-6, abs=1e-6)
+
+
+def test_an_attribution_of_naive_bayes_is_what_the_column_tells_about_the_classes(bayes):
+    model = bayes.load_model("bayes_dear")
+    [row] = rows(
+        bayes, "FROM ML.EXPLAIN_PREDICT(MODEL bayes_dear, (FROM houses WHERE id = 100), STRUCT(9 AS top_k_features))"
+    )
+    noise = list(model.terms_).index("noise")
+    mean, var = model.theta_[:, noise], model.var_[:, noise]
+
+    def log_density(value):
+        return -0.5 * np.log(var) - 0.5 * (value - mean) ** 2 / var
+
+    centre = model.schema_.encoding.centre()[noise]
+    told = np.diff(log_density(row["noise"]) - log_density(centre))[0]
+    found = {item["feature"]: item["attribution"] for item in row["top_feature_attributions"]}
+    assert found["noise"] == pytest.approx(told if row["predicted_dear"] == "yes" else -told, abs=1e-9)
+
+
+def test_global_explanations_of_naive_bayes_name_the_columns_that_matter(bayes):
+    found = bayes.sql("FROM ML.GLOBAL_EXPLAIN(MODEL bayes_dear, TABLE houses)").fetchall()
+    assert found[0][0] in ("size m²", "kind")
+
+
+def test_what_has_no_attributions_says_what_does_explain_it(con):
+    con.execute(
+        f"CREATE MODEL near OPTIONS (model_type = 'knn_regressor', input_label_cols = ['price']) AS "
+        f"SELECT {COLUMNS}, price FROM houses"
+    )
+    with pytest.raises(InvalidData, match=r"no sums over features.*Hint: FROM ML\.PERMUTATION_IMPORTANCE"):
+        con.execute("FROM ML.EXPLAIN_PREDICT(MODEL near, (FROM houses LIMIT 1))").fetchall()
+    con.execute("CREATE MODEL groups OPTIONS (model_type = 'kmeans', num_clusters = 2) AS SELECT noise FROM houses")
+    for function in ("EXPLAIN_PREDICT", "GLOBAL_EXPLAIN", "PERMUTATION_IMPORTANCE"):
+        with pytest.raises(StatementError, match=r"groups predicts no label\. Hint: FROM ML\.CENTR"):
+            con.execute(f"FROM ML.{function}(MODEL groups, TABLE houses)")

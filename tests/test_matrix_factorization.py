@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+from sklearn.metrics import ndcg_score
 
 import dbml
 from dbml import MatrixFactorization
@@ -416,3 +417,98 @@ def test_few_ratings_have_the_factors_of_the_normal_equations():
             np.testing.assert_allclose(few.item_factors_, plain.item_factors_, atol=1e-4)
             np.testing.assert_allclose(few.item_bias_, plain.item_bias_, atol=1e-4)
             assert few.loss_ == pytest.approx(plain.loss_, rel=1e-4)
+
+
+# rankings of implicit feedback --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def clicks():
+    with dbml.connect() as con:
+        con.execute(
+            """CREATE TABLE clicks AS SELECT u, 'i' || i AS i, 1 + hash(u, i) % 5 AS n
+            FROM range(30) a(u), range(20) b(i) WHERE hash(i, u) % 4 = 0 OR (u + i) % 7 = 0"""
+        )
+        con.execute(
+            """CREATE MODEL m OPTIONS (model_type = 'matrix_factorization', feedback_type = 'implicit', user_col = 'u',
+            item_col = 'i', rating_col = 'n', num_factors = 3) AS FROM clicks"""
+        )
+        yield con
+
+
+def rankings_by_hand(con, pairs):
+    """Return the metrics from the whole matrix of predictions: scikit-learn's gain, the others from their sums."""
+    model = con.load_model("m")
+    scores = model.user_factors_.astype(float) @ model.item_factors_.astype(float).T
+    ratings = np.zeros(scores.shape)
+    for user, item, n in pairs:
+        ratings[list(model.users_).index(user), list(model.items_).index(item)] += n
+    precision, gain, weighted = [], [], 0.0
+    for row, truth in zip(scores, ratings, strict=True):
+        if not truth.any():
+            continue
+        places = np.empty(row.size)
+        places[np.argsort(-row, kind="stable")] = np.arange(1, row.size + 1)
+        came = np.sort(places[truth > 0])
+        precision.append(np.mean(np.arange(1, came.size + 1) / came))
+        gain.append(ndcg_score([truth], [row], ignore_ties=True))
+        weighted += truth @ (places - 1) / (row.size - 1)
+    known = ratings > 0
+    error = np.mean((scores[known] - 1.0) ** 2)
+    return np.mean(precision), error, np.mean(gain), weighted / ratings.sum()
+
+
+METRICS = (
+    "mean_average_precision",
+    "mean_squared_error",
+    "normalized_discounted_cumulative_gain",
+    "average_rank",
+)
+
+
+def test_implicit_feedback_is_evaluated_by_rankings(clicks):
+    found = clicks.sql("FROM ML.EVALUATE(MODEL m, TABLE clicks)")
+    assert tuple(found.columns) == METRICS
+    expected = rankings_by_hand(clicks, clicks.sql("SELECT u, i, n FROM clicks").fetchall())
+    np.testing.assert_allclose(found.fetchall()[0], expected, rtol=1e-6)
+
+
+def test_a_pair_that_comes_twice_is_one_pair_with_the_sum_of_both(clicks):
+    once = clicks.sql("FROM ML.EVALUATE(MODEL m, (SELECT u, i, 2 * n AS n FROM clicks))").fetchall()
+    twice = clicks.sql("FROM ML.EVALUATE(MODEL m, (FROM clicks UNION ALL FROM clicks))").fetchall()
+    np.testing.assert_allclose(once[0], twice[0], rtol=1e-12)
+
+
+def test_users_and_items_that_training_did_not_see_have_no_rank_but_an_error(clicks):
+    query = "SELECT 999 AS u, 'i1' AS i, 3 AS n UNION ALL SELECT 1, 'new', 2 UNION ALL SELECT 1, NULL, 2"
+    assert clicks.sql(f"FROM ML.EVALUATE(MODEL m, ({query}))").fetchall() == [(None, 1.0, None, None)]
+    assert clicks.sql("FROM ML.EVALUATE(MODEL m, (FROM clicks LIMIT 0))").fetchall() == [(None,) * 4]
+
+
+def test_metrics_of_held_out_pairs_are_those_of_the_rows(clicks):
+    clicks.execute(
+        """CREATE OR REPLACE MODEL held OPTIONS (model_type = 'matrix_factorization', feedback_type = 'implicit',
+        user_col = 'u', item_col = 'i', rating_col = 'n', num_factors = 3, data_split_method = 'CUSTOM',
+        data_split_col = 'out') AS SELECT *, (u + substr(i, 2)::INTEGER) % 5 = 0 AS out FROM clicks"""
+    )
+    stored = clicks.sql("FROM ML.EVALUATE(MODEL held)").fetchall()
+    rows = "SELECT u, i, n FROM clicks WHERE (u + substr(i, 2)::INTEGER) % 5 = 0"
+    np.testing.assert_allclose(stored, clicks.sql(f"FROM ML.EVALUATE(MODEL held, ({rows}))").fetchall(), rtol=1e-12)
+
+
+def test_explicit_feedback_is_evaluated_like_any_regression(clicks):
+    clicks.execute(
+        """CREATE OR REPLACE MODEL stars OPTIONS (model_type = 'matrix_factorization', user_col = 'u', item_col = 'i',
+        rating_col = 'n', num_factors = 2) AS FROM clicks"""
+    )
+    assert "r2_score" in clicks.sql("FROM ML.EVALUATE(MODEL stars, TABLE clicks)").columns
+
+
+def test_evaluation_needs_the_ratings(clicks):
+    with pytest.raises(UnknownName, match=r"model 'm' needs a column 'n' \(the label\)"):
+        clicks.sql("FROM ML.EVALUATE(MODEL m, (SELECT u, i FROM clicks))")
+
+
+def test_a_text_is_no_user_where_users_are_numbers():
+    model = MatrixFactorization(2).fit([[1, 1], [1, 2], [2, 1]], [1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(model.recommend(["nobody"], 1)[0], model.recommend([99], 1)[0])

@@ -9,7 +9,7 @@ import pytest
 
 import dbml
 from dbml import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
-from dbml.errors import InvalidData, InvalidParameter, RegistryError, StatementError, UnknownName
+from dbml.errors import InvalidData, InvalidParameter, RegistryError, StatementError, UnknownName, UnsupportedColumn
 from dbml.registry.functions import TYPES
 
 ITEMS = """CREATE TABLE items AS SELECT 'it' || i AS item,
@@ -263,8 +263,9 @@ def test_a_vector_of_another_length_is_refused_and_a_missing_one_is_the_mean(con
     lists = lists.replace(", [1, 2]]", "]")
     given = [value for (value,) in con.sql(f"SELECT predict('knn', v) FROM ({lists})").fetchall()]
     assert len(given) == 2
-    # A row that is missing as a whole finds the one that was missing in training: the flag term tells them apart.
-    assert model.kneighbors(con.sql("SELECT NULL::FLOAT[3] AS v"), 1)[1].tolist() == [[7]]
+    # What is asked for must be there, as in ML.NEIGHBORS: the mean of all vectors is no query.
+    with pytest.raises(InvalidData, match="must hold a vector in every row"):
+        model.kneighbors(con.sql("SELECT NULL::FLOAT[3] AS v"), 1)
     assert con.extend_model("knn", con.sql(lists)) == 2
 
 
@@ -274,3 +275,47 @@ def test_explain_says_how_rows_are_searched(con):
     assert told["solver"] == "an index of cells, because nprobe cells"
     told = dict(con.sql(query.replace("EXPLAIN", "EXPLAIN ANALYZE")).fetchall())
     assert told["recall"].startswith("about ")
+
+
+VECTORS = {
+    "another length, by its type": ("[1, 2]::FLOAT[2]", "vector of 3 numbers|vectors of 3 numbers"),
+    "another length": ("[1, 2]::DOUBLE[]", "must hold vectors of 3 numbers; got one of 2"),
+    "no vector": ("NULL::FLOAT[3]", "must hold a vector in every row; 1 of these 1 rows hold NULL"),
+    "no list": ("NULL::DOUBLE[]", "must hold a vector in every row; 1 of these 1 rows hold NULL"),
+}
+
+
+@pytest.mark.parametrize("case", VECTORS)
+@pytest.mark.parametrize("arrow", [False, True])
+def test_a_query_that_is_no_vector_of_the_model_is_an_error_in_sql_and_in_python(con, case, arrow):
+    create(con)
+    value, words = VECTORS[case]
+    query = f"SELECT {value} AS v"
+    with pytest.raises((InvalidData, UnsupportedColumn), match=words):
+        con.execute(f"FROM ML.NEIGHBORS(MODEL near, ({query}))").fetchall()
+    rows = con.sql(query).to_arrow_table() if arrow else con.sql(query)
+    with pytest.raises((InvalidData, UnsupportedColumn), match=words):
+        con.load_model("near").kneighbors(rows)
+
+
+def test_a_missing_element_of_a_query_takes_the_mean_in_sql_and_in_python(con):
+    create(con)
+    query = "SELECT [1, NULL, 2]::FLOAT[3] AS v"
+    _, positions = con.load_model("near").kneighbors(con.sql(query), 3)
+    names = [con.sql("SELECT item FROM items").fetchall()[p][0] for p in positions[0]]
+    assert [row[0] for row in found(con, f"({query})", ", 3")] == names
+
+
+def test_a_prediction_takes_the_mean_for_a_missing_vector_and_refuses_another_length(con):
+    con.execute(
+        "CREATE MODEL kind OPTIONS (model_type = 'knn_regressor', input_label_cols = ['y']) AS "
+        "SELECT v, v[1]::DOUBLE AS y FROM items"
+    )
+    model = con.load_model("kind")
+    missing = con.sql("SELECT NULL::DOUBLE[] AS v")
+    mean = con.sql("SELECT predict('kind', NULL::FLOAT[3])").fetchall()[0][0]
+    assert model.predict(missing.to_arrow_table())[0] == mean
+    for rows in (con.sql("SELECT [1, 2]::DOUBLE[] AS v"), con.sql("SELECT [1, 2]::DOUBLE[] AS v").to_arrow_table()):
+        with pytest.raises((InvalidData, duckdb.Error), match="must hold vectors of 3 numbers; got one of 2"):
+            predicted = model.predict(rows)
+            predicted.fetchall()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 
@@ -11,12 +12,15 @@ import click
 from dbml import __version__
 from dbml.cli.demo import demo
 from dbml.cli.doctor import doctor
+from dbml.cli.evaluate import evaluate
 from dbml.cli.imports import import_
 from dbml.cli.models import export, models, show
 from dbml.cli.predict import predict
 from dbml.cli.shell import sql
 from dbml.cli.train import train
 from dbml.errors import DbmlError, DbmlWarning
+
+_POINTER = re.compile(r"\n\nLINE |\nline \d+, column \d+:\n")
 
 OK, USER_ERROR, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -38,13 +42,13 @@ def cli() -> None:
     """
 
 
-for command in (demo, sql, train, import_, predict, models, show, export, doctor):
+for command in (demo, sql, train, import_, predict, evaluate, models, show, export, doctor):
     cli.add_command(command)
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error on one line; DuckDB's pointer into the statement is left out."""
-    message = str(error).partition("\n\nLINE ")[0]
+    """Return the message of an error on one line; the pointer into the statement, DuckDB's or ours, is left out."""
+    message = _POINTER.split(str(error), maxsplit=1)[0]
     return " ".join(message.split()) or type(error).__name__
 
 

@@ -15,6 +15,9 @@ _SHOWN_WEIGHTS = 20
 _SHOWN_ROWS = 60
 _SHOWN_QUERY = 500
 
+# Hyperparameters of models that are an expression with one value only.
+_WITH_A_FORM = {"covariance_type": "diag", "kernel": "linear"}
+
 
 def listed(con: Any) -> list[dict[str, Any]]:
     """Return the rows of `ml.models`, parameters read as what they are."""
@@ -97,6 +100,7 @@ def show(model: str, tree: int | None, svg: Path | None, png: Path | None, db: P
         return
     from dbml_sql.forms import LinearForm
 
+    from dbml.cli.learned import told, what_was_learned
     from dbml.cli.output import echo_json, echo_table, records
 
     with opened(existing_database(db), read_only=True) as con:
@@ -105,7 +109,7 @@ def show(model: str, tree: int | None, svg: Path | None, png: Path | None, db: P
         features = records(con.sql(f"FROM ML.FEATURE_INFO(MODEL {reference(model)})"))
         has_weights = loaded.schema_.target is not None and isinstance(loaded.form(), LinearForm)
         weights = _weights(con, model) if has_weights else []
-        learned = _without_label(con, model, loaded) if loaded.schema_.target is None else {}
+        learned = what_was_learned(con, reference(model), loaded)
     # scikit-learn marks a hyperparameter that it will take away with this value: nothing was chosen there.
     params = {key: value for key, value in loaded.get_params().items() if value != "deprecated"}
     found = {"name": known["name"], "type": type(loaded).__name__, "params": params}
@@ -116,8 +120,8 @@ def show(model: str, tree: int | None, svg: Path | None, png: Path | None, db: P
     if as_json:
         echo_json({**found, "plan": loaded.explain().to_json(), "features": features, "weights": weights, **learned})
         return
-    echo_table(["", ""], [(key, _said(key, value)) for key, value in found.items() if value not in (None, [], {})])
-    click.echo(f"{loaded.explain()}\n")
+    echo_table(None, [(key, _said(key, value)) for key, value in found.items() if value not in (None, [], {})])
+    click.echo(f"\n{loaded.explain()}")
     if features:
         echo_table(list(features[0]), [list(row.values()) for row in features], title="features")
     if weights:
@@ -127,7 +131,7 @@ def show(model: str, tree: int | None, svg: Path | None, png: Path | None, db: P
     for title, about in learned.items():
         shown = about[:_SHOWN_ROWS]
         cut = f", the first {_SHOWN_ROWS} of {len(about)} rows" if len(about) > _SHOWN_ROWS else ""
-        echo_table(list(shown[0]), [list(map(_listed_pairs, row.values())) for row in shown], title=f"{title}{cut}")
+        echo_table(list(shown[0]), [list(map(told, row.values())) for row in shown], title=f"{title}{cut}")
 
 
 def _show_tree(name: str, tree: int, svg: Path | None, png: Path | None, db: Path | None, as_json: bool) -> None:
@@ -158,7 +162,9 @@ def _said(key: str, value: Any) -> Any:
     if key == "metrics":
         return ", ".join(f"{name} {shown(item)}" for name, item in value.items() if item is not None)
     if isinstance(value, dict):
-        return ", ".join(f"{name} = {json.dumps(item, default=str)}" for name, item in value.items())
+        return ", ".join(
+            f"{name} = {json.dumps(item, default=str)}" for name, item in value.items() if item is not None
+        )
     if key == "created_at":
         return f"{value:%Y-%m-%d %H:%M}"
     if key == "query" and len(value) > _SHOWN_QUERY:
@@ -170,32 +176,6 @@ def _weights(con: Any, model: str) -> list[dict[str, Any]]:
     from dbml.cli.output import records
 
     return records(con.sql(f"FROM ML.WEIGHTS(MODEL {reference(model)})"))
-
-
-def _without_label(con: Any, model: str, loaded: Any) -> dict[str, list[dict[str, Any]]]:
-    """Return what a model without a label learned, by title."""
-    from dbml.cli.output import records
-
-    functions = {}
-    if hasattr(loaded, "cluster_centers_") or (hasattr(loaded, "means_") and hasattr(loaded, "predict")):
-        functions["centroids"] = "CENTROIDS"
-    if hasattr(loaded, "components_") and hasattr(loaded, "explained_variance_ratio_"):
-        functions["principal components"] = "PRINCIPAL_COMPONENT_INFO"
-    found = {
-        title: records(con.sql(f"FROM ML.{function}(MODEL {reference(model)})"))
-        for title, function in functions.items()
-    }
-    return {title: rows for title, rows in found.items() if rows}
-
-
-def _listed_pairs(value: Any) -> Any:
-    """Return the list of a category's values as text."""
-    from dbml.cli.output import shown
-
-    if not isinstance(value, list):
-        return value
-    names = ("NULL" if pair["category"] is None else pair["category"] for pair in value)
-    return ", ".join(f"{name}: {shown(pair['value'])}" for name, pair in zip(names, value, strict=True))
 
 
 def _by_term(weights: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -222,7 +202,9 @@ def _by_term(weights: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def export(model: str, dialect: str, table: str, db: Path | None) -> None:
     """Print MODEL[@version] as a query that scores a table of another database.
 
-    Encoding, missing values and weights are written out: the query needs nothing but the table.
+    Encoding, missing values and weights are written out: the query needs nothing but the table. A model without a label
+    is written too: the group of a row (centroid_id), or the columns that it makes. Other databases do not replace a
+    column: there the scaled "wind" is called "transformed_wind", and a category that an encoder must not meet is NULL.
 
     \b
     Examples:
@@ -233,14 +215,21 @@ def export(model: str, dialect: str, table: str, db: Path | None) -> None:
     from dbml_sql.export import export as as_query
 
     from dbml.errors import StatementError
+    from dbml.registry.macros import outputs_of
 
     with opened(existing_database(db), read_only=True) as con:
         find(con, model)
         loaded = con.load_model(model)
     form, schema = loaded.query_form(), loaded.schema_
-    if form is None or schema.target is None:
-        raise StatementError(f"model {model!r} ({type(loaded).__name__}) cannot be written as a query")
+    if form is None:
+        kind, params = type(loaded).__name__, loaded.get_params()
+        hints = [f"{key} = {value!r} in training, or " for key, value in _WITH_A_FORM.items() if key in params]
+        raise StatementError(
+            f"model {model!r} ({kind}) cannot be written as a query: what it computes is no expression over the "
+            f"columns. Hint: {''.join(hints)}dbml predict {model} DATA, which scores rows here"
+        )
+    names = outputs_of(loaded) if schema.target is None and hasattr(loaded, "transform") else ()
     try:
-        click.echo(as_query(form, schema.encoding, schema.target, dialect, table))
+        click.echo(as_query(form, schema.encoding, schema.target, dialect, table, names))
     except SqlError as error:
         raise StatementError(str(error)) from error

@@ -50,6 +50,7 @@ def for_csv(relation: Any) -> Any:
     """Return rows as other programs read them in CSV: of a list of probabilities, a column for each class; of a list of
     distances, the smallest one."""
     from dbml_sql.expressions import identifier
+    from dbml_sql.groups import DISTANCE
 
     columns: list[str] = []
     for name, type in zip(relation.columns, relation.types, strict=True):
@@ -59,7 +60,7 @@ def for_csv(relation: Any) -> Any:
             texts = f"list_transform({column}, lambda e: CAST(e.label AS VARCHAR))"
             labels = relation.filter(f"{column} IS NOT NULL").limit(1).project(texts).fetchall()
         if _DISTANCES.match(str(type)):
-            columns.append(f"{column}[1].DISTANCE AS centroid_distance")
+            columns.append(f"{column}[1].DISTANCE AS {DISTANCE}")
             continue
         if not labels:
             columns.append(column)
@@ -91,17 +92,21 @@ def shown(value: Any) -> str:
     return str(value)
 
 
-def echo_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """Print rows as a table that fits the terminal."""
+def echo_table(columns: Sequence[str] | None, rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
+    """Print rows as a table that fits the terminal, without a header if `columns` is None; a title stands apart."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     rows = list(rows)
     table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold"
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        header_style="bold",
+        show_header=columns is not None,
     )
-    for i, name in enumerate(columns):
+    for i, name in enumerate(columns or [""] * max(map(len, rows), default=0)):
         numbers = all(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in rows)
         table.add_column(name, justify="right" if numbers and rows else "left", overflow="fold")
     for row in rows:
@@ -109,4 +114,6 @@ def echo_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, _PIPED_WIDTH)
+    if title:
+        console.print(f"\n{title}", markup=False)
     console.print(table)

@@ -26,8 +26,10 @@ _SHOWN_ROWS = 20
     json_option,
 )
 def predict(model: str, data: str, output: Path | None, db: Path | None, as_json: bool) -> None:
-    """Score DATA with MODEL[@version]: all columns of DATA, then the predicted ones (of a transformer, its outputs).
+    """Score DATA with MODEL[@version]: all columns of DATA, then the predicted ones.
 
+    Without a label these are the group of a row, the outputs of a transformer, an anomaly score, or its neighbours in
+    the training, a row each.
     DATA is a CSV, Parquet or JSON file, or a table or SELECT of the database. Columns are matched by name.
     In CSV the probabilities of a classifier are a column for each class.
 
@@ -38,6 +40,7 @@ def predict(model: str, data: str, output: Path | None, db: Path | None, as_json
       dbml predict late@champion "SELECT * FROM flights WHERE month = 12" --db flights.duckdb > december.csv
     """
     from dbml_sql.statements import parse_reference
+    from dbml_sql.without_label import row_function
 
     from dbml.cli.models import find, reference
     from dbml.cli.output import echo_csv, echo_json, for_csv, records
@@ -49,8 +52,7 @@ def predict(model: str, data: str, output: Path | None, db: Path | None, as_json
     with opened(existing_database(db), read_only=True) as con:
         find(con, model)
         known = RegistryResolver(con.duckdb).resolve(parse_reference(model))
-        function = "TRANSFORM" if known.transforms and not known.groups else "PREDICT"
-        scored = con.sql(f"FROM ML.{function}(MODEL {reference(model)}, (SELECT * FROM {rows}))")
+        scored = con.sql(f"FROM ML.{row_function(known)}(MODEL {reference(model)}, (SELECT * FROM {rows}))")
         if output is not None and output.suffix == ".parquet":
             scored.write_parquet(str(output), overwrite=True)
         elif output is not None:

@@ -10,7 +10,15 @@ import numpy as np
 from dbml_sql.features import Encoding, Reading
 from numpy.typing import NDArray
 
-from dbml.data.array_input import check_shape, check_target, check_weight, check_width, encode_target, to_matrix
+from dbml.data.array_input import (
+    check_scored,
+    check_shape,
+    check_target,
+    check_weight,
+    check_width,
+    encode_target,
+    to_matrix,
+)
 from dbml.data.chunked import Chunk, Workspace, rows_per_block
 from dbml.data.columns import EncodingOptions
 from dbml.data.dense import DenseDesign, learn_features
@@ -99,6 +107,7 @@ def read_array(
     if schema is not None:
         check_width(X.shape[1], schema, options)
         check_shape(*X.shape)
+        check_scored(y, task, schema)
         return ArrayData(X, schema, None if y is None else encode_target(y, len(X), schema.target, task), weight)
     check_shape(*X.shape)
     if encode == "keys" and X.shape[1] != len(options["keys"]):
@@ -118,6 +127,7 @@ def _read_as_trained(X: Any, y: Any, weight: Any, schema: Schema, how: dict[str,
         to_matrix(X)
     check_width(X.shape[1], schema, how["options"])
     check_shape(*X.shape)
+    check_scored(y, how["task"], schema)
     if not schema.named:
         from scipy.sparse import csr_array
 

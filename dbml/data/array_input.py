@@ -64,6 +64,16 @@ def check_shape(n_rows: int, n_columns: int) -> None:
         raise InvalidData(f"X: found array with 0 sample(s) (shape=(0, {n_columns})) while a minimum of 1 is required.")
 
 
+def check_scored(y: Any, task: Task, schema: Schema) -> None:
+    """Raise `InvalidData` where rows without columns of names are to be scored against a target, and none is given."""
+    if y is None and task != "none":
+        name = "the target" if schema.target is None else repr(schema.target.name)
+        raise InvalidData(
+            f"y must be passed where X is an array, which has no column {name}: score and partial_fit need the true "
+            "values; got None"
+        )
+
+
 def check_width(n_columns: int, schema: Schema, options: dict[str, Any]) -> None:
     """Raise `InvalidData` where X has another number of columns than the model was trained on."""
     expected = schema.n_features

@@ -18,6 +18,7 @@ from dbml.passes.block import Block
 from dbml.passes.engine import Chunk, Workspace
 from dbml.passes.memory import memory_budget
 from dbml.passes.plan import Partition, Plan
+from dbml.passes.plan_text import size_text
 from dbml.passes.schema import Statistics
 from dbml.passes.step import Shuffled
 
@@ -173,10 +174,11 @@ class MaterialisedData(DerivedData):
     def _describe(self) -> None:
         kept = sum(block_bytes(chunk.block) for chunk in self._chunks if isinstance(chunk, MemoryChunk))
         if self._spilled is None:
-            choice, reason = "in memory", f"{kept:,} bytes of at most {memory_budget().kept:,}"
+            choice, reason = "in memory", f"{size_text(kept)} of at most {size_text(memory_budget().kept)}"
         else:
             choice = "in memory and spilled"
-            reason = f"{kept:,} bytes within the memory limit, {self._spilled.nbytes:,} in {self._spilled.directory}"
+            spilled = size_text(self._spilled.nbytes)
+            reason = f"{size_text(kept)} within the memory limit, {spilled} in {self._spilled.directory}"
         self.plan = self.plan.decide("encoded blocks", choice, reason)
 
     @property

@@ -83,14 +83,23 @@ def learn_encoding(
             "out with options={'exclude': [...]} or SELECT * EXCLUDE (...)"
         )
     if not features:
-        left = f"all NULL or constant: {listing(dropped)}" if dropped else "there is none besides target and weights"
+        left = _why_none([role.column for role in texts], dropped)
         raise InvalidData(f"{source.name}: no column is left to learn from ({left})")
-    decisions = _decisions(features, dropped) + [text.decision for text in texts.values()]
+    decisions = _decisions(features, dropped, options) + [text.decision for text in texts.values()]
     for role in roles:
         if role.kind == "map" and levels[role].n_levels > options.most("map"):
             choice = f"the {options.most('map'):,} most frequent of {levels[role].n_levels:,}"
             decisions.append(Decision(f"keys of {role.column}", choice, "max_levels"))
     return Encoding(tuple(features)), decisions
+
+
+def _why_none(texts: Sequence[str], dropped: Sequence[str]) -> str:
+    """Return why no column is left to learn from."""
+    others = [name for name in dropped if name not in texts]
+    reasons = [f"all NULL or constant: {listing(others)}"] if others else []
+    if texts:
+        reasons.append(f"no word of two letters or more in enough rows (text_min_rows): {listing(texts)}")
+    return "; ".join(reasons) or "there is none besides target and weights"
 
 
 def _learn_texts(
@@ -103,11 +112,12 @@ def _learn_texts(
     return {role: learn_text(source, role, n_rows, options) for role in roles}
 
 
-def _decisions(features: Sequence[Feature], dropped: Sequence[str]) -> list[Decision]:
+def _decisions(features: Sequence[Feature], dropped: Sequence[str], options: EncodingOptions) -> list[Decision]:
     found = []
     if dropped:
         found.append(Decision("columns left out", listing(dropped), "all NULL, or a single category"))
-    pooled = [feature.name for feature in features if feature.other_level]
+    # Where every level is kept, the shared one is for values that training did not see.
+    pooled = [feature.name for feature in features if feature.other_level and not options.every_level]
     if pooled:
         found.append(Decision("rare levels", f"pooled in {listing(pooled)}", "too few rows, or more than max_levels"))
     return found

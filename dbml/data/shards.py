@@ -228,16 +228,18 @@ class LocalShards(Shards):
     def complete(self) -> None:
         """Say in the plan where the shards are, and hire the crew."""
         most = len(self._shards)
-        resident = f", {self._resident_bytes:,} more are updated in place" if self._resident_bytes else ""
+        resident = f", {size_text(self._resident_bytes)} more are updated in place" if self._resident_bytes else ""
         if self._disk is None:
             choice = "in memory"
-            reason = f"{self._kept_bytes:,} bytes of at most {self._room - self._resident_bytes:,}{resident}"
+            reason = (
+                f"{size_text(self._kept_bytes)} of at most {size_text(self._room - self._resident_bytes)}{resident}"
+            )
         else:
             # Every thread reads into buffers of its own.
             most = min(most, memory_budget().blocks // self._largest)
             choice = "in memory and spilled" if self._in_memory else "spilled"
             reason = (
-                f"{self._kept_bytes:,} bytes within the memory limit, {self._disk.file.nbytes:,} in "
+                f"{size_text(self._kept_bytes)} within the memory limit, {size_text(self._disk.file.nbytes)} in "
                 f"{self._disk.file.directory}{resident}"
             )
         self._data.plan = self._data.plan.decide("derived blocks", choice, reason)

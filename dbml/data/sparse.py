@@ -12,7 +12,7 @@ import numpy as np
 from dbml_sql.features import Encoding, Feature, Reading, style_of
 from numpy.typing import NDArray
 
-from dbml.data.array_input import check_shape, check_target, check_weight, check_width, encode_target
+from dbml.data.array_input import check_scored, check_shape, check_target, check_weight, check_width, encode_target
 from dbml.data.chunked import Chunk, ChunkedData, Workspace, rows_per_block
 from dbml.data.dense import DenseDesign, centres, number_features, value_features
 from dbml.data.matrix import Index, MatrixData
@@ -186,6 +186,7 @@ def read_sparse(
     if schema is not None:
         check_width(X.shape[1], schema, options)
         check_shape(*X.shape)
+        check_scored(y, task, schema)
         weight = check_weight(sample_weight, n_rows)
         if any(f.kind not in ("number", "lists") or f.part for f in schema.encoding.features):
             raise InvalidData("X must be a table or a DataFrame: the model was trained on one; got a sparse matrix")

@@ -21,6 +21,7 @@ from dbml.data.source import Source, accepts, open_source
 from dbml.data.steady import hold_query, hold_table
 from dbml.data.table import RowValues, TableData, matched_types
 from dbml.data.target import TargetColumn, known_target, learn_target
+from dbml.data.vector_lengths import check_source
 from dbml.data.wide import room_if_wide
 from dbml.errors import InvalidData, UnsupportedColumn
 from dbml.passes.dispatch import register_reader
@@ -44,7 +45,7 @@ def read_table(
         if schema is not None:
             if y is None and task != "none" and schema.target is not None:
                 y = schema.target.name
-            return _read_as_trained(source, y, sample_weight, schema, held)
+            return _read_as_trained(source, y, sample_weight, schema, options, held)
         return _read_to_train(source, y, sample_weight, task, EncodingOptions.of(options, encode), held)
 
 
@@ -115,10 +116,15 @@ def _weigh(
     return replace(values, weight=scan), (*taken, column)
 
 
-def _read_as_trained(source: Source, y: Any, weight: Any, schema: Schema, held: ExitStack) -> ChunkedData:
+def _read_as_trained(
+    source: Source, y: Any, weight: Any, schema: Schema, options: dict[str, Any], held: ExitStack
+) -> ChunkedData:
     reason = refused_types("the model", schema.encoding, matched_types(source, schema.encoding)[0])
     if reason is not None:
         raise UnsupportedColumn(reason)
+    if "vectors" in options:
+        source, _ = hold_query(hold_table(source, held), held)
+        check_source(options["owner"], schema.encoding, source, options["vectors"] == "whole")
     values, n_rows = RowValues(), -1
     # Read more than once: to be scored against the target, or to be trained further; or by several queries.
     if y is not None or room_if_wide(source, len(schema.encoding.columns)) is not None:

@@ -12,7 +12,7 @@ from dbml.passes.block import Block, Floats
 
 if TYPE_CHECKING:
     from dbml_sql.features import Encoding
-    from dbml_sql.forms import LinearForm
+    from dbml_sql.forms import Form, LinearForm, QuadraticForm
 
 
 class Attributions(ABC):
@@ -45,6 +45,23 @@ def term_columns(encoding: Encoding) -> NDArray[np.intp]:
     return found
 
 
+def attributions_of_form(form: Form | None, encoding: Encoding) -> Attributions | None:
+    """Return what explains a form that is a sum over columns, None for any other."""
+    from dbml_sql.forms import LinearForm, QuadraticForm
+
+    if isinstance(form, QuadraticForm) and form.link == "softmax":
+        return QuadraticAttributions(form, encoding)
+    if isinstance(form, LinearForm) and form.link != "values":
+        return LinearAttributions(form, encoding)
+    return None
+
+
+def _against_others(outputs: Floats) -> Floats:
+    """Return outputs of a softmax, by their first axis, as what tells them apart: the log-odds of the second of two,
+    else what each has more than their mean. What is added to all of them says nothing."""
+    return outputs[1:] - outputs[:1] if len(outputs) == 2 else outputs - outputs.mean(axis=0)
+
+
 class LinearAttributions(Attributions):
     """Coefficient times centred term, summed over the terms of a column: the Shapley values of independent terms.
 
@@ -53,8 +70,9 @@ class LinearAttributions(Attributions):
     """
 
     def __init__(self, form: LinearForm, encoding: Encoding) -> None:
-        self.baseline = np.array(form.intercept)
-        self._coef = np.array(form.coef)
+        self.baseline, self._coef = np.array(form.intercept), np.array(form.coef)
+        if form.link == "softmax":
+            self.baseline, self._coef = _against_others(self.baseline), _against_others(self._coef)
         self._columns = term_columns(encoding)
         self._n_columns = len(encoding.columns)
 
@@ -75,3 +93,34 @@ class LinearAttributions(Attributions):
         from dbml.estimators.design import times
 
         return np.column_stack([times(block, c, b) for c, b in zip(self._coef, self.baseline, strict=True)])
+
+
+class QuadraticAttributions(LinearAttributions):
+    """What a centred term t adds to log densities: ``c t + s (t - o)^2 - s o^2``, as it is 0 where t is.
+
+    The baseline is the prediction for numbers at their mean in training, without categories, as of linear models.
+    """
+
+    def __init__(self, form: QuadraticForm, encoding: Encoding) -> None:
+        coef, square, origin = np.array(form.coef), np.array(form.square), np.array(form.origin)
+        self._form = (coef, np.array(form.intercept), square, origin)
+        coef = coef.copy()
+        coef[:, : square.shape[1]] -= 2.0 * square * origin
+        self._coef, self._square = _against_others(coef), _against_others(square)
+        self.baseline = _against_others(np.array(form.intercept) + (square * origin**2).sum(axis=1))
+        self._columns = term_columns(encoding)
+        self._n_columns = len(encoding.columns)
+
+    def by_column(self, block: Block) -> Floats:
+        out = super().by_column(block)
+        for term in range(block.X.shape[1]):
+            out[:, self._columns[term]] += block.X[:, term, None] ** 2 * self._square[:, term]
+        return out
+
+    def raw(self, block: Block) -> Floats:
+        from dbml.estimators.design import times
+
+        parts = []
+        for coef, intercept, square, origin in zip(*self._form, strict=True):
+            parts.append(times(block, coef, intercept) + (block.X - origin) ** 2 @ square)
+        return _against_others(np.array(parts)).T

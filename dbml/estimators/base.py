@@ -283,7 +283,8 @@ class Estimator(SklearnProtocol, SqlOptions):
         scorer = find_scorer(X)
         if scorer is not None:
             return scorer(self, X, method)
-        with as_data(X, schema=self.schema_, con=con, options={"owner": type(self).__name__}) as data:
+        options = {"owner": type(self).__name__, **({"vectors": "sized"} if self.keeps_vectors else {})}
+        with as_data(X, schema=self.schema_, con=con, options=options) as data:
             parts = list(data.map(by_block, purpose=method))
         return np.concatenate(parts) if parts else by_block(self._no_rows())
 
@@ -305,14 +306,10 @@ class Estimator(SklearnProtocol, SqlOptions):
 
     def attributions(self) -> Attributions | None:
         """Return what explains predictions as sums over the input columns, or None."""
-        from dbml_sql.forms import LinearForm
+        from dbml.estimators.attributions import attributions_of_form
 
-        from dbml.estimators.attributions import LinearAttributions
-
-        form = self.query_form()
-        if not isinstance(form, LinearForm) or form.link == "values":
-            return None
-        return LinearAttributions(form, self.schema_.encoding)
+        self._check_fitted()
+        return None if self.schema_.target is None else attributions_of_form(self.query_form(), self.schema_.encoding)
 
     def get_state(self) -> ModelState:
         """Return the fitted model as plain data: every attribute whose name ends with ``_``."""

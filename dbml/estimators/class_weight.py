@@ -24,6 +24,14 @@ def auto_class_weights(value: Any) -> dict[str, Any]:
     return {"class_weight": "balanced" if value else None}
 
 
+def listed_class_weights(value: Any) -> dict[str, Any]:
+    """Return the hyperparameters of BigQuery's option ``class_weights``, a list of pairs of label and weight."""
+    pairs = list(value.items()) if isinstance(value, dict) else value
+    if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+        raise InvalidParameter(f"class_weights must be a list of pairs such as ('late', 2.0); got {value!r}")
+    return {"class_weight": dict(pairs)}
+
+
 class ClassTotals:
     """Total weight of the rows of each class; state: ``totals`` (n_classes,)."""
 

@@ -64,7 +64,13 @@ class Classifier(Estimator):
         """
         self._check_fitted()
         if y is not None and not isinstance(y, str):
-            right = np.asarray(self.predict(X, con=con) == np.asarray(y).ravel())
+            labels, predicted = np.asarray(y).ravel(), np.asarray(self.predict(X, con=con))
+            if labels.size != len(predicted):
+                raise InvalidData(
+                    f"{type(self).__name__}: y must have a label for each row of X; got {labels.size:,} of "
+                    f"{len(predicted):,}"
+                )
+            right = predicted == labels
             return float(np.average(right, weights=sample_weight))
         with as_data(X, y, sample_weight=sample_weight, task=self.task, schema=self.schema_, con=con) as data:
             parts = list(data.map(self._hits, purpose="score"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from dbml.estimators.class_weight import auto_class_weights
+from dbml.estimators.class_weight import auto_class_weights, listed_class_weights
 from dbml.estimators.trees.forest_model import ForestClassifier, ForestModel, ForestRegressor
 from dbml.params import Options, Rule
 
@@ -104,7 +104,7 @@ class DecisionTreeClassifier(SingleTree, ForestClassifier):
     sql_options: ClassVar[Mapping[str, Any]] = {
         **SingleTree.sql_options,
         "auto_class_weights": auto_class_weights,
-        "class_weights": lambda value: {"class_weight": dict(value)},
+        "class_weights": listed_class_weights,
     }
 
     def __init__(

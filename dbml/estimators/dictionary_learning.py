@@ -20,6 +20,7 @@ from dbml.estimators.dictionary_step import (
 )
 from dbml.estimators.plain_rows import plain_tiles, rows_times
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
+from dbml.estimators.room import check_room
 from dbml.estimators.solvers.descent import MINIBATCHES
 from dbml.estimators.sparse_codes import improve_codes
 from dbml.estimators.subsampled_dictionary import SubsampledStep, with_gradient, with_moments
@@ -239,6 +240,7 @@ class MiniBatchDictionaryLearning(UnweightedTransformer):
         """Return the atoms to start from: those given, or rows of length 1."""
         n_terms = data.schema.encoding.n_terms
         k = n_terms if self.n_components is None else int(self.n_components)
+        check_room(type(self).__name__, f"{k:,} atoms", 8 * k * (7 * n_terms + 2 * k), "lower n_components")
         if self.dict_init is not None:
             atoms = np.array(self.dict_init, dtype=np.float64)
             if atoms.shape != (k, n_terms):

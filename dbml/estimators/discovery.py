@@ -56,6 +56,18 @@ def _spelled_types() -> list[str]:
     return [*sorted({name for kind in classes.values() for name in kind.model_types}), *classes]
 
 
+def model_class(model_type: str) -> type[Estimator]:
+    """Return the estimator class of a model type, in any case; raise `UnknownName` with the nearest one for no such."""
+    found = model_types().get(str(model_type).lower())
+    if found is None:
+        exist = _spelled_types()
+        # What a person begins to spell is a better guess than what is as long: linear is linear_reg, not LinearSVR.
+        begun = [name for name in exist if name.lower().startswith(str(model_type).lower())]
+        hint = f"; did you mean {begun[0]!r}?" if model_type and begun else nearest(str(model_type), exist)
+        raise UnknownName(f"no model type {model_type!r}{hint} (model types: {listing(exist, 60)})")
+    return found
+
+
 def from_options(model_type: str, options: Mapping[str, Any]) -> Estimator:
     """Return the estimator that a model statement asks for, with its hyperparameters set.
 
@@ -74,11 +86,4 @@ def from_options(model_type: str, options: Mapping[str, Any]) -> Estimator:
     InvalidParameter
         A value outside the rule of its hyperparameter, or two options that set the same one.
     """
-    found = model_types().get(str(model_type).lower())
-    if found is None:
-        exist = _spelled_types()
-        # What a person begins to spell is a better guess than what is as long: linear is linear_reg, not LinearSVR.
-        begun = [name for name in exist if name.lower().startswith(str(model_type).lower())]
-        hint = f"; did you mean {begun[0]!r}?" if model_type and begun else nearest(str(model_type), exist)
-        raise UnknownName(f"no model type {model_type!r}{hint} (model types: {listing(exist, 60)})")
-    return found.from_options({str(name).lower(): value for name, value in options.items()})
+    return model_class(model_type).from_options({str(name).lower(): value for name, value in options.items()})

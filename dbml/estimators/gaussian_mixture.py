@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dbml.errors import ConvergenceWarning
+from dbml.estimators.bigquery_options import early_stop
 from dbml.estimators.clusters.centroids import given_centres
 from dbml.estimators.clusters.rows import rows_in_memory, told
 from dbml.estimators.clusters.training import coordinates
@@ -111,6 +112,7 @@ class GaussianMixture(MixtureModel):
         "num_clusters": lambda value: {"n_components": value},
         "max_iterations": lambda value: {"max_iter": value},
         "min_rel_progress": lambda value: {"tol": value},
+        "early_stop": early_stop,
     }
 
     converged_: bool

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from dbml.errors import InvalidData, InvalidParameter
-from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights
+from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights, listed_class_weights
 from dbml.estimators.trees.derivatives import Precision
 from dbml.estimators.trees.gradient_boosting import GradientBoosting
 from dbml.estimators.trees.growth import GrowPolicy
@@ -133,7 +133,7 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
     sql_options: ClassVar[Mapping[str, Any]] = {
         **GradientBoosting.sql_options,
         "auto_class_weights": auto_class_weights,
-        "class_weights": lambda value: {"class_weight": dict(value)},
+        "class_weights": listed_class_weights,
     }
 
     def __init__(

@@ -15,6 +15,7 @@ from dbml.estimators.column_steps import ONE_PASS, ColumnMomentsStep
 from dbml.estimators.marked_columns import positions_to_rows, rows_to_positions
 from dbml.estimators.quantiles import METHODS, QUANTILE_PASSES, block_quantiles, column_quantiles
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
+from dbml.estimators.room import check_room
 from dbml.estimators.termwise import TermwiseTransformer, check_outputs
 from dbml.params import Either, Instance, Integer, Options, Rule
 from dbml.passes.block import Block, Floats
@@ -24,6 +25,7 @@ from dbml.passes.plan import ExpectedPasses
 
 _SAMPLED = ExpectedPasses("a sample", "it decides on the edges of the bins")
 _NARROWEST = 1e-8
+_BIN_BYTES = 128  # of an edge, as Python holds it in lists
 _MOST_ROUNDS, _TOLERANCE = 300, 1e-4  # of k-means, as in scikit-learn
 
 
@@ -106,6 +108,8 @@ class KBinsDiscretizer(TermwiseTransformer):
     def _fit(self, data: Data) -> None:
         self._check_columns(data)
         wanted = self._wanted(data.schema.encoding.n_dense)
+        taken = _BIN_BYTES * sum(wanted)
+        check_room(type(self).__name__, f"{sum(wanted):,} bins", taken, "lower n_bins")
         choice, passes = "one sample", _SAMPLED
         if self.strategy == "uniform":
             choice, passes = "one pass", ONE_PASS

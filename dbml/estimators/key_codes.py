@@ -58,7 +58,15 @@ class Keys:
         if self.feature.kind == "category":
             known = {level: code for code, level in enumerate(self.feature.levels)}
             return np.array([known.get(str(key), -1) for key in given.tolist()], np.int64)
-        return self.codes(given.astype(np.float64)).astype(np.int64)
+        return self.codes(np.array([_number(key) for key in given.tolist()], np.float64)).astype(np.int64)
+
+
+def _number(key: Any) -> float:
+    """Return a key as a number; NaN, which is no key, for a text that spells none."""
+    try:
+        return float(key)
+    except (TypeError, ValueError):
+        return float("nan")
 
 
 def learn_keys(data: Data) -> tuple[Keys, ...]:

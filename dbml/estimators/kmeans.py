@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dbml.errors import InvalidParameter
+from dbml.estimators.bigquery_options import early_stop
 from dbml.estimators.clusters.centres import Centres
 from dbml.estimators.clusters.centroids import CentroidModel, given_centres
 from dbml.estimators.clusters.lloyd import Descent
@@ -143,6 +144,7 @@ class KMeans(CentroidModel):
         "kmeans_init_method": init_method,
         "max_iterations": lambda value: {"max_iter": value},
         "min_rel_progress": lambda value: {"tol": value},
+        "early_stop": early_stop,
         "distance_type": euclidean,
     }
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dbml.errors import InvalidParameter
-from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights
+from dbml.estimators.bigquery_options import inverse_penalty
+from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights, listed_class_weights
 from dbml.estimators.linear_classifier import LinearClassifier
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.estimators.losses import (
@@ -100,11 +101,11 @@ class LinearSVC(LinearClassifier):
         "max_iter": Integer(ge=1),
     }
     sql_options: ClassVar[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
-        "l2_reg": lambda value: {"C": 1.0 / value, "penalty": "l2"},
-        "l1_reg": lambda value: {"C": 1.0 / value, "penalty": "l1"},
+        "l2_reg": inverse_penalty("l2_reg", "l2"),
+        "l1_reg": inverse_penalty("l1_reg", "l1"),
         "max_iterations": lambda value: {"max_iter": value},
         "auto_class_weights": auto_class_weights,
-        "class_weights": lambda value: {"class_weight": dict(value)},
+        "class_weights": listed_class_weights,
     }
 
     n_iter_: int
@@ -219,7 +220,7 @@ class LinearSVR(LinearRegressor):
         "max_iter": Integer(ge=1),
     }
     sql_options: ClassVar[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
-        "l2_reg": lambda value: {"C": 1.0 / value},
+        "l2_reg": inverse_penalty("l2_reg"),
         "max_iterations": lambda value: {"max_iter": value},
     }
 

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from dbml.errors import ExhaustedMemory, InvalidData, InvalidParameter
 from dbml.estimators.alternating import Factors, Grouped, Model, Side, Streamed, codes_of, ratings_of
+from dbml.estimators.bigquery_options import early_stop
 from dbml.estimators.key_codes import Keys, learn_keys
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
-from dbml.estimators.recommending import best_items, left_out
+from dbml.estimators.recommending import best_items, item_ranks, left_out
 from dbml.estimators.regressor import Regressor
+from dbml.estimators.room import check_room
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
@@ -125,6 +127,7 @@ class MatrixFactorization(Regressor):
         "wals_alpha": lambda value: {"alpha": value},
         "max_iterations": lambda value: {"max_iter": value},
         "min_rel_progress": lambda value: {"tol": value},
+        "early_stop": early_stop,
     }
 
     user_factors_: Factors
@@ -222,6 +225,8 @@ class MatrixFactorization(Regressor):
                 f"{size_text(needed)}, and {size_text(memory_budget().kept)} of memory_limit are for kept rows. Lower "
                 "n_factors, or raise memory_limit"
             )
+        equations = 8 * width**2
+        check_room("MatrixFactorization", f"equations of {self.n_factors:,} factors", equations, "lower n_factors")
         mean, total = self._mean(data, keys)
         model = self._model(mean)
         n_rows = data.n_rows if data.n_rows >= 0 else data.statistics.n_rows
@@ -348,8 +353,17 @@ class MatrixFactorization(Regressor):
         self._check_fitted()
         return self._keys[1].named()
 
+    def _codes(self, block: Block) -> tuple[NDArray[np.int32], ...]:
+        """Return the numbers of the users and of the items of a block."""
+        return tuple(key.codes(np.ascontiguousarray(block.X[:, place])) for place, key in enumerate(self._keys))
+
+    def _rank_block(self, block: Block) -> Floats:
+        """Return the place of each item among all items in the order of the predictions for its user, from 1 on."""
+        sides = Side(self.user_factors_, self.user_bias_), Side(self.item_factors_, self.item_bias_)
+        return item_ranks(*sides, self.mean_, *self._codes(block))
+
     def _predict_block(self, block: Block) -> Floats:
-        users, items = (key.codes(np.ascontiguousarray(block.X[:, place])) for place, key in enumerate(self._keys))
+        users, items = self._codes(block)
         predicted = np.full(block.n_rows, self.mean_)
         for codes, bias in ((users, self.user_bias_), (items, self.item_bias_)):
             known = codes >= 0

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dbml.errors import InvalidData, InvalidParameter, listing
 from dbml.estimators.plain_rows import lowest_values, plain_tiles, rows_times
 from dbml.estimators.random_state import seed_of
+from dbml.estimators.room import check_room
 from dbml.estimators.sparse_codes import improve_codes, sweep_nonnegative
 from dbml.estimators.transformer import UnweightedTransformer
 from dbml.passes.block import Block, Floats
@@ -131,6 +132,7 @@ class NonnegativeFactorization(UnweightedTransformer):
         """Return the atoms to start from, made of some rows."""
         n_terms = data.schema.encoding.n_terms
         k, seed = self._n_atoms(n_terms), seed_of(self.random_state)
+        check_room(type(self).__name__, f"{k:,} components", 8 * k * (3 * n_terms + 2 * k), "lower n_components")
         sample = data.sample(max(k, min(20_000, _SAMPLE_BYTES // (8 * n_terms))), seed)
         if not sample.n_rows:
             raise InvalidData(f"{type(self).__name__}: {data.plan.source} has no rows to learn from")

@@ -16,6 +16,7 @@ from dbml.estimators.kernel_machines.landmarks import NystroemFeatures, normaliz
 from dbml.estimators.kernel_machines.row_steps import DrawStep, SpreadStep, drawn_rows
 from dbml.estimators.kernel_machines.streamed import drawn_landmarks
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
+from dbml.estimators.room import check_room
 from dbml.estimators.transformer import Transformer
 from dbml.params import Either, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
@@ -124,7 +125,11 @@ class Nystroem(Transformer):
         n_terms, centre = encoding.n_terms, np.array(encoding.centre())
         reason = f"{self.n_components:,} rows drawn at random are compared with each other"
         data.decide_solver("nystroem", reason, ExpectedPasses("1", "rows are drawn while spreads are summed"))
-        draw = DrawStep(self.n_components, centre, seed_of(self.random_state))
+        # More than all rows are never drawn.
+        n_drawn = min(self.n_components, data.n_rows if data.n_rows >= 0 else self.n_components)
+        told = f"{n_drawn:,} rows drawn and compared with each other"
+        check_room(name, told, 8 * n_drawn * (2 * n_terms + 3 * n_drawn), "lower n_components")
+        draw = DrawStep(n_drawn, centre, seed_of(self.random_state))
         spread, drawn = data.fold(SpreadStep(n_terms), draw, purpose="components")
         tell_scales(data, spread)
         self.gamma_ = resolved_gamma("auto" if self.gamma is None else self.gamma, spread, centre)

@@ -12,6 +12,7 @@ from dbml.estimators.kernel_machines.kernel_function import sparse_terms
 from dbml.estimators.kernel_machines.kernel_model import resolved_gamma, tell_scales
 from dbml.estimators.kernel_machines.row_steps import SpreadStep
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
+from dbml.estimators.room import check_room
 from dbml.estimators.transformer import Transformer
 from dbml.params import Either, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
@@ -78,6 +79,8 @@ class RBFSampler(Transformer):
 
     def _fit(self, data: Data) -> None:
         encoding = data.schema.encoding
+        taken = 16 * encoding.n_terms * self.n_components
+        check_room(type(self).__name__, f"{self.n_components:,} random directions", taken, "lower n_components")
         reason = f"{self.n_components:,} random directions, whatever the rows"
         data.decide_solver("random features", reason, ExpectedPasses("1", "spreads tell the scale of each column"))
         (spread,) = data.fold(SpreadStep(encoding.n_terms), purpose="scales")

@@ -55,6 +55,38 @@ def best_items(
     return best, scores
 
 
+def item_ranks(users: Side, items: Side, mean: float, user_codes: NDArray, item_codes: NDArray) -> Floats:
+    """Return the place of each item, from 1 on, among all items in the order of what is predicted for its user.
+
+    Parameters
+    ----------
+    users, items : Side
+        Factors and biases.
+    mean : float
+        What is added to every prediction.
+    user_codes, item_codes : ndarray of shape (n,)
+        The pairs; negative codes are unknown.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Of equal predictions the first item comes first; NaN where the user or the item is unknown.
+    """
+    ranks = np.full(user_codes.size, np.nan)
+    known = np.flatnonzero((user_codes >= 0) & (item_codes >= 0))
+    asked, place = np.unique(user_codes[known], return_inverse=True)
+    n_items = len(items.factors)
+    size = max(1, _SCORES // (8 * n_items))
+    turned = items.factors.T.astype(np.float64)
+    for start in range(0, asked.size, size):
+        order = np.argsort(-_predictions(users, items.bias, turned, mean, asked[start : start + size]), kind="stable")
+        places = np.empty_like(order)
+        np.put_along_axis(places, order, np.arange(1, n_items + 1)[None, :], axis=1)
+        here = (place >= start) & (place < start + size)
+        ranks[known[here]] = places[place[here] - start, item_codes[known[here]]]
+    return ranks
+
+
 def _predictions(users: Side, item_bias: NDArray, turned: Floats, mean: float, codes: NDArray) -> Floats:
     known = (codes >= 0)[:, None]
     scores = (users.factors[codes] * known).astype(np.float64) @ turned

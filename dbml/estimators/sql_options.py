@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 from dbml.errors import InvalidParameter, UnknownOption, listing
+from dbml.estimators.bigquery_options import INSTEAD
 from dbml.params import Rule, check_params
 
 
@@ -45,11 +46,11 @@ class SqlOptions:
         params: dict[str, Any] = {}
         for option, value in options.items():
             if option in cls.sql_options:
-                more = cls.sql_options[option](value)
+                more = cls._hyperparameters(option, value)
             elif option in names:
                 more = {names[option]: value}
             else:
-                raise UnknownOption(cls.__name__, option, cls.option_names())
+                raise UnknownOption(cls.__name__, option, cls.option_names(), INSTEAD.get(option))
             twice = set(params) & set(more)
             if twice:
                 raise InvalidParameter(
@@ -59,3 +60,10 @@ class SqlOptions:
         made = cls(**params)
         check_params(cls.__name__, cls.rules, made.get_params())  # type: ignore[attr-defined]
         return made
+
+    @classmethod
+    def _hyperparameters(cls, option: str, value: Any) -> dict[str, Any]:
+        try:
+            return cls.sql_options[option](value)
+        except InvalidParameter as error:
+            raise InvalidParameter(f"{cls.__name__}: {str(error).removeprefix(f'{cls.__name__}: ')}") from error

@@ -190,11 +190,15 @@ def _pass_table(passes: Sequence[Pass]) -> list[tuple[str, ...]]:
         same = list(group)
         n_rows, n_bytes = sum(done.rows for done in same), sum(done.bytes for done in same)
         seconds = sum(done.seconds for done in same)
-        speed = f"{n_rows / seconds / 1e6:.1f} M" if seconds > 0 else ""
+        speed = _speed_text(n_rows / seconds) if seconds > 0 else ""
         times = f"{sum(done.times for done in same):,}"
         words = (purpose or "fold", times, order, f"{columns:,}", f"{n_rows:,}", size_text(n_bytes))
         rows.append((*words, f"{seconds:.3f}", speed))
     return [_PASS_HEADER, *rows] if rows else []
+
+
+def _speed_text(rows_per_second: float) -> str:
+    return f"{rows_per_second / 1e6:.1f} M" if rows_per_second >= 5e4 else f"{rows_per_second:,.0f}"
 
 
 def _kind(done: Pass) -> tuple[str, str, int]:

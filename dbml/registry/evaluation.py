@@ -7,6 +7,7 @@ from typing import Any
 from dbml_sql.evaluate import evaluate_binary, evaluate_classes, evaluate_regression
 from dbml_sql.expressions import double, identifier
 from dbml_sql.groups import group_evaluation
+from dbml_sql.recommend import rankings, summed_pairs
 
 from dbml.estimators.base import Estimator
 from dbml.registry.centroids import centres_of, distances_between
@@ -21,6 +22,8 @@ def evaluate(model: Estimator, rows: Any) -> dict[str, float]:
     target = model.schema_.target
     if target is None:
         return _evaluate_groups(model, rows)
+    if getattr(model, "feedback", None) == "implicit":
+        return _evaluate_rankings(model, rows, target.name)
     probable = target.classes is not None and hasattr(model, "predict_proba")
     scored = score_relation(model, rows, "predict")
     if probable:
@@ -33,6 +36,16 @@ def evaluate(model: Estimator, rows: Any) -> dict[str, float]:
     else:
         write = evaluate_binary if len(target.classes) == 2 else evaluate_classes
         query = write(source, target.name, target.type, target.classes, probable)
+    return _named(scored.query(_SCORED, query))
+
+
+def _evaluate_rankings(model: Any, rows: Any, target: str) -> dict[str, float]:
+    """Return the ranking metrics of a matrix factorization of implicit feedback."""
+    columns = model.schema_.encoding.columns
+    pairs = rows.query(_SCORED, summed_pairs(_SCORED, columns, target))
+    ranked = score_relation(model, pairs, "item_rank").project("* RENAME (item_rank AS dbml_rank)")
+    scored = score_relation(model, ranked, "predict")
+    query = rankings(f"(FROM {_SCORED})", columns[0], target, str(len(model.item_factors_)))
     return _named(scored.query(_SCORED, query))
 
 

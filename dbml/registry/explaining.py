@@ -43,7 +43,8 @@ def attributions_of(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarr
     if explained is None:
         raise InvalidData(
             f"model {scorer.name!r} is a {type(scorer.model).__name__}, whose predictions are no sums over features: "
-            "linear models and trees have attributions"
+            "linear models, trees, Gaussian and multinomial naive Bayes have attributions. "
+            "Hint: FROM ML.PERMUTATION_IMPORTANCE(MODEL …, TABLE …) and ML.PARTIAL_DEPENDENCE explain any model"
         )
     n_rows = len(columns[0])
     parts = [

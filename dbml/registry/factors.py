@@ -37,6 +37,15 @@ def weights_function(find: Callable[[str], Scorer]) -> Callable[..., pa.Array]:
     return factor_weights
 
 
+def item_rank(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
+    """Return the place of each item among all items for its user, from 1 on; NULL where one of them is unknown."""
+    _factorization(scorer)
+    if threshold is not None:
+        raise InvalidParameter("item_rank takes no threshold")
+    ranks = scorer.method("item_rank")(scorer.block(columns))
+    return pa.array(ranks, mask=np.isnan(ranks))
+
+
 def _lists(arrays: list[pa.Array]) -> pa.Array:
     offsets = np.cumsum([0, *map(len, arrays)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.concat_arrays(arrays))

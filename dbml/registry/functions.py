@@ -59,6 +59,7 @@ TYPES = {
         "STRUCT(processed_input VARCHAR, feature VARCHAR, factor_weights STRUCT(factor INTEGER, weight DOUBLE)[], "
         "intercept DOUBLE)[]"
     ),
+    "item_rank": "DOUBLE",
     "detect_anomalies": "STRUCT(is_anomaly BOOLEAN, anomaly_score DOUBLE)",
     "centroids": f"STRUCT(centroid_id INTEGER, {_BY_FEATURE})[]",
     "centroid_distances": "DOUBLE[][]",

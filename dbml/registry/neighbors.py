@@ -12,6 +12,7 @@ from dbml_sql.expressions import identifier
 from dbml_sql.statements import ModelReference
 
 from dbml.data import duck
+from dbml.data.vector_lengths import check_relation, no_vector, vector_widths
 from dbml.errors import InvalidData, InvalidParameter, UnknownName, listing, nearest
 from dbml.estimators.neighbors.building import count_rows
 from dbml.estimators.neighbors.model import NeighborsModel
@@ -22,7 +23,6 @@ from dbml.registry.reading import first_row
 from dbml.registry.scorer import Scorer
 from dbml.registry.store import load_version
 from dbml.registry.transaction import transact
-from dbml.registry.vector_lengths import check_relation, vector_widths
 from dbml.registry.vector_table import append_vectors
 from dbml.registry.versions import Version, find_version, vector_table
 
@@ -77,10 +77,7 @@ def _refuse_missing(scorer: Scorer, columns: list[pa.Array]) -> None:
     vectors = vector_widths(scorer.model.schema_.encoding)
     for name, column in zip(scorer.columns, columns, strict=True):
         if name in vectors and column.null_count:
-            raise InvalidData(
-                f"model {scorer.name!r}: column {name!r} must hold a vector in every row; {column.null_count:,} of "
-                f"these {len(column):,} rows hold NULL. Leave them out with WHERE {identifier(name)} IS NOT NULL"
-            )
+            raise no_vector(f"model {scorer.name!r}", name, column.null_count, len(column))
 
 
 def extend_model(con: duckdb.DuckDBPyConnection, reference: str | ModelReference, relation: Any) -> int:

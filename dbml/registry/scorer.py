@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dbml.data.vector_lengths import check_lengths
 from dbml.errors import InvalidParameter, UnknownName, listing
 from dbml.estimators.attributions import Attributions
 from dbml.estimators.base import Estimator
 from dbml.passes.block import Block
 from dbml.registry.missing import missing_columns
-from dbml.registry.vector_lengths import check_lengths
 
 
 class Scorer:
@@ -102,6 +102,7 @@ _BLOCK_METHODS = {
     "anomaly_score": "_anomaly_block",
     "score_samples": "_samples_block",
     "transform": "_transform_block",
+    "item_rank": "_rank_block",
 }
 
 

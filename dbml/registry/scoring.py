@@ -22,6 +22,7 @@ from dbml_sql.transform import TRANSFORM_LINKS, listed_query, transform_query
 from dbml.errors import InvalidData
 from dbml.estimators.base import Estimator
 from dbml.estimators.trees.model import TreeModel
+from dbml.registry.factors import item_rank
 from dbml.registry.functions import typed_function
 from dbml.registry.macros import native_reason, outputs_of
 from dbml.registry.missing import check_columns
@@ -41,11 +42,11 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
         Fitted.
     X : duckdb.DuckDBPyRelation
         Columns are matched by name (upper and lower case are the same), extra ones are kept and ignored.
-    method : {"predict", "predict_proba", "decision_function", "score_samples", "shap_values", "transform"}
+    method : {"predict", "predict_proba", "decision_function", "score_samples", "shap_values", "transform", "item_rank"}
         ``predicted_<target>``; where there is none ``centroid_id`` of clusterers, else ``prediction``;
         ``predicted_<target>_probs``, a list of ``{label, prob}`` in the order of the classes; ``decision_function``,
-        DOUBLE or DOUBLE[]; ``score_samples``, DOUBLE; ``shap_<term>``, as the decision, for each term; for
-        ``transform`` a column for each output.
+        DOUBLE or DOUBLE[]; ``score_samples`` and ``item_rank``, DOUBLE; ``shap_<term>``, as the decision, of each term;
+        for ``transform`` a column for each output.
 
     Raises
     ------
@@ -64,6 +65,7 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
         "predict": f"predicted_{target.name}",
         "predict_proba": f"predicted_{target.name}_probs",
         "decision_function": "decision_function",
+        "item_rank": "item_rank",
     }
     rows = _without(X, made.values())
     form = model.form()
@@ -179,6 +181,13 @@ def _transforms(scorer: Scorer) -> _Made:
     return function, "DOUBLE[]"
 
 
+def _ranks(scorer: Scorer) -> _Made:
+    def function(*arguments: pa.ChunkedArray) -> pa.Array:
+        return item_rank(scorer, scorer.columns_of(arguments))
+
+    return function, "DOUBLE"
+
+
 def _samples(scorer: Scorer) -> _Made:
     def function(*arguments: pa.ChunkedArray) -> pa.Array:
         return pa.array(scorer.method("score_samples")(scorer.block(scorer.columns_of(arguments))))
@@ -221,4 +230,5 @@ _WRITERS: dict[str, Callable[[Scorer], _Made]] = {
     "score_samples": _samples,
     "shap_values": _shap_values,
     "transform": _transforms,
+    "item_rank": _ranks,
 }

@@ -15,7 +15,7 @@ from dbml.registry.anomalies import anomalies_function
 from dbml.registry.centroids import centroid_functions
 from dbml.registry.components import component_functions
 from dbml.registry.explaining import attributions_of, dependence_function, importance_function
-from dbml.registry.factors import keys_function, weights_function
+from dbml.registry.factors import item_rank, keys_function, weights_function
 from dbml.registry.functions import Functions
 from dbml.registry.model_cache import ModelCache
 from dbml.registry.neighbors import neighbors_function
@@ -50,6 +50,7 @@ def make_functions(functions: Functions) -> dict[str, Callable[..., Any]]:
         "tree_nodes": nodes_function(find),
         "factor_keys": keys_function(find),
         "factor_weights": weights_function(find),
+        "item_rank": scoring(item_rank),
         "detect_anomalies": anomalies_function(find, lambda arguments, score: _by_model(arguments, find, score)),
         **centroid_functions(find),
         **component_functions(find),

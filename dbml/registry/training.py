@@ -26,6 +26,7 @@ from dbml.registry.versions import check_name
 # Options about the data; all others are the estimator's.
 _LABELS = "input_label_cols"
 _WEIGHT = "sample_weight_col"
+_BIGQUERY_WEIGHT = "instance_weight_col"
 _ENCODING = ("max_levels", "min_level_rows", "exclude", *TEXT_OPTIONS)
 _IDS = "id_col"
 DATA_OPTIONS = ("model_type", _LABELS, _WEIGHT, _IDS, *_ENCODING, *SPLIT_OPTIONS)
@@ -104,6 +105,8 @@ def prepare_job(order: TrainingOrder, relation: Any) -> Job:
     model_type = options.pop("model_type", None)
     if not isinstance(model_type, str):
         raise InvalidParameter(f"{who}: OPTIONS (model_type = '…') must name the type of the model; got {model_type!r}")
+    if _BIGQUERY_WEIGHT in options and _WEIGHT not in options:
+        options[_WEIGHT] = options.pop(_BIGQUERY_WEIGHT)
     own = getattr(model_types().get(model_type.lower()), "label_option", None)
     data_options = {name: options.pop(name) for name in (*DATA_OPTIONS, own) if name in options}
     estimator = _estimator(who, model_type, options)

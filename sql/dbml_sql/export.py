@@ -7,13 +7,16 @@ template a dialect. Nothing is looked up in schema ``ml``: levels are written ou
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from dbml_sql.errors import SqlError
+from dbml_sql.export_outputs import group_of_distances, names_beside_inputs, own_query, termwise_outputs
 from dbml_sql.export_trees import TreeWriter
 from dbml_sql.expressions import double, string, total
 from dbml_sql.features import Encoding, Feature
-from dbml_sql.forms import Form, LinearForm, QuadraticForm, TreeForm
+from dbml_sql.forms import Form, LinearForm, QuadraticForm, TermwiseForm, TreeForm
+from dbml_sql.groups import GROUP, GROUP_LINKS
 from dbml_sql.macros import DEFAULT_THRESHOLD, scored_query
 from dbml_sql.quadratic import number_parts
 from dbml_sql.score import Target, label_text
@@ -43,23 +46,34 @@ _FOLDS_TO_UPPER = ("snowflake", "oracle")
 _SHALLOW_CASE = ("tsql", "fabric")  # at most 10 CASE in one another
 
 
-def export(form: Form, encoding: Encoding, target: Target, dialect: str, table: str = "input_table") -> str:
+def export(
+    form: Form,
+    encoding: Encoding,
+    target: Target | None,
+    dialect: str,
+    table: str = "input_table",
+    names: Sequence[str] = (),
+) -> str:
     """Return a query that scores a table of another database.
 
     Parameters
     ----------
     form, encoding, target
-        The model.
+        The model; without a target it tells groups, or transforms.
     dialect : str
         A dialect of sqlglot: postgres, snowflake, bigquery, sqlite, mysql, tsql, …; duckdb gives DuckDB's own query.
     table : str
         Name of the table to score.
+    names : sequence of str
+        Names of the outputs of a model that transforms.
 
     Returns
     -------
     str
         ``SELECT`` of the table's columns, the predictors (``eta_0``, …; before them what trees ask about, ``value_0``,
         …), ``predicted_<target>`` and, for classifiers with probabilities, ``probability_<label>`` for each class.
+        Of groups ``centroid_id`` and ``centroid_distance``, or ``probability_<number>`` for each group. Of a model that
+        transforms, a column for each output and no predictors (see `dbml_sql.export_outputs` for their names).
 
     Raises
     ------
@@ -69,17 +83,21 @@ def export(form: Form, encoding: Encoding, target: Target, dialect: str, table: 
     name = dialect.lower()
     if name == "duckdb":
         source = '"' + table.replace('"', '""') + '"'
+        if target is None:
+            return own_query(source, form, encoding, names)
         return scored_query(source, form, encoding, target, DEFAULT_THRESHOLD)
     exporter = _Exporter(name)
     rows = f"{exporter.table(table)} AS t"
-    if isinstance(form, TreeForm):
+    if isinstance(form, TermwiseForm):
+        predictors = termwise_outputs(form, encoding, exporter.value)
+    elif isinstance(form, TreeForm):
         predictors, rows = exporter.trees(form, encoding, rows)
     elif isinstance(form, QuadraticForm):
         predictors = [exporter.quadratic(form, k, encoding) for k in range(form.n_outputs)]
-    elif isinstance(form, LinearForm):
-        predictors = [exporter.linear(output) for output in outputs(form, encoding)]
     else:
-        raise SqlError(f"a model of {target.name} of this form cannot be written for another database")
+        predictors = [exporter.linear(output) for output in outputs(form, encoding)]
+    if target is None and form.link not in GROUP_LINKS:
+        return exporter.transformed(predictors, names_beside_inputs(names, encoding), rows)
     return exporter.query(predictors, form.link, target, rows)
 
 
@@ -101,16 +119,29 @@ class _Exporter:
         """Return a quoted name in the common dialect."""
         return self._placeholder(self._identifier(name))
 
-    def query(self, predictors: list[str], link: str, target: Target, rows: str) -> str:
+    def query(self, predictors: list[str], link: str, target: Target | None, rows: str) -> str:
         """Return the whole query of predictors over the columns of ``t``, the alias of `rows`."""
         etas = [f"eta_{k}" for k in range(len(predictors))]
         inner = ", ".join(f"{predictor} AS {eta}" for predictor, eta in zip(predictors, etas, strict=True))
-        source = f"(SELECT t.*, {inner} FROM {rows}) AS t"
+        source, best = f"(SELECT t.*, {inner} FROM {rows}) AS t", etas[0]
         if len(predictors) > 1:
-            source = f"(SELECT t.*, GREATEST({', '.join(etas)}) AS eta_most FROM {source}) AS t"
-        scores = _scores(etas, link, target, "CAST({0} AS BOOLEAN)" if self._name == "tsql" else None)
-        columns = [f"{made} AS {self._placeholder(self._identifier(name))}" for name, made in scores]
-        return self._render(f"SELECT t.*, {', '.join(columns)} FROM {source}")
+            best, chosen = ("eta_least", "LEAST") if link == "nearest" else ("eta_most", "GREATEST")
+            source = f"(SELECT t.*, {chosen}({', '.join(etas)}) AS {best} FROM {source}) AS t"
+        if target is not None:
+            scores = _scores(etas, link, target, "CAST({0} AS BOOLEAN)" if self._name == "tsql" else None)
+        elif link == "nearest":
+            scores = group_of_distances(etas, best)
+        else:
+            numbers = list(map(str, range(len(etas))))
+            scores = [(GROUP, _of_largest(etas, best, numbers)), *_probabilities(etas, best, link, numbers)]
+        return self._render(f"SELECT t.*, {self._named(scores)} FROM {source}")
+
+    def transformed(self, outputs: list[str], names: list[str], rows: str) -> str:
+        """Return the whole query of outputs, a column each."""
+        return self._render(f"SELECT t.*, {self._named(list(zip(names, outputs, strict=True)))} FROM {rows}")
+
+    def _named(self, columns: list[tuple[str, str]]) -> str:
+        return ", ".join(f"{made} AS {self._placeholder(self._identifier(name))}" for name, made in columns)
 
     def trees(self, form: TreeForm, encoding: Encoding, rows: str) -> tuple[list[str], str]:
         """Return the sums over trees, and the rows with the values that they ask about.
@@ -120,19 +151,21 @@ class _Exporter:
         writer = TreeWriter(form, encoding, self._text, nested=self._name not in _SHALLOW_CASE)
         values = []
         for name, feature in writer.values():
-            if feature.kind not in ("number", "category"):
-                raise self._refuse(feature, f"a feature of kind {feature.kind}")
-            value = self._value(feature)
-            if feature.part is not None:
-                value = f"CAST({value} AS DOUBLE)"
-            elif feature.kind == "number":
-                value = f"CASE WHEN {_FINITE.format(value)} THEN {value} END"
-            values.append(f"{value} AS {name}")
+            values.append(f"{self.value(feature)} AS {name}")
         predictors = []
         for output, baseline in enumerate(form.baseline):
             start, written = f"CAST({double(baseline)} AS DOUBLE)", writer.output(output)
             predictors.append(f"{start} + {self._placeholder(written)}" if written else start)
         return predictors, f"(SELECT t.*{''.join(f', {value}' for value in values)} FROM {rows}) AS t"
+
+    def value(self, feature: Feature) -> str:
+        """Return the value of a feature read as plain values: a finite number or a text, NULL where it is missing."""
+        if feature.kind not in ("number", "category"):
+            raise self._refuse(feature, f"a feature of kind {feature.kind}")
+        value = self._value(feature)
+        if feature.part is not None:
+            return f"CAST({value} AS DOUBLE)"
+        return f"CASE WHEN {_FINITE.format(value)} THEN {value} END" if feature.kind == "number" else value
 
     def _text(self, text: str) -> str:
         """Return a string literal as the dialect escapes it."""
@@ -180,6 +213,8 @@ class _Exporter:
             part = self._placeholder(self._calendar(feature, column))
             return part if feature.kind == "number" else f"CAST(CAST({part} AS INTEGER) AS VARCHAR)"
         value = self._placeholder(column)
+        if feature.kind == "category" and feature.type == "BOOLEAN":
+            return f"CASE WHEN {value} THEN 'true' WHEN NOT {value} THEN 'false' END"
         if feature.kind == "category":
             return value if feature.type.startswith(("VARCHAR", "ENUM")) else f"CAST({value} AS VARCHAR)"
         if feature.type == "BOOLEAN":
@@ -247,26 +282,36 @@ def _scores(etas: list[str], link: str, target: Target, boolean: str | None) -> 
         value = f"CASE WHEN eta_0 < -{_LIMIT} THEN 0e0 ELSE EXP(eta_0) END" if link == "log" else "eta_0"
         return [(predicted, value)]
     labels = [_label(label, boolean) for label in target.classes]
-    names = [f"probability_{label_text(label)}" for label in target.classes]
+    texts = [label_text(label) for label in target.classes]
     if len(etas) == 1:
         limit, made = "0e0", [_logistic("-eta_0"), _logistic("eta_0")]
         if link == "probability":
             limit, made = "5e-1", ["1e0 - eta_0", "eta_0"]
         found = [(predicted, f"CASE WHEN eta_0 > {limit} THEN {labels[1]} ELSE {labels[0]} END")]
-        return found if link == "margin" else found + list(zip(names, made, strict=True))
-    cases = " ".join(f"WHEN {eta} = eta_most THEN {label}" for eta, label in zip(etas, labels, strict=True))
-    found = [(predicted, f"CASE {cases} END")]
-    if link == "margin":
-        return found
+        named = [(f"probability_{text}", share) for text, share in zip(texts, made, strict=True)]
+        return found if link == "margin" else found + named
+    found = [(predicted, _of_largest(etas, "eta_most", labels))]
+    return found if link == "margin" else found + _probabilities(etas, "eta_most", link, texts)
+
+
+def _of_largest(etas: list[str], most: str, labels: list[str]) -> str:
+    """Return the label of the largest predictor, the first of equals."""
+    cases = " ".join(f"WHEN {eta} = {most} THEN {label}" for eta, label in zip(etas, labels, strict=True))
+    return f"CASE {cases} END"
+
+
+def _probabilities(etas: list[str], most: str, link: str, texts: list[str]) -> list[tuple[str, str]]:
+    """Return the columns of the probabilities of several labels, named by their texts."""
+    names = [f"probability_{text}" for text in texts]
     if link == "probability":
-        return found + list(zip(names, etas, strict=True))
+        return list(zip(names, etas, strict=True))
     powers = [
-        f"CASE WHEN {eta} - eta_most < -{_LIMIT} THEN 0e0 ELSE EXP({eta} - eta_most) END"
+        f"CASE WHEN {eta} - {most} < -{_LIMIT} THEN 0e0 ELSE EXP({eta} - {most}) END"
         if link == "softmax"
         else _logistic(eta)
         for eta in etas
     ]
-    return found + [(name, f"{power} / {total(powers)}") for name, power in zip(names, powers, strict=True)]
+    return [(name, f"{power} / {total(powers)}") for name, power in zip(names, powers, strict=True)]
 
 
 def _logistic(eta: str) -> str:

@@ -22,16 +22,16 @@ from dbml_sql.features import CENTRES
 from dbml_sql.macros import DEFAULT_THRESHOLD, predict_macro, scored_query
 from dbml_sql.neighbors import neighbors_query
 from dbml_sql.pruned import pruned_for
-from dbml_sql.recommend import FACTORIZATION, factor_weights, recommend
+from dbml_sql.recommend import FACTORIZATION, evaluate_rankings, factor_weights, recommend
 from dbml_sql.score import label_text, label_type
 from dbml_sql.stored import model_key, stored_metrics
 from dbml_sql.without_label import (
     centroids,
     evaluate_without_label,
-    instead_of_weights,
     predict_without_label,
     principal_component_info,
     principal_components,
+    told_instead,
     transform_rows,
 )
 
@@ -109,6 +109,8 @@ def _evaluate(call: Call) -> str:
     model = call.model
     if model.target is None:
         return evaluate_without_label(call)
+    if model.implicit:
+        return evaluate_rankings(call)
     if call.n_arguments == 1:
         return _stored_metrics(call)
     scored = scored_source(call, call.source(), call.options(2, ("threshold",)).get("threshold"))
@@ -161,6 +163,7 @@ def _explain_predict(call: Call) -> str:
 
 
 def _global_explain(call: Call) -> str:
+    _target(call.model, call)
     options = call.options(2 if call.has_source else 1, ("class_level_explain",))
     by_class = call.yes_or_no(options, "class_level_explain")
     if by_class and call.model.classes is None:
@@ -225,7 +228,7 @@ def _weights(call: Call) -> str:
     if model.type == FACTORIZATION:
         return factor_weights(call)
     if model.target is None:
-        raise call.error(f"{model.name} is a {model.type}, which has no weights{instead_of_weights(call)}")
+        raise call.error(f"{model.name} is a {model.type}, which has no weights{told_instead(call)}")
     label = ""
     if model.classes is not None and len(model.classes) > 2:
         texts = ", ".join(string(label_text(c)) for c in model.classes)
@@ -299,7 +302,7 @@ def _training_info(call: Call) -> str:
 
 def _target(model: ModelSignature, call: Call) -> str:
     if model.target is None:
-        raise call.error(f"{model.name} predicts no label")
+        raise call.error(f"{model.name} predicts no label{told_instead(call)}")
     return model.target
 
 
@@ -314,7 +317,7 @@ def make_call(name: str, call: Call) -> str:
 def calls_python(name: str, call: Call) -> bool:
     """Whether the query for a call has a Python function in it, whatever form the model has."""
     without_rows = name == "PARTIAL_DEPENDENCE" and not call.has_source
-    without_label = name == "EVALUATE" and call.model.target is None
+    without_label = name == "EVALUATE" and (call.model.target is None or call.model.implicit)
     of_factors = name == "WEIGHTS" and call.model.type == FACTORIZATION
     return name in _PYTHON or without_rows or without_label or of_factors
 

@@ -18,6 +18,7 @@ from dbml_sql.transform import outputs_query
 GROUP_LINKS = ("nearest", "softmax")
 GROUP = "centroid_id"
 GROUP_PROBABILITIES = "centroid_id_probs"
+DISTANCE = "centroid_distance"  # from the nearest centre, where there is one column for it
 
 
 def group_number(form: Form, encoding: Encoding, column: Column = identifier) -> str:

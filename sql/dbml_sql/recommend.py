@@ -1,10 +1,16 @@
-"""``ML.RECOMMEND`` and ``ML.WEIGHTS`` of matrix factorizations: queries over keys, factors and ordinary predictions."""
+"""``ML.RECOMMEND``, ``ML.WEIGHTS`` and ``ML.EVALUATE`` of matrix factorizations.
+
+Queries over keys, factors and ordinary predictions.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dbml_sql.call import probed
 from dbml_sql.expressions import identifier, string
+from dbml_sql.stored import stored_metrics
 
 if TYPE_CHECKING:
     from dbml_sql.call import Call
@@ -93,6 +99,78 @@ def _without_seen(call: Call, model: ModelSignature, pairs: str) -> str:
     same = f"s.{user} = p.dbml_user AND s.{item} = p.dbml_item"
     left = f"SELECT p.* FROM dbml_every p ANTI JOIN ({call.rewritten(model.query)}\n) s ON {same}"
     return f"{pairs.replace('dbml_pairs AS (', 'dbml_every AS (')}, dbml_pairs AS ({left})"
+
+
+RANKING_METRICS = (
+    "mean_average_precision",
+    "mean_squared_error",
+    "normalized_discounted_cumulative_gain",
+    "average_rank",
+)
+
+
+def evaluate_rankings(call: Call) -> str:
+    """Return the query of ``ML.EVALUATE`` for implicit feedback."""
+    model = call.model
+    if call.n_arguments == 1:
+        return stored_metrics(model, RANKING_METRICS)
+    source = call.source()
+    if call.probed:
+        return probed(source)
+    predicted, rows = identifier(f"predicted_{model.target}"), summed_pairs(f"({source})", model.columns, model.target)
+    made = f"{model.python_call('predict')} AS {predicted}, {model.python_call('item_rank')} AS dbml_rank"
+    n_items = f"len(factor_keys({_name(model)}, 'item'))"
+    return f"({rankings(f'(SELECT t.*, {made} FROM ({rows}) t)', model.columns[0], model.target, n_items)})"
+
+
+def summed_pairs(source: str, columns: Sequence[str], target: str | None) -> str:
+    """Return the query of pairs of user and item with the sum of their ratings, one user after the other."""
+    user, item = map(identifier, columns[:2])
+    rating = identifier(str(target))
+    return (
+        f"SELECT {user}, {item}, sum(CAST({rating} AS DOUBLE)) AS {rating} FROM {source} "
+        f"WHERE {rating} IS NOT NULL AND {user} IS NOT NULL AND {item} IS NOT NULL GROUP BY ALL ORDER BY {user}"
+    )
+
+
+def rankings(scored: str, user: str, target: str | None, n_items: str) -> str:
+    """Return the query of how well the items of users are ranked.
+
+    Parameters
+    ----------
+    scored : str
+        Pairs in parentheses: user, rating, ``predicted_<rating>``, ``dbml_rank``, the place of the item.
+    user, target : str
+        Columns of the users and of the ratings.
+    n_items : str
+        Expression of the number of items.
+
+    Notes
+    -----
+    A pair with a rating above 0 is one that came. Average precision, over the pairs of a user that came: how many of
+    them rank as high, through the rank. Discounted cumulative gain: ratings through ``log2(rank + 1)``, over that of
+    the best order (Jarvelin & Kekalainen 2002). Both are means over the users. Average rank: from 0 for the first
+    item to 1 for the last, weighted by the rating (Hu, Koren & Volinsky 2008). The squared error is that from 1 for a
+    pair that came, from 0 for others. Pairs of users or items that training did not see have no rank, but an error.
+    """
+    rating, predicted = identifier(str(target)), identifier(f"predicted_{target}")
+    return f"""WITH s AS (
+  SELECT {identifier(user)} AS u, {rating} AS y, {predicted} AS p, dbml_rank AS place FROM {scored}
+), came AS (
+  SELECT u, y, place, row_number() OVER (PARTITION BY u ORDER BY place) AS nth,
+    row_number() OVER (PARTITION BY u ORDER BY y DESC) AS best
+  FROM s WHERE y > 0 AND place IS NOT NULL
+), users AS (
+  SELECT avg(nth / place) AS precision, sum(y / log2(place + 1)) / sum(y / log2(best + 1)) AS gain
+  FROM came GROUP BY u
+), total AS (
+  SELECT sum(y * (place - 1)) / nullif(sum(y) * ({n_items} - 1), 0) AS average_rank FROM came
+), errors AS (
+  SELECT avg(pow(p - CAST(y > 0 AS INTEGER), 2)) AS mean_squared_error FROM s
+)
+SELECT (SELECT avg(precision) FROM users) AS mean_average_precision, mean_squared_error,
+  (SELECT avg(gain) FROM users) AS normalized_discounted_cumulative_gain, average_rank
+FROM errors, total"""
 
 
 def factor_weights(call: Call) -> str:

@@ -41,12 +41,16 @@ def _output(function: TermFunction, term: TermValue) -> str:
     return _binned(function, value)
 
 
-def _scaled(function: Scaled, value: str) -> str:
+def scaled(function: Scaled, value: str) -> str:
+    """Return a scaled value that is not yet kept within its limits."""
     written = value if function.shift == 0.0 else f"({value} - {double(function.shift)})"
     if function.divisor != 1.0:
         written = f"{written} / {double(function.divisor)}"
-    if function.offset != 0.0:
-        written = f"{written} + {double(function.offset)}"
+    return written if function.offset == 0.0 else f"{written} + {double(function.offset)}"
+
+
+def _scaled(function: Scaled, value: str) -> str:
+    written = scaled(function, value)
     # DuckDB's least and greatest leave NULL out: a missing value would become a limit.
     if function.low is not None and function.high is not None:
         clipped = f"least(greatest({written}, {double(function.low)}), {double(function.high)})"

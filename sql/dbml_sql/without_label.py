@@ -32,6 +32,15 @@ def transform_rows(call: Call) -> str:
     return f"({listed_query(f'({source})', model.columns, names, _transformed(model))})"
 
 
+def row_function(model: ModelSignature) -> str:
+    """Return the function that tells the most of rows: ``ML.PREDICT``, or what stands for it without a label."""
+    if model.target is not None or model.groups:
+        return "PREDICT"
+    if model.transforms:
+        return "TRANSFORM"
+    return "DETECT_ANOMALIES" if model.vectors is None else "NEIGHBORS"
+
+
 def predict_without_label(call: Call) -> str:
     """Return the query of ``ML.PREDICT``: groups with distances or probabilities, or the values of components."""
     model = call.model
@@ -40,8 +49,7 @@ def predict_without_label(call: Call) -> str:
         return probed(source) if call.probed else f"({_groups(model, source)})"
     n_components = call.rewriter.resolver.n_components(model)
     if n_components is None:
-        use = "ML.TRANSFORM" if model.transforms else "ML.DETECT_ANOMALIES"
-        raise call.error(f"{model.name} predicts no label. Hint: FROM {use}(MODEL …, TABLE …)")
+        raise call.error(f"{model.name} predicts no label. Hint: FROM ML.{row_function(model)}(MODEL …, TABLE …)")
     source = call.source()
     if call.probed:
         return probed(source)
@@ -118,8 +126,8 @@ def _of_components(call: Call, function: str) -> str:
     return f"(SELECT unnest({call.model.about(function)}, max_depth := 2))"
 
 
-def instead_of_weights(call: Call) -> str:
-    """Return a hint for who asks a model without a label for its weights."""
+def told_instead(call: Call) -> str:
+    """Return a hint for who asks a model without a label for its weights or for what explains a prediction."""
     if call.model.groups:
         return ". Hint: FROM ML.CENTROIDS(MODEL …)"
     if call.rewriter.resolver.n_components(call.model) is not None:

@@ -145,9 +145,9 @@ class CentroidModel(Clusterer, Transformer):
         return -float(state["totals"][1].sum())
 
     def form(self) -> QuadraticForm | None:
-        """Return squared distances to the centroids; None where the encoding has lists or maps."""
+        """Return squared distances to the centroids; None where the encoding has sparse features."""
         encoding = self.schema_.encoding
-        if any(feature.kind in ("lists", "map") for feature in encoding.features):
+        if any(feature.kind in ("lists", "map", "text") for feature in encoding.features):
             return None
         d, points = encoding.n_dense, self.centred_centers_
         levels = points[:, d:]

@@ -157,9 +157,9 @@ class MixtureModel(Clusterer):
     # state -----------------------------------------------------------------------------------------------------
 
     def form(self) -> QuadraticForm | None:
-        """Return log densities as squares; None where covariances are not diagonal, or there are lists or maps."""
+        """Return log densities as squares; None where covariances are not diagonal, or there are sparse features."""
         encoding = self.schema_.encoding
-        listed = any(feature.kind in ("lists", "map") for feature in encoding.features)
+        listed = any(feature.kind in ("lists", "map", "text") for feature in encoding.features)
         if listed or not is_diagonal(self.covariance_type):
             return None
         components, d = self._components(), encoding.n_dense

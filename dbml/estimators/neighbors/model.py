@@ -210,7 +210,8 @@ class NeighborsModel(Estimator):
     def _all_queries(self, X: Any, con: Any) -> Floats:
         """Return the rows of X as queries."""
         self._check_fitted()
-        with as_data(X, schema=self.schema_, con=con, options={"owner": type(self).__name__}) as data:
+        options = {"owner": type(self).__name__, "vectors": "whole"}
+        with as_data(X, schema=self.schema_, con=con, options=options) as data:
             parts = list(data.map(self._queries, purpose="queries"))
         return np.concatenate(parts) if parts else np.zeros((0, self.schema_.encoding.n_terms))
 
@@ -237,7 +238,8 @@ class NeighborsModel(Estimator):
         Parameters
         ----------
         X : relation, table name or SQL (with `con`), Arrow table or reader, DataFrame, ndarray or sparse matrix
-            Queries; None: the rows of the training, each without itself.
+            Queries; None: the rows of the training, each without itself. A column of vectors must hold one of the
+            length of the training in every row: another length, and NULL, are errors.
         n_neighbors : int, optional
             Number of neighbours; None: `n_neighbors` of the model.
         return_distance : bool, default=True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from dbml.estimators.networks.network import Network
 from dbml.estimators.networks.rules import RULES, SQL_OPTIONS, layer_sizes
 from dbml.estimators.networks.step import LOG_LOSS, SOFTMAX, SQUARED, Optimizer, begun_state
 from dbml.estimators.random_state import seed_of
+from dbml.estimators.room import check_room
 from dbml.estimators.solvers.descent import epochs_at_most
 from dbml.estimators.solvers.loss_step import RowReading
 from dbml.estimators.solvers.sgd import Validation
@@ -185,6 +187,9 @@ class NetworkModel(Estimator):
                     f"{self.activation!r}"
                 )
         else:
+            n_weights = sum(a * b for a, b in pairwise(sizes))
+            told = f"{n_weights:,} weights between hidden layers"
+            check_room(type(self).__name__, told, 4 * _COPIES * n_weights, "take fewer hidden units")
             rows = data.sample(SAMPLE_ROWS, seed=0)
             weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight
             if not weight.any() and rows.n_rows == data.n_rows:

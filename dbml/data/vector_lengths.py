@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from dbml_sql.expressions import identifier, vector
 from dbml_sql.features import Encoding
 
+from dbml.data.source import Source
 from dbml.errors import InvalidData
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def vector_widths(encoding: Encoding) -> Mapping[str, int]:
@@ -27,6 +29,9 @@ def check_lengths(who: str, encoding: Encoding, columns: Sequence[pa.Array]) -> 
 
 
 def _lengths(column: pa.Array) -> list[int]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     if pa.types.is_fixed_size_list(column.type):
         return [column.type.list_size] if len(column) > column.null_count else []
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
@@ -48,3 +53,28 @@ def check_relation(who: str, encoding: Encoding, relation: Any) -> None:
             length = f"len({vector(identifier(name))})"
             rows = relation.filter(f"{length} <> {width}").project(f"{length} AS n").limit(1).fetchall()
             _refuse(who, name, width, [n for (n,) in rows])
+
+
+def check_source(who: str, encoding: Encoding, source: Source, whole: bool) -> None:
+    """Raise `InvalidData` where a table or query has a vector of another length, or none at all if they must be whole.
+
+    A pass over its vectors; over its lists alone where NULL is allowed.
+    """
+    for name, width in vector_widths(encoding).items():
+        column = source.find(name, "column")
+        if not whole and not source.columns[column].endswith("[]"):
+            continue
+        length = f"len({vector(identifier(column))})"
+        counts = ["count(*)", f"count({identifier(column)})", f"any_value({length}) FILTER ({length} <> {width})"]
+        n_rows, n_vectors, wrong = source.fetch(source.select(counts))[0]
+        _refuse(who, name, width, [] if wrong is None else [wrong])
+        if whole and n_vectors < n_rows:
+            raise no_vector(who, name, n_rows - n_vectors, n_rows)
+
+
+def no_vector(who: str, name: str, n_missing: int, n_rows: int) -> InvalidData:
+    """Return the error of NULL in place of whole vectors: the mean of all vectors is no query."""
+    return InvalidData(
+        f"{who}: column {name!r} must hold a vector in every row; {n_missing:,} of these {n_rows:,} rows hold NULL. "
+        f"Leave them out with WHERE {identifier(name)} IS NOT NULL"
+    )
