@@ -55,7 +55,7 @@ class PlanningData(Data):
 
     def __init__(self, source: Data) -> None:
         self._source, self.plan, self.schema = source, source.plan, source.schema
-        self.sampled, self.first = 0, ""
+        self.wanted, self.first = 0, ""
         self.expected: ExpectedPasses | None = None
 
     def decide_solver(self, solver: str, reason: str, passes: ExpectedPasses | None = None) -> None:
@@ -85,7 +85,7 @@ class PlanningData(Data):
 
     def sample(self, n: int, seed: int) -> Block:
         """Return a few rows, and remember how many were wanted."""
-        self.sampled = max(self.sampled, n)
+        self.wanted = max(self.wanted, n)
         return self._source.sample(min(n, _FEW_ROWS), seed)
 
     def fold(self, *steps: Step, order: Order = Sequential(), purpose: str = "") -> tuple[State, ...]:  # noqa: B008
@@ -161,7 +161,7 @@ def _order(estimator: Estimator, data: Data) -> tuple[str, str]:
 
 def _passes(planned: PlanningData) -> tuple[str, str]:
     expected = planned.expected
-    if 0 <= planned.n_rows <= planned.sampled and not (expected and expected.however_few):
+    if 0 <= planned.n_rows <= planned.wanted and not (expected and expected.however_few):
         return "1", "the rows are few: they are read once and solved in memory"
     if expected is None:
         return "2 or more", f"the first one is for {planned.first}"
