@@ -45,7 +45,7 @@ class PlanningData(Data):
 
     Attributes
     ----------
-    sampled : int
+    wanted : int
         Rows of the largest sample that the estimator asked for.
     first : str
         Purpose of the pass that it asked for, "" where it asked for none.
