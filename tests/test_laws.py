@@ -48,9 +48,13 @@ def words(rule):
     return list(rule.words) if isinstance(rule, Options) else []
 
 
+NUMBERS = {"reduction": 2}  # that choose another way to train, as words do
+
+
 def variants(estimator):
-    """Parameters to fit with: the defaults, and each word of each option."""
+    """Parameters to fit with: the defaults, each word of each option, and some numbers."""
     yield {}
+    yield from ({name: value} for name, value in NUMBERS.items() if name in estimator.rules)
     for name, rule in estimator.rules.items():
         for word in words(rule):
             yield {name: word}

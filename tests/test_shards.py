@@ -19,6 +19,7 @@ from dbml.passes.dispatch import as_data
 from dbml.passes.engine import using
 from dbml.passes.memory import memory_limited
 from dbml.passes.plan import Pass, Plan
+from dbml.passes.plan_text import size_text
 from dbml.passes.progress import Listener, listening
 
 N = 30_000
@@ -300,7 +301,7 @@ def test_beyond_the_limit_the_last_shards_are_spilled(table, limit, in_memory, t
             assert content(shards) == expected == content(shards)
             assert os.listdir(tmp_path) == []
             text = str(data.plan)
-            assert f"in {tmp_path}" in text and f"{RESIDENT_A_ROW * N:,} more are updated in place" in text
+            assert f"in {tmp_path}" in text and f"{size_text(RESIDENT_A_ROW * N)} more are updated in place" in text
             assert ("derived blocks  spilled" in text) == (in_memory == 0)
     finally:
         type(data).temp_directory = before

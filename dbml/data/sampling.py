@@ -38,8 +38,8 @@ def join_sparse(parts: Sequence[SparseRows]) -> SparseRows:
     )
 
 
-def take_columns(X: NDArray, index: NDArray[np.intp], out: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Write the rows of X numbered `index` to `out`, column by column: both are column-major."""
+def take_columns(X: NDArray, index: NDArray[np.intp], out: NDArray) -> NDArray:
+    """Write the rows of X numbered `index` to `out`, column by column: both are column-major, of one type."""
     for column in range(X.shape[1]):
         np.take(X[:, column], index, out=out[:, column], mode="clip")
     return out
@@ -52,7 +52,7 @@ def copy_rows(block: Block, index: NDArray[np.intp] | None = None) -> Block:
         y, weight = (None if array is None else array.copy() for array in (block.y, block.weight))
         rows = None if sparse is None else sparse.copied()
         return Block(block.X.copy(order="F"), rows, y, weight, block.start)
-    X = take_columns(block.X, index, np.empty((index.size, block.X.shape[1]), order="F"))
+    X = take_columns(block.X, index, np.empty((index.size, block.X.shape[1]), block.X.dtype, order="F"))
     y, weight = (None if array is None else array[index] for array in (block.y, block.weight))
     return Block(X, None if sparse is None else take_sparse(sparse, index), y, weight, -1)
 

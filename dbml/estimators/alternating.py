@@ -16,6 +16,7 @@ from dbml_kernels.rating_factors import (
 )
 from numpy.typing import NDArray
 
+from dbml.errors import InvalidData
 from dbml.estimators.key_codes import Keys
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
@@ -231,3 +232,28 @@ class Streamed:
                 state["A"], state["b"], state["counts"], first, shared, *penalties, own.factors, own.bias, np.empty(d)
             )
         return loss
+
+
+def mean_rating(data: Data, keys: Sequence[Keys], implicit: bool) -> tuple[float, float]:
+    """Return mean and weight of the ratings whose user and item are known; check what they may be."""
+
+    def sums(block: Block) -> tuple[float, float, float]:
+        assert block.y is not None
+        known = codes_of(block, keys)[0] >= 0
+        y = block.y[known]
+        weight = np.ones(y.size) if block.weight is None else block.weight[known]
+        return float(weight.sum()), float(weight @ y), float(y.min(initial=np.inf))
+
+    parts = np.array([*data.map(sums, purpose="mean rating"), (0.0, 0.0, np.inf)])
+    total, weighted, least = parts[:, 0].sum(), parts[:, 1].sum(), parts[:, 2].min()
+    if total <= 0.0:
+        raise InvalidData(
+            f"MatrixFactorization: {data.plan.source} has no rows to learn from: none of positive weight has a "
+            "user, an item and a rating"
+        )
+    if implicit and least < 0.0:
+        raise InvalidData(
+            f"MatrixFactorization: ratings must be >= 0 for feedback = 'implicit'; the least of {data.plan.source} "
+            f"is {least:g}. Hint: feedback = 'explicit'"
+        )
+    return float(weighted / total), float(total)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbml.errors import ExhaustedMemory, InvalidData, InvalidParameter
-from dbml.estimators.alternating import Factors, Grouped, Model, Side, Streamed, codes_of, ratings_of
+from dbml.estimators.alternating import Factors, Grouped, Model, Side, Streamed, codes_of, mean_rating, ratings_of
 from dbml.estimators.bigquery_options import early_stop
 from dbml.estimators.key_codes import Keys, learn_keys
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
@@ -227,7 +227,7 @@ class MatrixFactorization(Regressor):
             )
         equations = 8 * width**2
         check_room("MatrixFactorization", f"equations of {self.n_factors:,} factors", equations, "lower n_factors")
-        mean, total = self._mean(data, keys)
+        mean, total = mean_rating(data, keys, implicit)
         model = self._model(mean)
         n_rows = data.n_rows if data.n_rows >= 0 else data.statistics.n_rows
         fits = 28 * n_rows + needed <= memory_budget().kept
@@ -253,30 +253,6 @@ class MatrixFactorization(Regressor):
             self.alpha,
             0.0 if implicit else mean,
         )
-
-    def _mean(self, data: Data, keys: Sequence[Keys]) -> tuple[float, float]:
-        """Return mean and weight of the ratings whose user and item are known; check what they may be."""
-
-        def sums(block: Block) -> tuple[float, float, float]:
-            assert block.y is not None
-            known = codes_of(block, keys)[0] >= 0
-            y = block.y[known]
-            weight = np.ones(y.size) if block.weight is None else block.weight[known]
-            return float(weight.sum()), float(weight @ y), float(y.min(initial=np.inf))
-
-        parts = np.array([*data.map(sums, purpose="mean rating"), (0.0, 0.0, np.inf)])
-        total, weighted, least = parts[:, 0].sum(), parts[:, 1].sum(), parts[:, 2].min()
-        if total <= 0.0:
-            raise InvalidData(
-                f"MatrixFactorization: {data.plan.source} has no rows to learn from: none of positive weight has a "
-                "user, an item and a rating"
-            )
-        if self.feedback == "implicit" and least < 0.0:
-            raise InvalidData(
-                f"MatrixFactorization: ratings must be >= 0 for feedback = 'implicit'; the least of {data.plan.source} "
-                f"is {least:g}. Hint: feedback = 'explicit'"
-            )
-        return float(weighted / total), float(total)
 
     def _grouped(self, data: Data, keys: Sequence[Keys], model: Model) -> list[Any]:
         """Return the ratings grouped by user and by item."""
