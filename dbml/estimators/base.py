@@ -122,7 +122,7 @@ class Estimator(SklearnProtocol, SqlOptions):
         X : relation, table name or SQL (with `con`), Arrow table or reader, DataFrame, ndarray or sparse matrix
             The rows.
         y : array of shape (n_rows,) or column name
-            The target; None means the column ``label`` where X has columns.
+            The target; None means the column ``label`` where X has columns. Ignored by models without a target.
         sample_weight : array of shape (n_rows,) or column name, optional
             Weights, not negative.
         con : connection, optional

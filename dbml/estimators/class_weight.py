@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,26 @@ _WEIGHT = Real(ge=0)
 CLASS_WEIGHT_RULE = Either((Options((None, "balanced")), Instance((dict,), "a dict of class to weight")))
 
 
-def auto_class_weights(value: Any) -> dict[str, Any]:
+def _auto_class_weights(value: Any) -> dict[str, Any]:
     """Return the hyperparameters of BigQuery's option ``auto_class_weights``, TRUE or FALSE."""
     if not isinstance(value, bool):
         raise InvalidParameter(f"auto_class_weights must be TRUE or FALSE; got {value!r}")
     return {"class_weight": "balanced" if value else None}
 
 
-def listed_class_weights(value: Any) -> dict[str, Any]:
+def _listed_class_weights(value: Any) -> dict[str, Any]:
     """Return the hyperparameters of BigQuery's option ``class_weights``, a list of pairs of label and weight."""
     pairs = list(value.items()) if isinstance(value, dict) else value
     if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
         raise InvalidParameter(f"class_weights must be a list of pairs such as ('late', 2.0); got {value!r}")
     return {"class_weight": dict(pairs)}
+
+
+# BigQuery's, of every classifier whose classes have weights.
+CLASS_WEIGHT_OPTIONS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+    "auto_class_weights": _auto_class_weights,
+    "class_weights": _listed_class_weights,
+}
 
 
 class ClassTotals:

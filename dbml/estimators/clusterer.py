@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,35 +19,6 @@ class Clusterer(Estimator):
 
     task: ClassVar[Task] = "none"
     _estimator_type = "clusterer"
-
-    def fit(
-        self,
-        X: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        *,
-        con: Any = None,
-        options: dict[str, Any] | None = None,
-    ) -> Self:
-        """Learn from the rows of X.
-
-        Parameters
-        ----------
-        X : relation, table name or SQL (with `con`), Arrow table or reader, DataFrame, ndarray or sparse matrix
-            The rows; a mixture refuses a sparse matrix, as its means and covariances are dense.
-        y : ignored
-        sample_weight : array of shape (n_rows,) or column name, optional
-            Weights, not negative.
-        con : connection, optional
-            Where a table name or SQL is looked up.
-        options : dict, optional
-            Encoding options, see `dbml.passes.dispatch.as_data`.
-
-        Returns
-        -------
-        self
-        """
-        return super().fit(X, y, sample_weight, con=con, options=options)
 
     def _cluster_block(self, block: Block) -> np.ndarray:
         """Return the number of the group of each row of a block, int32 or int64, shape (n,)."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from dbml.errors import InvalidData, InvalidParameter
-from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights, listed_class_weights
+from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS, CLASS_WEIGHT_RULE, class_weights
 from dbml.estimators.trees.derivatives import Precision
 from dbml.estimators.trees.gradient_boosting import GradientBoosting
 from dbml.estimators.trees.growth import GrowPolicy
@@ -54,11 +54,11 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
     subsample : float, default=1.0
         Share of the rows that each tree grows from, drawn anew in every round by a hash of the row's position.
     sampling_method : {"auto", "uniform", "goss"}, default="auto"
-        Which rows a tree grows from. "uniform": `subsample` of them. "goss", gradient-based one-side sampling [1]_: the
-        `top_rate` of the largest gradients, and `other_rate` of the rows from the others, weighted to make up for those
-        left out. "auto": `subsample` where that is below 1; all rows where they are few; "goss" where they are many,
-        with at least 500,000 rows a tree (`top_rate` and `other_rate` of all rows from 1.7 million rows on): a
-        tree's splits are as good, in a third of the time. Every row's score gets the values of all trees.
+        Which rows a tree grows from. "uniform": `subsample` of them. "goss", gradient-based one-side sampling (Ke et
+        al. 2017): the `top_rate` of the largest gradients, and `other_rate` of the rows from the others, weighted to
+        make up for those left out. "auto": `subsample` where that is below 1; all rows where they are few; "goss" where
+        they are more than 625,000, with at least 500,000 rows a tree (`top_rate` and `other_rate` of all rows from 1.7
+        million rows on); all rows for losses of quantiles. Every row's score gets the values of all trees.
     top_rate, other_rate : float, default=0.2, 0.1
         See `sampling_method`.
     precision : {"quantized", "float64"}, default="quantized"
@@ -132,8 +132,7 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
     }
     sql_options: ClassVar[Mapping[str, Any]] = {
         **GradientBoosting.sql_options,
-        "auto_class_weights": auto_class_weights,
-        "class_weights": listed_class_weights,
+        **CLASS_WEIGHT_OPTIONS,
     }
 
     def __init__(

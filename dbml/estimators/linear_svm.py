@@ -9,7 +9,7 @@ import numpy as np
 
 from dbml.errors import InvalidParameter
 from dbml.estimators.bigquery_options import inverse_penalty
-from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights, listed_class_weights
+from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS, CLASS_WEIGHT_RULE, class_weights
 from dbml.estimators.linear_classifier import LinearClassifier
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.estimators.losses import (
@@ -104,8 +104,7 @@ class LinearSVC(LinearClassifier):
         "l2_reg": inverse_penalty("l2_reg", "l2"),
         "l1_reg": inverse_penalty("l1_reg", "l1"),
         "max_iterations": lambda value: {"max_iter": value},
-        "auto_class_weights": auto_class_weights,
-        "class_weights": listed_class_weights,
+        **CLASS_WEIGHT_OPTIONS,
     }
 
     n_iter_: int

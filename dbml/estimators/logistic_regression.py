@@ -11,7 +11,7 @@ from dbml_kernels.softmax import softmax_rows
 from dbml_sql.forms import Link
 
 from dbml.errors import InvalidParameter
-from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights, listed_class_weights
+from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS, CLASS_WEIGHT_RULE, class_weights
 from dbml.estimators.classifier import ProbabilisticClassifier
 from dbml.estimators.linear_classifier import LinearClassifier
 from dbml.estimators.losses import LOGISTIC
@@ -101,8 +101,7 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
     sql_options: ClassVar = {
         "max_iterations": lambda value: {"max_iter": value},
         "min_rel_progress": lambda value: {"tol": float(value) ** 0.5},
-        "auto_class_weights": auto_class_weights,
-        "class_weights": listed_class_weights,
+        **CLASS_WEIGHT_OPTIONS,
     }
 
     def __init__(

@@ -10,7 +10,7 @@ from dbml_kernels.exponential import logistic_rows
 from dbml_kernels.softmax import softmax_rows
 
 from dbml.estimators.batches import check_batches, schema_of_batches
-from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights, listed_class_weights
+from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS, CLASS_WEIGHT_RULE, class_weights
 from dbml.estimators.classifier import ProbabilisticClassifier
 from dbml.estimators.networks.model import NetworkModel
 from dbml.estimators.networks.rules import RULES, SQL_OPTIONS
@@ -126,8 +126,7 @@ class MLPClassifier(NetworkModel, ProbabilisticClassifier):
     rules: ClassVar[Mapping[str, Rule]] = {**RULES, "class_weight": CLASS_WEIGHT_RULE}
     sql_options: ClassVar[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
         **SQL_OPTIONS,
-        "auto_class_weights": auto_class_weights,
-        "class_weights": listed_class_weights,
+        **CLASS_WEIGHT_OPTIONS,
     }
 
     def __init__(

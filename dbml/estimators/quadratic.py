@@ -69,6 +69,11 @@ def row_count(data: Data) -> tuple[int, bool]:
     return data.statistics.n_rows, data.statistics.exact_rows
 
 
+def pass_rows(data: Data) -> tuple[int, bool]:
+    """Return the rows of a pass and whether the number is exact: the known one, else as `row_count` says."""
+    return (data.n_rows, True) if data.n_rows >= 0 else row_count(data)
+
+
 def sparse_entries(data: Data) -> float:
     """Return about how many sparse terms of a row are not 0: one per category; statistics know of lists and maps."""
     encoding = data.schema.encoding

@@ -10,7 +10,7 @@ from dbml_kernels.exponential import logistic_rows
 from dbml_sql.forms import Link
 
 from dbml.estimators.batches import check_batches, schema_of_batches
-from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights, listed_class_weights
+from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS, CLASS_WEIGHT_RULE, class_weights
 from dbml.estimators.linear_classifier import LinearClassifier
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.estimators.sgd_estimator import SgdEstimator
@@ -103,8 +103,7 @@ class SGDClassifier(LinearClassifier, SgdEstimator):
     }
     sql_options: ClassVar[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
         **SgdEstimator.sql_options,
-        "auto_class_weights": auto_class_weights,
-        "class_weights": listed_class_weights,
+        **CLASS_WEIGHT_OPTIONS,
     }
 
     def __init__(

@@ -10,7 +10,7 @@ from dbml_sql.forms import LinearForm
 from numpy.typing import NDArray
 
 from dbml.errors import InvalidData, InvalidParameter
-from dbml.estimators.class_weight import CLASS_WEIGHT_RULE, auto_class_weights, class_weights, listed_class_weights
+from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS, CLASS_WEIGHT_RULE, class_weights
 from dbml.estimators.classifier import Classifier
 from dbml.estimators.kernel_machines.exact import Task, class_task, gathered, held_out_sigmoids, read_rows, solve_tasks
 from dbml.estimators.kernel_machines.held_out import held_out_curves
@@ -139,8 +139,7 @@ class SVC(KernelModel, Classifier):
     }
     sql_options: ClassVar[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
         "max_iterations": lambda value: {"max_iter": value},
-        "auto_class_weights": auto_class_weights,
-        "class_weights": listed_class_weights,
+        **CLASS_WEIGHT_OPTIONS,
     }
 
     support_: NDArray[np.int32]

@@ -34,39 +34,37 @@ def widened(word):
 
 
 @kernel
+def _columns_add(bins, row, n_columns, tile, size, first, width, histogram):
+    """Add `size` rows from `row` on, whose words are in `tile`, to `width` columns; made for a `width` known here."""
+    at, stride = np.uint64(row * n_columns + first), np.uint64(n_columns)
+    for i in range(size):
+        word = tile[i]
+        for c in range(np.uint64(width)):
+            histogram[((np.uint64(first) + c) << _COLUMN_AT) + np.uint64(bins[at + c])] += word
+        at += stride
+
+
+@kernel
 def histogram_add(bins, n_columns, words, begin, end, histogram):
     """``histogram[256 c + bins[r, c]] += word r`` for rows ``begin <= r < end``.
 
     Shapes: `bins` (n_rows * n_columns,) uint8, row by row, `words` (n_rows,) int32, `histogram` (256 n_columns,) int64.
     """
-    tile, stride = np.empty(_TILE, np.int64), np.uint64(n_columns)
+    tile = np.empty(_TILE, np.int64)
     for row in range(begin, end, _TILE):
         size = min(_TILE, end - row)
         for i in range(size):
             tile[i] = widened(words[row + i])
-        first, left = np.uint64(0), n_columns
-        while left >= _GROUP:
-            at = np.uint64(row) * stride + first
-            for i in range(size):
-                word = tile[i]
-                for c in range(np.uint64(_GROUP)):
-                    histogram[((first + c) << _COLUMN_AT) + np.uint64(bins[at + c])] += word
-                at += stride
-            first, left = first + np.uint64(_GROUP), left - _GROUP
-        if left >= _HALF:
-            at = np.uint64(row) * stride + first
-            for i in range(size):
-                word = tile[i]
-                for c in range(np.uint64(_HALF)):
-                    histogram[((first + c) << _COLUMN_AT) + np.uint64(bins[at + c])] += word
-                at += stride
-            first, left = first + np.uint64(_HALF), left - _HALF
-        while left > 0:
-            at = np.uint64(row) * stride + first
-            for i in range(size):
-                histogram[(first << _COLUMN_AT) + np.uint64(bins[at])] += tile[i]
-                at += stride
-            first, left = first + np.uint64(1), left - 1
+        first = 0
+        while first + _GROUP <= n_columns:
+            _columns_add(bins, row, n_columns, tile, size, first, _GROUP, histogram)
+            first += _GROUP
+        while first + _HALF <= n_columns:
+            _columns_add(bins, row, n_columns, tile, size, first, _HALF, histogram)
+            first += _HALF
+        while first < n_columns:
+            _columns_add(bins, row, n_columns, tile, size, first, 1, histogram)
+            first += 1
 
 
 @kernel

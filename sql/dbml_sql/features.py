@@ -182,6 +182,11 @@ class Encoding:
         return tuple(f.n_codes for f in self.features for _ in f.dense_terms)
 
     @property
+    def has_entries(self) -> bool:
+        """Whether rows have lists of entries, of any length: of lists, maps or texts."""
+        return any(feature.kind in ("lists", "map", "text") for feature in self.features)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Input columns in order, each once: the argument order of the scoring functions."""
         names: dict[str, None] = {}

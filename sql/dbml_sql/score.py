@@ -188,7 +188,7 @@ def too_large(form: Form, encoding: Encoding) -> str | None:
 
 
 def _quadratic_too_large(form: QuadraticForm, encoding: Encoding) -> str | None:
-    if any(feature.kind in ("lists", "map", "text") for feature in encoding.features):
+    if encoding.has_entries:
         return "squared distances of sparse rows"
     weights = form.n_outputs * encoding.n_terms + sum(map(bool, (s for row in form.square for s in row)))
     return f"{weights:,} weights; native SQL holds {_MOST_WEIGHTS:,}" if weights > _MOST_WEIGHTS else None

@@ -147,7 +147,7 @@ class CentroidModel(Clusterer, Transformer):
     def form(self) -> QuadraticForm | None:
         """Return squared distances to the centroids; None where the encoding has sparse features."""
         encoding = self.schema_.encoding
-        if any(feature.kind in ("lists", "map", "text") for feature in encoding.features):
+        if encoding.has_entries:
             return None
         d, points = encoding.n_dense, self.centred_centers_
         levels = points[:, d:]

@@ -16,7 +16,7 @@ from dbml.estimators.kernel_machines.kernel_function import KernelFunction, Vect
 from dbml.estimators.kernel_machines.landmarks import NystroemFeatures, principal_normalization
 from dbml.estimators.kernel_machines.row_steps import DrawStep, SpreadStep, term_scales, total_variance
 from dbml.estimators.kernel_machines.streamed import IN_FLIGHT, drawn_landmarks
-from dbml.estimators.quadratic import row_count
+from dbml.estimators.quadratic import pass_rows
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.params import Boolean, Either, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
@@ -77,7 +77,7 @@ def landmark_count(data: Data, n_machines: int) -> tuple[int, str]:
     Rosasco 2015, less is more: Nystroem computational regularization). Each machine solves for Hessians of them, which
     takes the cube of their number.
     """
-    n_rows, budget = data.n_rows if data.n_rows >= 0 else row_count(data)[0], memory_budget().blocks
+    n_rows, budget = pass_rows(data)[0], memory_budget().blocks
     by_rows = max(_LEAST_LANDMARKS, int(_LANDMARKS_PER_ROOT * math.sqrt(n_rows)))
     by_time = max(_LEAST_LANDMARKS, int(_MOST_LANDMARKS / n_machines ** (1 / 3)))
     by_memory = int(math.sqrt(budget / (IN_FLIGHT * 8)))
@@ -124,7 +124,7 @@ class KernelModel(Estimator):
 
     def _choose(self, data: Data, n_machines: int = 1) -> str:
         """Return "exact", "nystroem" or "primal", and write the choice with its reason into the plan."""
-        n_rows, _ = row_count(data) if data.n_rows < 0 else (data.n_rows, True)
+        n_rows, _ = pass_rows(data)
         needed = _ROW_BYTES * n_rows * data.schema.encoding.n_terms
         room = memory_budget().kept // 2
         if self.solver == "exact" and needed > room:

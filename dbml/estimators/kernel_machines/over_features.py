@@ -22,7 +22,7 @@ from dbml.estimators.kernel_machines.streamed import (
     silent,
     trained,
 )
-from dbml.estimators.quadratic import row_count
+from dbml.estimators.quadratic import pass_rows
 from dbml.estimators.solvers.held_rows import HeldRows, spread_rows
 from dbml.estimators.solvers.lbfgs import Preconditioner, lbfgs
 from dbml.estimators.solvers.loss_step import RowReading
@@ -57,7 +57,7 @@ class _Training:
         self.model, self.data, self.m, self.packed = model, data, features.n_out, PackedFeatures(features)
         self.sample = machine_sample(data, self.m, share)
         self.few = spread_rows(self.sample, max(self.sample.n_rows // _FEWER, _LEAST_FEW))
-        self.n_rows, exact = (data.n_rows, True) if data.n_rows >= 0 else row_count(data)
+        self.n_rows, exact = pass_rows(data)
         self.whole = exact and self.sample.n_rows == self.n_rows
         choice = "newton" if self.whole else "lbfgs, preconditioned by the Hessian of a sample"
         told = "are all there are" if self.whole else "lead near the minimum over all"

@@ -159,8 +159,7 @@ class MixtureModel(Clusterer):
     def form(self) -> QuadraticForm | None:
         """Return log densities as squares; None where covariances are not diagonal, or there are sparse features."""
         encoding = self.schema_.encoding
-        listed = any(feature.kind in ("lists", "map", "text") for feature in encoding.features)
-        if listed or not is_diagonal(self.covariance_type):
+        if encoding.has_entries or not is_diagonal(self.covariance_type):
             return None
         components, d = self._components(), encoding.n_dense
         half = -0.5 * components.roots[:, 0] ** 2

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dbml.errors import InvalidParameter
-from dbml.estimators.class_weight import auto_class_weights, listed_class_weights
+from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS
 from dbml.estimators.trees.forest import Forest
 from dbml.estimators.trees.forest_model import ForestClassifier, ForestModel, ForestRegressor, Votes
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
@@ -140,8 +140,7 @@ class AveragedClassifier(AveragedTrees, ForestClassifier):
     }
     sql_options: ClassVar[Mapping[str, Any]] = {
         **AveragedTrees.sql_options,
-        "auto_class_weights": auto_class_weights,
-        "class_weights": listed_class_weights,
+        **CLASS_WEIGHT_OPTIONS,
     }
     oob_decision_function_: Floats
 

@@ -292,12 +292,8 @@ class Rounds:
         rate, flat = self.boosting.learning_rate, Flat.of(root, self.binning)
         values = np.array([rate * self._grower.value(node) for node in flat.nodes])
         if self.boosting.loss.quantile is not None:
-            leaves = np.flatnonzero(flat.left < 0)
-            values[leaves] = rate * self._leaf_quantiles(
-                np.array([flat.nodes[number].begins for number in leaves]),
-                np.array([flat.nodes[number].ends for number in leaves]),
-                self.boosting.loss.quantile,
-            )
+            leaves, begins, ends = flat.leaf_runs()
+            values[leaves] = rate * self._leaf_quantiles(begins, ends, self.boosting.loss.quantile)
         self.trees.append(flat.trees(values, self.binning, output))
         copied = self._copies is not None
         self._pending = LeafValues(flat, values, output, self.binning.n_columns, self._sizes, copied).add_to

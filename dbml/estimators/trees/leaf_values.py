@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from dbml_kernels.tree_rows import bins_leaves_add, leaves_add
 from numpy.typing import NDArray
@@ -36,16 +38,23 @@ class LeafValues:
     def __init__(
         self, flat: Flat, values: Floats, output: int, n_columns: int, sizes: NDArray[np.int64], copied: bool
     ) -> None:
-        self._values, self._output, self._n_columns, self._sizes = values, output, n_columns, sizes
-        self._copied = copied
-        self._leaves = np.flatnonzero(flat.left < 0)
-        self._begins = np.array([flat.nodes[number].begins for number in self._leaves])
-        self._ends = np.array([flat.nodes[number].ends for number in self._leaves])
-        self._walk = flat.walk()
-        roots = np.array([0, len(values)])
-        self._masks = None
-        if LeafMasks.suit(roots):
-            self._masks = LeafMasks(flat.left, roots, bin_questions(flat), values[:, None], np.zeros(1, np.int64))
+        self._flat, self._values, self._output = flat, values, output
+        self._n_columns, self._sizes, self._copied = n_columns, sizes, copied
+        self._leaves, self._begins, self._ends = flat.leaf_runs()
+
+    # What only some ways to the scores need; threads may make one twice.
+
+    @cached_property
+    def _walk(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+        return self._flat.walk()
+
+    @cached_property
+    def _masks(self) -> LeafMasks | None:
+        roots = np.array([0, len(self._values)])
+        if not LeafMasks.suit(roots):
+            return None
+        questions = bin_questions(self._flat)
+        return LeafMasks(self._flat.left, roots, questions, self._values[:, None], np.zeros(1, np.int64))
 
     def add_to(self, shard: Shard) -> None:
         """Add the values to the resident scores of a shard."""
