@@ -1,7 +1,7 @@
 """Rows in random order from a source that is fast in order only: two levels, block and buffer (CorgiPile).
 
 Pieces of the table are read in random order into a buffer of many pieces; rows are shuffled inside it. While one
-buffer is handed out, the reading thread fills the other. An output block deals out short runs of neighbouring rows
+buffer is handed out, a thread of its own fills the other. An output block deals out short runs of neighbouring rows
 from all over the buffer, so that the gather stays in the cache.
 
 Reference: Xu et al., "Stochastic gradient descent without full data shuffle" (VLDB Journal, 2024).
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -181,22 +182,33 @@ class Shuffle:
         most = max((sum(piece.n_rows for piece in group) for group in self.groups), default=0)
         # The engine takes three chunks before it encodes one: buffers of a single block must be more than two.
         self._buffers = [RowBuffer(most, n_dense) for _ in self.groups[: 2 if most > block_rows else 4]]
+        self._space = Workspace()
         self._changed = threading.Condition()
         self._interrupted = False
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield shuffled chunks; runs on the reading thread, which fills a buffer while the other is gathered."""
-        space = Workspace()
-        for number, group in enumerate(self.groups):
-            buffer = self._buffers[number % len(self._buffers)]
-            self._wait_for(buffer)
-            buffer.clear()
-            for chunk in self.read(group):
-                buffer.append(chunk.encode(space))
-            parts = list(shuffled_runs(buffer.n_rows, self.block_rows, _RUN, self.generator))
-            buffer.seal(len(parts))
-            for index in parts:
-                yield ShuffledChunk(self, buffer, index)
+        """Yield shuffled chunks; a thread of its own fills a buffer while the other is gathered."""
+        with ThreadPoolExecutor(1, "dbml-shuffle") as filler:
+            try:
+                filled = filler.submit(self._fill, 0)
+                for following in range(1, len(self.groups) + 1):
+                    chunks = filled.result()
+                    if following < len(self.groups):
+                        filled = filler.submit(self._fill, following)
+                    yield from chunks
+            finally:
+                self.interrupt()
+
+    def _fill(self, number: int) -> list[ShuffledChunk]:
+        """Read a group of pieces into its buffer, once that is free; return its rows as chunks."""
+        buffer = self._buffers[number % len(self._buffers)]
+        self._wait_for(buffer)
+        buffer.clear()
+        for chunk in self.read(self.groups[number]):
+            buffer.append(chunk.encode(self._space))
+        parts = list(shuffled_runs(buffer.n_rows, self.block_rows, _RUN, self.generator))
+        buffer.seal(len(parts))
+        return [ShuffledChunk(self, buffer, index) for index in parts]
 
     def _wait_for(self, buffer: RowBuffer) -> None:
         with self._changed:
@@ -212,7 +224,7 @@ class Shuffle:
             self._changed.notify_all()
 
     def interrupt(self) -> None:
-        """Wake the reading thread, with an error."""
+        """Wake the thread that fills, with an error."""
         with self._changed:
             self._interrupted = True
             self._changed.notify_all()

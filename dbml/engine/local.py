@@ -1,20 +1,26 @@
-"""The local engine: one reading thread, worker threads that encode and update, states merged in block order.
+"""The local engine: worker threads that read, encode and update in turn; states are merged in block order.
 
-    chunks ─► reading thread ─► queue, bounded by bytes ─► workers: encode, update ─► merge, in block order
+    chunks ─► a worker reads the next one, then encodes it and updates ─► merge, in block order
 
-Every block has a state of its own, so results do not depend on the number of workers. Whoever finishes the block
-whose turn it is merges it and all finished ones after it. A chained step updates its one state at that point
-instead: in order, on one thread at a time, while the other workers encode.
+One worker reads at a time. Where reading takes most of the time it stays the only one: DuckDB decodes on the other
+cores, and one more thread that waits for rows would take its share of them. Every block has a state of its own, so
+results do not depend on the number of workers. Whoever finishes the block whose turn it is merges it and all finished
+ones after it. A chained step updates its one state at that point instead: in order, on one thread at a time, while the
+other workers read and encode.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
+
+import numpy as np
 
 from dbml.engine.crew import ThreadCrew
 from dbml.errors import InvalidParameter
@@ -26,8 +32,10 @@ from dbml.passes.step import State, Step
 T = TypeVar("T")
 _TICK = 0.1  # seconds between reports of progress
 _SHORT = 2  # chunks of a pass that is run without threads: starting them takes about as long
-_QUEUED = 8  # chunks that are read ahead at most: more takes memory and brings nothing
+_MORE, _FEWER = 1.0, 0.5  # seconds of work for one of reading: above, one more worker; below, one less
+_LAST = 0.25  # weight of the last block in the average of those seconds
 _KEPT_SPACES, _KEPT_BYTES = 4, 32 << 20  # workspaces kept for the next pass, and the most that one may hold
+_FREED = 31 << 20  # just below the largest block that changes when glibc returns memory
 
 
 def thread_count(threads: int | None = None) -> int:
@@ -70,6 +78,7 @@ class LocalEngine:
 
     def _blocks(self, chunks: Iterator[Chunk], task: _Fold | _Map, work: Work) -> Iterator[Any]:
         """Run `task.update` on blocks in parallel, `task.consume` on its results in order; yield what that returns."""
+        keep_freed_memory()
         room = max(2, (work.memory_bytes - 4 * work.chunk_bytes) // max(1, work.block_bytes + task.result_bytes))
         workers = min(thread_count(self.threads), room - 1)
         running = _Pass(chunks, task, workers, min(2 * workers + 2, room), work)
@@ -133,14 +142,16 @@ class _Pass:
     """One pass: its threads, and what they share under one lock."""
 
     def __init__(self, chunks: Iterator[Chunk], task: _Fold | _Map, workers: int, ahead: int, work: Work) -> None:
-        self.chunks, self.task, self.workers, self.ahead, self.work = chunks, task, workers, ahead, work
-        self.queue: deque[Chunk] = deque()
-        self.queued_most = max(2, min(_QUEUED, work.memory_bytes // 4 // max(1, work.chunk_bytes)))
+        self.source, self.task, self.workers, self.ahead, self.work = chunks, task, workers, ahead, work
+        self.first: list[Chunk] = []  # read before it was known whether the pass is short
+        self.chunks = itertools.chain(self.first, chunks)
         self.lock = threading.Lock()
-        self.to_read = threading.Condition(self.lock)  # room in the queue
-        self.to_work = threading.Condition(self.lock)  # a chunk in the queue, and room ahead
+        self.to_work = threading.Condition(self.lock)  # nobody reads, and there is room ahead
         self.to_yield = threading.Condition(self.lock)  # a result, the end, or an error
-        self.taken = 0  # chunks taken from the queue
+        self.pace = _Pace(workers)
+        self.reading = False
+        self.taken = 0  # chunks read
+        self.busy = 0  # workers that read or work
         self.next = 0  # the block whose turn it is
         self.consuming = False
         self.finished: dict[int, tuple[Any, Block | None, Workspace]] = {}
@@ -152,29 +163,25 @@ class _Pass:
 
     def is_short(self) -> bool:
         """Whether the pass has so few chunks that threads would cost more than they bring."""
-        for chunk in self.chunks:
-            self.queue.append(chunk)
-            if len(self.queue) > _SHORT:
-                return False
-        return True
+        self.first.extend(itertools.islice(self.source, _SHORT + 1))
+        return len(self.first) <= _SHORT
 
     def serially(self) -> Iterator[Any]:
         """Run in this thread."""
         space = self.spaces[-1] if self.spaces else Workspace()
         self.spaces[-1:] = [space]
         try:
-            for chunk in self.queue:
+            for chunk in self.chunks:
                 block = chunk.encode(space)
                 yield from self.task.consume(self.task.update(block), block) or ()
                 for listener in listeners():
                     listener.rows(chunk.n_rows)
         finally:
-            _close(self.chunks)
+            _close(self.source)
 
     def in_threads(self) -> Iterator[Any]:
         """Run the threads; yield results, report progress, and leave no thread behind however it ends."""
-        threads = [threading.Thread(target=self._guard, args=(self._read,), name="dbml-reader", daemon=True)]
-        threads += [
+        threads = [
             threading.Thread(target=self._guard, args=(self._work,), name=f"dbml-worker-{i}", daemon=True)
             for i in range(self.workers)
         ]
@@ -190,13 +197,12 @@ class _Pass:
             for thread in threads:
                 if thread.ident is not None:
                     thread.join()
-            _close(self.chunks)
+            _close(self.source)
         if self.error is not None:
             raise self.error
 
     def _stop(self) -> None:
         self.stopped = True
-        self.to_read.notify_all()
         self.to_work.notify_all()
         self.to_yield.notify_all()
 
@@ -210,40 +216,51 @@ class _Pass:
                     self.error = error
                 self._stop()
 
-    def _read(self) -> None:
-        for chunk in self.chunks:
-            with self.lock:
-                while len(self.queue) >= self.queued_most and not self.stopped:
-                    self.to_read.wait()
-                if self.stopped:
-                    return
-                self.queue.append(chunk)
-                self.to_work.notify()
-        with self.lock:
-            self.read_all = True
-            self.to_work.notify_all()
-            self._end_if_done()
-
     def _work(self) -> None:
-        while True:
+        while self._may_read():
+            started = time.perf_counter()
+            chunk = next(self.chunks, None)
+            waited = time.perf_counter() - started
             with self.lock:
-                while not self.stopped and not (self.queue and self._may_go_ahead()):
-                    if self.read_all and not self.queue:
-                        return
-                    self.to_work.wait()
-                if self.stopped:
+                self.reading = False
+                if chunk is None:
+                    self.read_all = True
+                    self.to_work.notify_all()
+                    self._end_if_done()
                     return
-                chunk = self.queue.popleft()
                 number = self.taken
                 self.taken += 1
-                self.to_read.notify()
                 space = self.spaces.pop() if self.spaces else Workspace()
+                self._call_worker()
+            started = time.thread_time()
             block = chunk.encode(space)
             result = self.task.update(block)
             self._hand_in(number, result, block, space)
+            with self.lock:
+                self.busy -= 1
+                if number >= len(self.first):
+                    self.pace.saw(waited, time.thread_time() - started)
 
-    def _may_go_ahead(self) -> bool:
-        return self.taken - self.next + len(self.results) < self.ahead
+    def _may_read(self) -> bool:
+        """Wait until this worker is the one that reads the next chunk; return False at the end of the pass."""
+        with self.lock:
+            while not (self.read_all or self.stopped or self._is_work()):
+                self.to_work.wait()
+            if self.read_all or self.stopped:
+                return False
+            self.reading = True
+            self.busy += 1
+            return True
+
+    def _is_work(self) -> bool:
+        """Whether one more worker may read: nobody does, the pass needs one more, and there is room ahead."""
+        ahead = self.taken - self.next + len(self.results)
+        return not self.reading and self.busy < self.pace.workers and ahead < self.ahead
+
+    def _call_worker(self) -> None:
+        """Wake a worker if there is work for it: one that finds none costs others the interpreter's lock."""
+        if self._is_work():
+            self.to_work.notify()
 
     def _hand_in(self, number: int, result: Any, block: Block, space: Workspace) -> None:
         """Store a finished block; if its turn has come, consume it and those after it."""
@@ -265,7 +282,7 @@ class _Pass:
                 if self.task.keeps_block:
                     self.spaces.append(turn[2])
                 self.next += 1
-                self.to_work.notify()
+                self._call_worker()
                 if done is not None:
                     self.results.extend(done)
                     self.to_yield.notify()
@@ -277,7 +294,7 @@ class _Pass:
                 turn = following
 
     def _end_if_done(self) -> None:
-        if self.read_all and not self.queue and self.next == self.taken:
+        if self.read_all and self.next == self.taken:
             self.complete = True
             self._stop()
 
@@ -294,7 +311,7 @@ class _Pass:
                 ready, rows, stopped = list(self.results), self.rows, self.stopped
                 if ready:
                     self.results.clear()
-                    self.to_work.notify_all()
+                    self._call_worker()
             yield from ready
             if active and rows > told and (stopped or time.monotonic() - at >= _TICK):
                 for listener in active:
@@ -302,6 +319,35 @@ class _Pass:
                 told, at = rows, time.monotonic()
             if stopped:
                 return
+
+
+class _Pace:
+    """How many workers a pass needs, from the seconds that reading a chunk and working on it take."""
+
+    def __init__(self, at_most: int) -> None:
+        self.at_most = self.workers = at_most
+        self.reading = self.working = 0.0
+
+    def saw(self, reading: float, working: float) -> None:
+        """Take note of a chunk: seconds that a worker waited for it, and seconds of a core that it took."""
+        weight = _LAST if self.working else 1.0
+        self.reading += weight * (reading - self.reading)
+        self.working += weight * (working - self.working)
+        if self.working > self.workers * _MORE * self.reading:
+            self.workers = min(self.workers + 1, self.at_most)
+        elif self.working < (self.workers - 1) * _FEWER * self.reading:
+            self.workers -= 1
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Make glibc keep the memory of batches for the next ones.
+
+    It returns freed memory beyond twice the largest block that was ever mapped and freed (`man mallopt`,
+    M_MMAP_THRESHOLD), which the next batch then gets page by page: a sixth of a scan's time. So one such block is
+    mapped and freed, untouched. Elsewhere this does nothing.
+    """
+    np.empty(_FREED, np.uint8)
 
 
 def _close(chunks: Iterator[Chunk]) -> None:

@@ -47,7 +47,7 @@ class Workspace:
 
 
 class Chunk(Protocol):
-    """A run of rows not yet encoded; cheap to make on the reading thread.
+    """A run of rows not yet encoded; cheap to read: one worker does at a time.
 
     Attributes
     ----------

@@ -22,7 +22,7 @@ DOUBLE, FLOAT, BIGINT, INTEGER, CODE = range(5)
 # Layouts of a sparse column: one int32 code a row; or a list of int64 codes, the next column lists float64 values.
 CODES, PAIRS = range(2)
 
-_OFFSET, _BUFFERS, _CHILDREN = 2, 5, 6
+_NULLS, _OFFSET, _BUFFERS, _CHILDREN = 1, 2, 5, 6
 
 
 @intrinsic
@@ -51,6 +51,12 @@ def child_address(array, number):
 def buffer_address(array, number):
     """Return the address of buffer `number`, 0 where it is absent."""
     return words(words(array)[_BUFFERS])[number]
+
+
+@kernel
+def validity_address(array):
+    """Return the address of the validity bitmap, 0 where there is no NULL (DuckDB hands over a bitmap anyway)."""
+    return 0 if words(array)[_NULLS] == 0 else buffer_address(array, 0)
 
 
 @kernel
@@ -95,10 +101,15 @@ def nulls_set(validity, first, step, value, out):
     if validity == 0:
         return
     bits = carray(pointer(validity), ((first + out.shape[0] * step) >> 3) + 1, np.uint8)
-    for i in range(out.shape[0]):
+    i = 0
+    while i < out.shape[0]:
         position = first + i * step
+        if step == 1 and position & 7 == 0 and bits[position >> 3] == 255:
+            i += 8
+            continue
         if (bits[position >> 3] >> (position & 7)) & 1 == 0:
             out[i] = value
+        i += 1
 
 
 @kernel
@@ -152,13 +163,13 @@ def dense_gather(batch, first, n, columns, layouts, widths, terms, flags, centre
     children = words(words(batch)[_CHILDREN])
     for f in range(columns.shape[0]):
         column = words(children[columns[f]])
-        validity, row = words(column[_BUFFERS])[0], first + column[_OFFSET]
+        validity, row = validity_address(children[columns[f]]), first + column[_OFFSET]
         # A vector has its values in its child; a number is a vector of one that lies in the column itself.
-        is_vector, width, values, position = widths[f] > 0, one, column, row
+        is_vector, width, values, position = widths[f] > 0, one, children[columns[f]], row
         if is_vector:
-            width, values = widths[f], words(words(column[_CHILDREN])[0])
-            position = row * width + values[_OFFSET]
-        missing, data = words(values[_BUFFERS])[0], words(values[_BUFFERS])[1]
+            width, values = widths[f], words(column[_CHILDREN])[0]
+            position = row * width + words(values)[_OFFSET]
+        missing, data = validity_address(values), buffer_address(values, 1)
         flag = x[max(0, flags[f]) * n_rows + start :][:n]
         if flags[f] >= 0:
             flag[:] = 0.0
