@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import dbml
-from dbml.cli.shell import statements
+from dbml.cli.script import statements
 from dbml.connection import Connection
 
 _BLOCK = re.compile(r"(?P<skip><!-- not run: [^>]+ -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S)

@@ -10,7 +10,7 @@ import pytest
 import dbml
 from dbml import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
 from dbml.errors import InvalidData, InvalidParameter, RegistryError, StatementError, UnknownName, UnsupportedColumn
-from dbml.registry.functions import TYPES
+from dbml.registry.registering import TYPES
 
 ITEMS = """CREATE TABLE items AS SELECT 'it' || i AS item,
 array_value(sin(i * 7.1), cos(i * 3.3), sin(i * 1.7))::FLOAT[3] AS v,

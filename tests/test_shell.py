@@ -14,7 +14,7 @@ import pytest
 import dbml
 from dbml.cli import OK, USER_ERROR, run
 from dbml.cli.prompt import Completer
-from dbml.cli.shell import is_complete, statements
+from dbml.cli.script import is_complete, statements
 
 SCRIPT = """
 CREATE TABLE line AS SELECT i::DOUBLE AS x, 2.0 * i + 1 AS y, 'a;b' AS semi FROM range(50) t(i); -- a table;

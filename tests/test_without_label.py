@@ -12,7 +12,7 @@ from dbml.estimators.classifier import ProbabilisticClassifier
 from dbml.estimators.clusterer import Clusterer
 from dbml.estimators.transformer import Transformer
 from dbml.registry.dependents import OutdatedViews
-from dbml.registry.functions import register
+from dbml.registry.registering import register
 
 
 def design(block, n_terms):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import warnings
 
@@ -15,12 +14,11 @@ from dbml.cli.doctor import doctor
 from dbml.cli.evaluate import evaluate
 from dbml.cli.imports import import_
 from dbml.cli.models import export, models, show
+from dbml.cli.output import one_line
 from dbml.cli.predict import predict
 from dbml.cli.shell import sql
 from dbml.cli.train import train
 from dbml.errors import DbmlError, DbmlWarning
-
-_POINTER = re.compile(r"\n\nLINE |\nline \d+, column \d+:\n")
 
 OK, USER_ERROR, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -44,12 +42,6 @@ def cli() -> None:
 
 for command in (demo, sql, train, import_, predict, evaluate, models, show, export, doctor):
     cli.add_command(command)
-
-
-def one_line(error: BaseException) -> str:
-    """Return the message of an error on one line; the pointer into the statement, DuckDB's or ours, is left out."""
-    message = _POINTER.split(str(error), maxsplit=1)[0]
-    return " ".join(message.split()) or type(error).__name__
 
 
 def _is_input_error(error: Exception) -> bool:

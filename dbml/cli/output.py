@@ -16,7 +16,14 @@ import click
 
 _PIPED_WIDTH = 120
 _PROBABILITIES = re.compile(r"STRUCT\(\"?label\"? .*, \"?prob\"? DOUBLE\)\[\]$", re.DOTALL)
+_POINTER = re.compile(r"\n\nLINE |\nline \d+, column \d+:\n")
 _DISTANCES = re.compile(r"STRUCT\(\"?CENTROID_ID\"? INTEGER, \"?DISTANCE\"? DOUBLE\)\[\]", re.IGNORECASE)
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error on one line; the pointer into the statement, DuckDB's or ours, is left out."""
+    message = _POINTER.split(str(error), maxsplit=1)[0]
+    return " ".join(message.split()) or type(error).__name__
 
 
 def plain(value: Any) -> Any:

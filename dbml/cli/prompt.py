@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from dbml.cli.shell import Printer, dot_command, is_complete, run_script
+from dbml.cli.output import one_line
+from dbml.cli.script import Printer, dot_command, is_complete, run_script
 from dbml.errors import DbmlError
 
 _KEYWORDS = """
@@ -110,8 +111,6 @@ class Prompt:
     def _guarded(self, action: Any) -> bool:
         """Run an action; print an error or an interruption and go on. False only if the action says so."""
         import duckdb
-
-        from dbml.cli import one_line
 
         try:
             return action() is not False

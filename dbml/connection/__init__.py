@@ -10,7 +10,7 @@ import duckdb
 from dbml.connection.wrapper import Connection
 from dbml.errors import RegistryError
 from dbml.passes.memory import Budget, parse_memory, set_memory_limit
-from dbml.registry.functions import register
+from dbml.registry.registering import register
 
 __all__ = ["Connection", "attach", "connect", "register"]
 

@@ -18,7 +18,8 @@ from dbml.connection.script import Prepared, may_be_ours, prepare, rewrite
 from dbml.passes.memory import memory_limited
 from dbml.registry import versions
 from dbml.registry.freshness import registry_changed
-from dbml.registry.functions import register, unregister
+from dbml.registry.functions import unregister
+from dbml.registry.registering import register
 
 _RAISED = re.compile(r"Python exception occurred while executing the UDF: (\w+): (.*)", re.DOTALL)
 _JUPYSQL = "sql.connection.connection"

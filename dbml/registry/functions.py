@@ -1,22 +1,10 @@
-"""The SQL functions of a connection: those that predict, explain and train.
-
-A function of DuckDB's has one return type. ``predict`` is DOUBLE: numbers of regressors, and labels that are numbers
-or booleans (1 for true). Text labels come from ``predict_label``, VARCHAR for any model: asking ``predict`` for them is
-an error, never a silent cast. ``predict_proba`` is MAP(VARCHAR, DOUBLE), from the text of each label. ``transform`` is
-DOUBLE[].
-
-``ML.EXPLAIN_PREDICT`` and others are queries over ``predict_attributions``, ``feature_importance`` and
-``partial_dependence``, ``ML.DETECT_ANOMALIES`` over ``detect_anomalies``, ``ML.CENTROIDS`` over ``centroids``,
-``ML.PRINCIPAL_COMPONENTS`` over ``principal_components``, ``ML.NEIGHBORS`` over ``neighbors``. ``add_rows`` adds
-rows to a model that keeps some.
-"""
+"""Functions that a connection has in SQL: made by one connection, seen by all to its database, gone with the last."""
 
 from __future__ import annotations
 
 import atexit
 import itertools
 import threading
-import warnings
 import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -24,56 +12,18 @@ from typing import Any
 
 import duckdb
 
-from dbml.errors import DbmlWarning, RegistryError
-from dbml.passes.memory import memory_limited, parse_memory
+from dbml.errors import RegistryError
+from dbml.passes.memory import memory_limited
 from dbml.registry.database import current_place
 
 # The functions of one database are seen by all connections to it in this process, and belong to the one that made
 # them first; when that one closes, another one makes them again.
 _registered: list[Functions] = []
-_lock = threading.RLock()
+LOCK = threading.RLock()
 
 # DuckDB does not hold the Python functions that it calls, and a connection can be closed behind our back: they are kept
 # for the life of the process.
 _kept: list[Callable[..., Any]] = []
-
-_BY_FEATURE = 'feature VARCHAR, numerical_value DOUBLE, categorical_value STRUCT(category VARCHAR, "value" DOUBLE)[]'
-
-TYPES = {
-    "predict": "DOUBLE",
-    "predict_label": "VARCHAR",
-    "predict_proba": "MAP(VARCHAR, DOUBLE)",
-    "transform": "DOUBLE[]",
-    "predict_attributions": "STRUCT(baseline DOUBLE, prediction DOUBLE, attributions DOUBLE[])[]",
-    "feature_importance": (
-        "STRUCT(feature VARCHAR, importance_weight BIGINT, importance_gain DOUBLE, importance_cover DOUBLE)[]"
-    ),
-    "partial_dependence": "STRUCT(number DOUBLE, category VARCHAR, predictions DOUBLE[])[]",
-    "tree_nodes": (
-        "STRUCT(tree INTEGER, class_label VARCHAR, node INTEGER, parent INTEGER, depth INTEGER, is_leaf BOOLEAN, "
-        "feature VARCHAR, operator VARCHAR, threshold DOUBLE, categories VARCHAR[], missing VARCHAR, gain DOUBLE, "
-        "rows DOUBLE, value DOUBLE, class_values DOUBLE[])[]"
-    ),
-    "factor_keys": "VARCHAR[]",
-    "factor_weights": (
-        "STRUCT(processed_input VARCHAR, feature VARCHAR, factor_weights STRUCT(factor INTEGER, weight DOUBLE)[], "
-        "intercept DOUBLE)[]"
-    ),
-    "item_rank": "DOUBLE",
-    "detect_anomalies": "STRUCT(is_anomaly BOOLEAN, anomaly_score DOUBLE)",
-    "centroids": f"STRUCT(centroid_id INTEGER, {_BY_FEATURE})[]",
-    "centroid_distances": "DOUBLE[][]",
-    "principal_components": f"STRUCT(principal_component_id INTEGER, {_BY_FEATURE})[]",
-    "principal_component_info": (
-        "STRUCT(principal_component_id INTEGER, eigenvalue DOUBLE, explained_variance_ratio DOUBLE, "
-        "cumulative_explained_variance_ratio DOUBLE)[]"
-    ),
-    "neighbors": "STRUCT(position BIGINT, distance DOUBLE)[]",
-    "add_rows": "BIGINT",
-    "train_model": "STRUCT(model VARCHAR, version INTEGER, rows BIGINT, seconds DOUBLE, metrics MAP(VARCHAR, DOUBLE))",
-}
-
-_CHANGING = ("train_model", "add_rows")
 
 
 class Functions:
@@ -96,7 +46,6 @@ class Functions:
         self._wanted: dict[str, tuple[Callable[..., Any], str, bool]] = {}
         self._made: set[str] = set()
         self._cursors = threading.local()
-        self._computed: dict[str, Callable[..., Any]] = {}
 
     def belongs_to(self, con: duckdb.DuckDBPyConnection) -> bool:
         """Whether these are the functions of a connection."""
@@ -125,15 +74,9 @@ class Functions:
             self._cursors.cursor = found
         return found
 
-    def computed(self, name: str) -> Callable[..., Any]:
-        """Return what computes a function of ours; loaded when one is first called, as most connections call none."""
-        if name not in self._computed:
-            from dbml.registry.sql_functions import make_functions
-
-            with _lock:
-                if name not in self._computed:
-                    self._computed.update(make_functions(self))
-        return self._computed[name]
+    def wants(self, name: str) -> bool:
+        """Whether a function of this name was added."""
+        return name in self._wanted
 
     def add(self, name: str, function: Callable[..., Any], type: str, side_effects: bool = False) -> None:
         """Want a function, see `make`."""
@@ -186,60 +129,19 @@ class Functions:
         owner.close()
 
 
-def register(
-    con: duckdb.DuckDBPyConnection, memory_limit: int | float | str | None = None
-) -> duckdb.DuckDBPyConnection:
-    """Make the functions of `TYPES` (`predict`, `train_model`, …) known to a plain DuckDB connection.
-
-    All connections to the same database in this process see them. `dbml.connect` and `dbml.attach` do this by
-    themselves. Functions of the same names that the person has made stay as they are, with a warning.
-
-    Parameters
-    ----------
-    con : duckdb.DuckDBPyConnection
-        The connection.
-    memory_limit : int (bytes) or str, optional
-        What the functions compute within, as in `dbml.connect`; None: the limit of the process. That of the connection
-        that made the functions holds for all connections to its database.
-
-    Returns
-    -------
-    con
-
-    Raises
-    ------
-    InvalidParameter
-        `memory_limit` is no size.
-    """
-    limit = None if memory_limit is None else parse_memory(memory_limit)
-    with _lock:
-        if any(functions.belongs_to(con) for functions in _registered):
-            return con
-        functions = Functions(con, limit)
-        for name, type in TYPES.items():
-            functions.add(name, _when_called(functions, name), type, side_effects=name in _CHANGING)
-        taken = functions.make()
-        _registered.append(functions)
-    if 0 < len(taken) < len(TYPES):  # all of them: another connection to the same database made them
-        warnings.warn(
-            f"the connection has functions named {', '.join(taken)} already: dbml's are not registered; "
-            "FROM ML.PREDICT(…) and ml.predict_<model>(…) work without them",
-            DbmlWarning,
-            stacklevel=2,
-        )
-    return con
-
-
-def _when_called(functions: Functions, name: str) -> Callable[..., Any]:
-    def function(*arguments: Any) -> Any:
-        return functions.computed(name)(*arguments)
-
-    return function
+def functions_of(con: duckdb.DuckDBPyConnection, memory_limit: int | None = None) -> Functions:
+    """Return the functions of a connection; the first call makes a place for them, with its limit."""
+    with LOCK:
+        for functions in _registered:
+            if functions.belongs_to(con):
+                return functions
+        _registered.append(Functions(con, memory_limit))
+        return _registered[-1]
 
 
 def unregister(con: duckdb.DuckDBPyConnection) -> None:
     """Take dbml's functions away from a connection; other connections to its database keep them."""
-    with _lock:
+    with LOCK:
         for functions in [found for found in _registered if found.belongs_to(con)]:
             functions.remove()
             _registered.remove(functions)
@@ -252,9 +154,8 @@ _numbers = itertools.count(1)
 
 def typed_function(con: duckdb.DuckDBPyConnection, function: Callable[..., Any], type: str) -> str:
     """Make a function with a name of its own and return the name; for models that native SQL cannot hold."""
-    register(con)
-    with _lock:
-        functions = next(found for found in _registered if found.belongs_to(con))
+    functions = functions_of(con)
+    with LOCK:
         name = f"dbml_function_{next(_numbers)}"
         functions.add(name, function, type)
         functions.make()
@@ -264,6 +165,6 @@ def typed_function(con: duckdb.DuckDBPyConnection, function: Callable[..., Any],
 @atexit.register
 def _remove_all() -> None:
     # A connection that is open with functions when Python ends makes DuckDB print "leaked" lines.
-    with _lock:
+    with LOCK:
         for functions in _registered:
             functions.remove()

@@ -26,8 +26,8 @@ from dbml.registry.factors import item_rank
 from dbml.registry.functions import typed_function
 from dbml.registry.macros import native_reason, outputs_of
 from dbml.registry.missing import check_columns
+from dbml.registry.predictions import predict_label, predict_number, probabilities_of, transform
 from dbml.registry.scorer import Scorer
-from dbml.registry.sql_functions import predict_label, predict_number, probabilities_of, transform
 
 _ROWS = "dbml_rows"
 _WITHOUT_TARGET = {"predict": "prediction", "decision_function": "decision_function", "score_samples": "score_samples"}

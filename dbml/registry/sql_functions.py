@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from dbml_sql.score import label_text
 
-from dbml.errors import InvalidData, InvalidParameter, listing
+from dbml.errors import InvalidParameter
 from dbml.registry.anomalies import anomalies_function
 from dbml.registry.centroids import centroid_functions
 from dbml.registry.components import component_functions
@@ -18,16 +17,19 @@ from dbml.registry.explaining import attributions_of, dependence_function, impor
 from dbml.registry.factors import item_rank, keys_function, weights_function
 from dbml.registry.functions import Functions
 from dbml.registry.model_cache import ModelCache
-from dbml.registry.neighbors import neighbors_function
+from dbml.registry.neighbors import extend_model, neighbors_function
+from dbml.registry.predictions import predict_label, predict_number, predict_proba, transform
 from dbml.registry.scorer import Scorer
+from dbml.registry.training import TrainingOrder, check_query, train
 from dbml.registry.trees import nodes_function
+from dbml.registry.versions import read_target
 
 # From a model, its input columns and the thresholds of the rows (None: the usual ones) to one value a row.
 Score = Callable[[Scorer, list[pa.Array], np.ndarray | None], pa.Array]
 
 
 def make_functions(functions: Functions) -> dict[str, Callable[..., Any]]:
-    """Return what computes each function of `dbml.registry.functions.TYPES`."""
+    """Return what computes each function of `dbml.registry.registering.TYPES`."""
     cache = ModelCache(lambda version, model: Scorer(version.name, model))
 
     def find(name: str) -> Scorer:
@@ -95,99 +97,6 @@ def _thresholds(options: pa.ChunkedArray) -> np.ndarray:
     return values
 
 
-def _classes(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None) -> np.ndarray:
-    """Return the class number of each row; with a threshold, of two classes the second where it is more probable."""
-    block = scorer.block(columns)
-    if threshold is None:
-        return scorer.method("class")(block)
-    if scorer.classes is None or len(scorer.classes) != 2 or not scorer.has("predict_proba"):
-        raise _no_threshold(scorer)
-    return (scorer.method("predict_proba")(block)[:, 1] > threshold).astype(np.intp)
-
-
-def _no_threshold(scorer: Scorer) -> InvalidParameter:
-    return InvalidParameter(
-        f"model {scorer.name!r} takes no threshold: that is for predictions of two classes with probabilities"
-    )
-
-
-def predict_number(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
-    """Return predictions as DOUBLE: numbers, or labels that are numbers or booleans."""
-    if scorer.classes is None:
-        if threshold is not None:
-            raise _no_threshold(scorer)
-        if not scorer.has("predict"):
-            raise InvalidData(
-                f"model {scorer.name!r} is a {type(scorer.model).__name__}, which predicts nothing: "
-                f"use transform('{scorer.name}', …)"
-            )
-        return pa.array(scorer.method("predict")(scorer.block(columns)))
-    if not all(isinstance(label, (bool, int, float)) for label in scorer.classes):
-        shown = listing([repr(label) for label in scorer.classes], 4)
-        raise InvalidData(
-            f"predict gives numbers, and the labels of model {scorer.name!r} are text ({shown}): "
-            f"use predict_label('{scorer.name}', …), or ml.\"predict_{scorer.name}\"(…)"
-        )
-    labels = np.array([float(label) for label in scorer.classes])
-    return pa.array(labels[_classes(scorer, columns, threshold)])
-
-
-def predict_label(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
-    """Return predicted labels as text."""
-    if scorer.classes is None:
-        raise InvalidData(f"model {scorer.name!r} predicts numbers and has no labels: use predict('{scorer.name}', …)")
-    texts = pa.array([label_text(label) for label in scorer.classes])
-    return texts.take(pa.array(_classes(scorer, columns, threshold).astype(np.int64, copy=False)))
-
-
-def predict_proba(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
-    """Return the probability of each label as a MAP from its text."""
-    if threshold is not None:
-        raise _no_threshold(scorer)
-    labels, offsets, places, probabilities = _flat_probabilities(scorer, columns)
-    texts = pa.array([label_text(label) for label in labels])
-    return pa.MapArray.from_arrays(offsets, texts.take(places), probabilities)
-
-
-def probabilities_of(scorer: Scorer, columns: list[pa.Array]) -> pa.Array:
-    """Return the probability of each label as a list of ``{label, prob}`` in the order of the classes."""
-    labels, offsets, places, probabilities = _flat_probabilities(scorer, columns)
-    named = pa.array(list(labels)).take(places)
-    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays([named, probabilities], ["label", "prob"]))
-
-
-def _flat_probabilities(scorer: Scorer, columns: list[pa.Array]) -> tuple[Sequence[Any], pa.Array, pa.Array, pa.Array]:
-    """Return the labels, and the probabilities of all rows row by row: offsets of the rows, numbers of labels, values.
-
-    Where there is no label, the numbers of the groups stand for it.
-    """
-    if not scorer.has("predict_proba"):
-        kind = type(scorer.model).__name__
-        raise InvalidData(f"model {scorer.name!r} is a {kind}, which has no probabilities: use predict")
-    values = scorer.method("predict_proba")(scorer.block(columns))
-    n_rows, n_classes = values.shape
-    offsets = pa.array(np.arange(0, n_rows * n_classes + 1, n_classes, dtype=np.int32))
-    places = pa.array(np.tile(np.arange(n_classes), n_rows))
-    labels = range(n_classes) if scorer.classes is None else scorer.classes
-    return labels, offsets, places, pa.array(np.ascontiguousarray(values).ravel())
-
-
-def transform(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
-    """Return what a model makes of each row as a list; what is missing there is NULL."""
-    if threshold is not None:
-        raise _no_threshold(scorer)
-    if not scorer.has("transform"):
-        raise InvalidData(
-            f"model {scorer.name!r} is a {type(scorer.model).__name__}, which transforms nothing: "
-            f"use predict('{scorer.name}', …)"
-        )
-    values = scorer.method("transform")(scorer.block(columns))
-    n_rows, width = values.shape
-    flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
-    offsets = np.arange(0, n_rows * width + 1, max(width, 1), dtype=np.int32)[: n_rows + 1]
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, mask=np.isnan(flat)))
-
-
 def train_function(functions: Functions) -> Callable[..., Any]:
     """Return ``train_model(name, query, options)``: it trains, saves, and returns what CREATE MODEL returns."""
     type_ = pa.struct(
@@ -215,9 +124,6 @@ def add_rows_function(functions: Functions) -> Callable[..., Any]:
     """Return ``add_rows(name, query)``: it adds the rows of a query to a model that keeps rows; their number."""
 
     def add_rows(*arguments: pa.ChunkedArray) -> pa.Array:
-        from dbml.registry.neighbors import extend_model
-        from dbml.registry.training import check_query
-
         if len(arguments) != 2:
             raise InvalidParameter("expected add_rows('model', 'SELECT …')")
         con, done = functions.cursor(), []
@@ -230,9 +136,6 @@ def add_rows_function(functions: Functions) -> Callable[..., Any]:
 
 def train_row(con: Any, name: str, query: str, options: dict[str, Any]) -> dict[str, Any]:
     """Train one model on a cursor of its own, and return the row of the result."""
-    from dbml.registry.training import TrainingOrder, check_query, train
-    from dbml.registry.versions import read_target
-
     if not isinstance(options, dict):
         raise InvalidParameter(f"train_model: options must be a STRUCT such as {{'model_type': …}}; got {options!r}")
     target = read_target(con, name)

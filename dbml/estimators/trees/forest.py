@@ -35,7 +35,6 @@ from dbml.passes.memory import memory_budget
 from dbml.passes.shards import Shard, Shards
 
 _NODE_BYTES, _ROW_BYTES = 64, 48  # of a table of nodes; of a row's copy, besides its bins
-_FEW_ROWS = 65_536  # of a part of a tree that is worth a thread
 
 
 @dataclass(frozen=True)
@@ -268,23 +267,14 @@ class Forest:
         return max(1, memory_budget().blocks // (self.threads * self.row_bytes()))
 
     def grow(self, trees: Sequence[int], report: Callable[[int, list[Grown]], None]) -> None:
-        """Grow trees by number; `report` gets the number of the first and some trees, as they are done."""
-        from dbml.estimators.trees.forest_levels import Levels
-
-        most = self.most_rows()
-        busy = len(trees) >= 2 * self.threads or self.shards.n_rows <= _FEW_ROWS
-        if not busy:
-            most = min(most, max(_FEW_ROWS // 4, self.shards.n_rows // (4 * self.threads)))
-        if self.shards.in_memory and self.shards.n_rows <= most:
-            crew = current().crew(self.threads)
-            try:
-                step = max(4 * self.threads, -(-len(trees) // 4))
-                for first in range(0, len(trees), step):
-                    report(trees[first], crew.each(self._tree, trees[first : first + step], "trees"))
-            finally:
-                crew.close()
-            return
-        Levels(self, most).grow(trees, report)
+        """Grow trees by number, each whole; `report` gets the number of the first and some trees, as they are done."""
+        crew = current().crew(self.threads)
+        try:
+            step = max(4 * self.threads, -(-len(trees) // 4))
+            for first in range(0, len(trees), step):
+                report(trees[first], crew.each(self._tree, trees[first : first + step], "trees"))
+        finally:
+            crew.close()
 
     # rows out of the bag ---------------------------------------------------------------------------------------
 

@@ -36,6 +36,22 @@ from dbml.passes.memory import memory_budget
 from dbml.passes.shards import Shard
 
 _TREES = 16  # that grow at once
+_FEW_ROWS = 65_536  # of a part of a tree that is worth a thread
+
+
+def grow_trees(forest: Forest, trees: Sequence[int], report: Callable[[int, list[Grown]], None]) -> None:
+    """Grow trees by number; `report` gets the number of the first and some trees, as they are done.
+
+    Trees whose rows fit in memory, and that keep all threads busy, grow whole; others by `Levels`. They are the same.
+    """
+    shards, most = forest.shards, forest.most_rows()
+    busy = len(trees) >= 2 * forest.threads or shards.n_rows <= _FEW_ROWS
+    if not busy:
+        most = min(most, max(_FEW_ROWS // 4, shards.n_rows // (4 * forest.threads)))
+    if shards.in_memory and shards.n_rows <= most:
+        forest.grow(trees, report)
+    else:
+        Levels(forest, most).grow(trees, report)
 
 
 @dataclass
@@ -108,7 +124,7 @@ class Levels:
         self.shards, self.growth, self.width = forest.shards, forest.growth, forest.width
 
     def grow(self, trees: Sequence[int], report: Callable[[int, list[Grown]], None]) -> None:
-        """Grow trees; see `Forest.grow`."""
+        """Grow trees; see `grow_trees`."""
         for first in range(0, len(trees), _TREES):
             group = trees[first : first + _TREES]
             tops = self._tops(group)

@@ -25,6 +25,7 @@ from dbml.estimators.trees.constraints import monotonic_columns
 from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.forest import Forest, Growth
 from dbml.estimators.trees.forest_bins import ForestBins
+from dbml.estimators.trees.forest_levels import grow_trees
 from dbml.estimators.trees.forest_plan import Draws, Facts
 from dbml.estimators.trees.grown import Grown
 from dbml.estimators.trees.model import TreeClassifier, TreeModel, TreeRegressor
@@ -178,7 +179,7 @@ class ForestModel(TreeModel):
             self._iteration(done)
 
         try:
-            forest.grow(range(first, n_trees), report)
+            grow_trees(forest, range(first, n_trees), report)
         except KeyboardInterrupt:
             if done:
                 self._keep(**self._fitted(parts, done, forest))

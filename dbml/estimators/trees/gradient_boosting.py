@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from dbml.errors import InvalidData, InvalidParameter
+from dbml.errors import InvalidData, InvalidParameter, nearest
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.trees.binning import MOST_BINS, Binning, sample_rows
 from dbml.estimators.trees.boosting import Boosting, Rounds, bin_rows
 from dbml.estimators.trees.constraints import interaction_groups, monotonic_columns
 from dbml.estimators.trees.derivatives import Precision
 from dbml.estimators.trees.ensemble import Trees
+from dbml.estimators.trees.folds import fold_losses
 from dbml.estimators.trees.growth import GrowPolicy, Rules
 from dbml.estimators.trees.losses import BoostingLoss
 from dbml.estimators.trees.model import TreeModel
 from dbml.estimators.trees.sampling import ALL_ROWS, Held, Sampling
 from dbml.estimators.trees.symmetric import symmetric_depth
-from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
+from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule, check_params
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
 from dbml.passes.schema import Schema
+from dbml.passes.shards import Shards
 
 _STRATEGIES = {"bagging": "uniform"}  # LightGBM's words
 _ENOUGH_ROWS = 10_000  # early_stopping='auto' holds rows out above that
 _TREE_ROWS = 500_000  # sampling_method='auto' lets a tree grow from at least so many
+_SHARED = ("loss", "quantile", "class_weight", "max_bins", "precision", "random_state", "warm_start")
 _MOST_SAMPLED = 0.8  # a larger share of the rows costs what all of them do
 
 
@@ -145,16 +149,7 @@ class GradientBoosting(TreeModel):
     def _fit(self, data: Data) -> None:
         loss = self._boosting_loss(data)
         before = self._before(loss)
-        sample = data.sample(sample_rows(data.schema.encoding), seed_of(self.random_state))
-        if not sample.n_rows:
-            raise InvalidData(f"{type(self).__name__}: {data.plan.source} has no rows to learn from")
-        binning = Binning.learn(sample, data.schema.encoding, self.max_bins, share=True)
-        weighted, first_scores = sample.weight is not None, None if before is None else self._raw_block
-        sampled = sample.n_rows
-        del sample
-        of_classes = self._class_weights(data, weighted)
-        weighted |= of_classes is not None
-        with bin_rows(data, binning, loss, weighted, of_classes, first_scores, self.precision) as shards:
+        with self._binned(data, loss, before) as (shards, binning, sampled):
             rounds = Rounds(shards, binning, self._boosting(data, loss, before))
             baseline = rounds.baseline() if before is None else self.baseline_
             rounds.begin(baseline if before is None else None)
@@ -167,6 +162,97 @@ class GradientBoosting(TreeModel):
                 raise
         vars(self).update(self._fitted(rounds.trees, kept, loss, baseline, before))
         self._tell(data, loss, rounds, sampled)
+
+    @contextmanager
+    def _binned(self, data: Data, loss: BoostingLoss, before: Trees | None) -> Iterator[tuple[Shards, Binning, int]]:
+        """Provide the rows as bins, what these are, and of how many rows they were learned."""
+        sample = data.sample(sample_rows(data.schema.encoding), seed_of(self.random_state))
+        if not sample.n_rows:
+            raise InvalidData(f"{type(self).__name__}: {data.plan.source} has no rows to learn from")
+        binning = Binning.learn(sample, data.schema.encoding, self.max_bins, share=True)
+        weighted, first_scores = sample.weight is not None, None if before is None else self._raw_block
+        sampled = sample.n_rows
+        del sample
+        of_classes = self._class_weights(data, weighted)
+        weighted |= of_classes is not None
+        with bin_rows(data, binning, loss, weighted, of_classes, first_scores, self.precision) as shards:
+            yield shards, binning, sampled
+
+    def cross_val_losses(
+        self,
+        X: Any,
+        y: Any = None,
+        settings: Sequence[Mapping[str, Any]] = ({},),
+        cv: int = 5,
+        *,
+        sample_weight: Any = None,
+        con: Any = None,
+        options: dict[str, Any] | None = None,
+    ) -> Floats:
+        """Return the held-out loss of some settings after each round, by folds; rows are read and binned once for all.
+
+        Nothing of this model changes. Cost: one scan, and the rounds of ``len(settings) * cv`` trainings.
+
+        Parameters
+        ----------
+        X, y, sample_weight, con, options
+            As in `fit`.
+        settings : sequence of dict
+            Hyperparameters that differ from this model's. Those that decide what all trainings share may not differ:
+            the loss, class weights, bins and their precision.
+        cv : int
+            Folds of the rows, by a hash of their position, with `random_state`.
+
+        Returns
+        -------
+        ndarray of shape (n_settings, cv, max_iter)
+            Mean loss of the rows of a fold after each round of trees on the others; where there is nothing left to
+            split the last one is repeated, and beyond a setting's own `max_iter` it is NaN. Early stopping is left
+            aside: ``losses.mean(axis=1)`` tells how many rounds are best.
+
+        Raises
+        ------
+        InvalidParameter
+            A hyperparameter that does not exist, is out of range, or may not differ; fewer than 2 folds.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from dbml import HistGradientBoostingRegressor
+        >>> X = np.linspace(0.0, 1.0, 200).reshape(-1, 1)
+        >>> model = HistGradientBoostingRegressor(max_iter=20)
+        >>> losses = model.cross_val_losses(X, X[:, 0] ** 2, [{"learning_rate": 0.02}, {"learning_rate": 0.2}], cv=3)
+        >>> losses.shape, int(losses.mean(axis=1)[:, -1].argmin())
+        ((2, 3, 20), 1)
+        """
+        check_params(f"{type(self).__name__}.cross_val_losses", {"cv": Integer(ge=2)}, {"cv": cv})
+        models = [self._differing(setting) for setting in settings]
+        losses = np.full((len(models), cv, max((model.max_iter for model in models), default=0)), np.nan)
+
+        def learn(data: Data) -> None:
+            loss, seed = models[0]._boosting_loss(data), seed_of(self.random_state)
+            with models[0]._binned(data, loss, None) as (shards, binning, _):
+                for model, found in zip(models, losses, strict=True):
+                    boosting = model._boosting(data, loss, None)
+                    found[:, : model.max_iter] = fold_losses(shards, binning, boosting, cv, seed)
+
+        if models:
+            models[0]._train_on(X, y, sample_weight, con, options, None, learn)
+        return losses
+
+    def _differing(self, setting: Mapping[str, Any]) -> Self:
+        """Return a model that differs in some hyperparameters."""
+        own = self.get_params()
+        for name in setting:
+            if name not in own or name in _SHARED:
+                may = [name for name in own if name not in _SHARED]
+                raise InvalidParameter(
+                    f"{type(self).__name__}: {name!r} cannot differ between settings{nearest(name, may)} "
+                    f"(these can: {', '.join(may)})"
+                )
+        model = type(self)(**{**own, "warm_start": False, **setting})
+        model._check_hyperparameters()
+        return model
 
     def _tell(self, data: Data, loss: BoostingLoss, rounds: Rounds, sampled: int) -> None:
         """Say in the plan what was made of the rows."""

@@ -1,0 +1,95 @@
+"""Running the statements of a script and the dot commands of the shell, and showing what comes back."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+_SHOWN_ROWS = 40
+_HELP = """\
+  Statements end in ; and may span lines. DuckDB's SQL, and
+    CREATE [OR REPLACE] MODEL m OPTIONS (model_type = '…', input_label_cols = ['…']) AS SELECT …;
+    EXPLAIN CREATE MODEL …;   DROP MODEL [IF EXISTS] m;
+    SELECT predict('m', t) FROM t;   FROM ML.PREDICT(MODEL m, TABLE t);   FROM ML.EVALUATE(MODEL m, TABLE t);
+    FROM ML.WEIGHTS(MODEL m);   FROM ML.FEATURE_INFO(MODEL m);   FROM ML.TRAINING_INFO(MODEL m);
+  .models   the models of this database        .tables   its tables
+  .timer    show how long statements take      .read FILE   run the statements of a file
+  .help     this                               .quit     leave (also Ctrl-D)"""
+
+_TABLES = """
+SELECT schema_name AS schema, table_name AS name, estimated_size AS rows FROM duckdb_tables()
+WHERE NOT internal AND schema_name <> 'ml'
+UNION ALL BY NAME
+SELECT schema_name AS schema, view_name AS name FROM duckdb_views() WHERE NOT internal AND schema_name <> 'ml'
+ORDER BY ALL"""
+
+
+class Printer:
+    """Shows the result of a statement: a box, JSON or CSV; and the time, if asked for."""
+
+    def __init__(self, form: str, timer: bool = False) -> None:
+        self.form = form
+        self.timer = timer
+
+    def run(self, con: Any, statement: str) -> None:
+        """Run one statement and print its rows."""
+        from dbml.cli.output import echo_csv, echo_json, records
+
+        started = time.perf_counter()
+        result = con.sql(statement)
+        if result is not None:
+            if self.form == "json":
+                echo_json(records(result))
+            elif self.form == "csv":
+                echo_csv(result)
+            else:
+                width = shutil.get_terminal_size((120, 40)).columns
+                result.show(max_width=width, max_rows=_SHOWN_ROWS)
+        if self.timer:
+            click.echo(f"{time.perf_counter() - started:.3f} s")
+
+
+def run_script(con: Any, printer: Printer, text: str) -> None:
+    """Run the statements of a text one by one; the first error ends it."""
+    for statement in statements(text):
+        printer.run(con, statement)
+
+
+def statements(text: str) -> list[str]:
+    """Return the statements of a text, without those that are empty or comments alone."""
+    from dbml_sql.tokens import significant, split_statements
+
+    return [piece.strip() for piece in split_statements(text) if any(t.text != ";" for t in significant(piece))]
+
+
+def is_complete(text: str) -> bool:
+    """Whether a text ends with a semicolon that is not inside quotes or a comment."""
+    from dbml_sql.tokens import significant
+
+    found = significant(text)
+    return not found or found[-1].is_operator(";")
+
+
+def dot_command(con: Any, printer: Printer, line: str) -> bool:
+    """Run a line that starts with a dot; return False if it was .quit."""
+    name, _, rest = line.strip().partition(" ")
+    if name in (".quit", ".exit", ".q"):
+        return False
+    if name == ".help":
+        click.echo(_HELP)
+    elif name == ".models":
+        printer.run(con, "SELECT name, version, type, target, n_rows, created_at FROM ml.models")
+    elif name == ".tables":
+        printer.run(con, _TABLES)
+    elif name == ".timer":
+        printer.timer = not printer.timer
+        click.echo(f"timer {'on' if printer.timer else 'off'}")
+    elif name == ".read":
+        run_script(con, printer, Path(rest.strip()).read_text())
+    else:
+        click.echo(f"unknown command {name}; .help lists them", err=True)
+    return True

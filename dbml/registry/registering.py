@@ -1,0 +1,124 @@
+"""dbml's SQL functions: those that predict, explain and train, by name and type.
+
+A function of DuckDB's has one return type. ``predict`` is DOUBLE: numbers of regressors, and labels that are numbers
+or booleans (1 for true). Text labels come from ``predict_label``, VARCHAR for any model: asking ``predict`` for them is
+an error, never a silent cast. ``predict_proba`` is MAP(VARCHAR, DOUBLE), from the text of each label. ``transform`` is
+DOUBLE[].
+
+``ML.EXPLAIN_PREDICT`` and others are queries over ``predict_attributions``, ``feature_importance`` and
+``partial_dependence``, ``ML.DETECT_ANOMALIES`` over ``detect_anomalies``, ``ML.CENTROIDS`` over ``centroids``,
+``ML.PRINCIPAL_COMPONENTS`` over ``principal_components``, ``ML.NEIGHBORS`` over ``neighbors``. ``add_rows`` adds
+rows to a model that keeps some.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import duckdb
+
+from dbml.errors import DbmlWarning
+from dbml.passes.memory import parse_memory
+from dbml.registry.functions import LOCK, Functions, functions_of
+
+_BY_FEATURE = 'feature VARCHAR, numerical_value DOUBLE, categorical_value STRUCT(category VARCHAR, "value" DOUBLE)[]'
+
+TYPES = {
+    "predict": "DOUBLE",
+    "predict_label": "VARCHAR",
+    "predict_proba": "MAP(VARCHAR, DOUBLE)",
+    "transform": "DOUBLE[]",
+    "predict_attributions": "STRUCT(baseline DOUBLE, prediction DOUBLE, attributions DOUBLE[])[]",
+    "feature_importance": (
+        "STRUCT(feature VARCHAR, importance_weight BIGINT, importance_gain DOUBLE, importance_cover DOUBLE)[]"
+    ),
+    "partial_dependence": "STRUCT(number DOUBLE, category VARCHAR, predictions DOUBLE[])[]",
+    "tree_nodes": (
+        "STRUCT(tree INTEGER, class_label VARCHAR, node INTEGER, parent INTEGER, depth INTEGER, is_leaf BOOLEAN, "
+        "feature VARCHAR, operator VARCHAR, threshold DOUBLE, categories VARCHAR[], missing VARCHAR, gain DOUBLE, "
+        "rows DOUBLE, value DOUBLE, class_values DOUBLE[])[]"
+    ),
+    "factor_keys": "VARCHAR[]",
+    "factor_weights": (
+        "STRUCT(processed_input VARCHAR, feature VARCHAR, factor_weights STRUCT(factor INTEGER, weight DOUBLE)[], "
+        "intercept DOUBLE)[]"
+    ),
+    "item_rank": "DOUBLE",
+    "detect_anomalies": "STRUCT(is_anomaly BOOLEAN, anomaly_score DOUBLE)",
+    "centroids": f"STRUCT(centroid_id INTEGER, {_BY_FEATURE})[]",
+    "centroid_distances": "DOUBLE[][]",
+    "principal_components": f"STRUCT(principal_component_id INTEGER, {_BY_FEATURE})[]",
+    "principal_component_info": (
+        "STRUCT(principal_component_id INTEGER, eigenvalue DOUBLE, explained_variance_ratio DOUBLE, "
+        "cumulative_explained_variance_ratio DOUBLE)[]"
+    ),
+    "neighbors": "STRUCT(position BIGINT, distance DOUBLE)[]",
+    "add_rows": "BIGINT",
+    "train_model": "STRUCT(model VARCHAR, version INTEGER, rows BIGINT, seconds DOUBLE, metrics MAP(VARCHAR, DOUBLE))",
+}
+
+_CHANGING = ("train_model", "add_rows")
+
+
+def register(
+    con: duckdb.DuckDBPyConnection, memory_limit: int | float | str | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Make the functions of `TYPES` (`predict`, `train_model`, …) known to a plain DuckDB connection.
+
+    All connections to the same database in this process see them. `dbml.connect` and `dbml.attach` do this by
+    themselves. Functions of the same names that the person has made stay as they are, with a warning.
+
+    Parameters
+    ----------
+    con : duckdb.DuckDBPyConnection
+        The connection.
+    memory_limit : int (bytes) or str, optional
+        What the functions compute within, as in `dbml.connect`; None: the limit of the process. That of the connection
+        that made the functions holds for all connections to its database.
+
+    Returns
+    -------
+    con
+
+    Raises
+    ------
+    InvalidParameter
+        `memory_limit` is no size.
+    """
+    limit = None if memory_limit is None else parse_memory(memory_limit)
+    with LOCK:
+        functions = functions_of(con, limit)
+        if functions.wants("predict"):
+            return con
+        computing = _Computing(functions)
+        for name, type in TYPES.items():
+            functions.add(name, partial(computing, name), type, side_effects=name in _CHANGING)
+        taken = functions.make()
+    if 0 < len(taken) < len(TYPES):  # all of them: another connection to the same database made them
+        warnings.warn(
+            f"the connection has functions named {', '.join(taken)} already: dbml's are not registered; "
+            "FROM ML.PREDICT(…) and ml.predict_<model>(…) work without them",
+            DbmlWarning,
+            stacklevel=2,
+        )
+    return con
+
+
+class _Computing:
+    """What computes our functions; loaded when one is first called, as most connections call none."""
+
+    def __init__(self, functions: Functions) -> None:
+        self._functions = functions
+        self._made: dict[str, Callable[..., Any]] = {}
+
+    def __call__(self, name: str, *arguments: Any) -> Any:
+        if not self._made:
+            from dbml.registry.sql_functions import make_functions
+
+            with LOCK:
+                if not self._made:
+                    self._made = make_functions(self._functions)
+        return self._made[name](*arguments)
