@@ -113,9 +113,12 @@ def lines(result: Result) -> Iterator[str]:
         yield from (f"  {line}" for line in result.row.table(result))
     for bar in result.row.bars:
         yield bar_line(bar, result)
-    firsts = [m.first for m in result.comparable() if m.samples]
-    if firsts and any(m.samples and m.contender.kind == "ours" for m in result.measured.values()):
-        yield f"  first runs only: {min(firsts) / result.ours.first:.4g} times the best peer's first run"
+    if any(m.samples and m.contender.kind == "ours" for m in result.measured.values()):
+        for fetch, words in (("", ""), ("fetchnumpy", " that fetches with fetchnumpy")):
+            peers = [m for m in result.comparable() if m.samples and fetch in ("", m.contender.params.get("fetch"))]
+            if peers:
+                ratio = min(m.first for m in peers) / result.ours.first
+                yield f"  first runs only: {ratio:.4g} times the best peer{words}"
 
 
 def summary(results: list[Result]) -> Iterator[str]:

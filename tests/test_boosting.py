@@ -26,9 +26,7 @@ from dbml import HistGradientBoostingClassifier as Classifier
 from dbml import HistGradientBoostingRegressor as Regressor
 from dbml.errors import DbmlError, InterruptedTraining, InvalidData, InvalidParameter
 from dbml.estimators.trees.binning import Binning
-from dbml.estimators.trees.boosting import Boosting, Rounds, bin_rows
-from dbml.estimators.trees.folds import fold_losses
-from dbml.estimators.trees.growth import Rules
+from dbml.estimators.trees.boosting import bin_rows
 from dbml.estimators.trees.losses import LOGISTIC
 from dbml.estimators.trees.sampling import Held
 from dbml.passes.dispatch import as_data
@@ -371,31 +369,33 @@ def test_an_interrupt_keeps_the_rounds_so_far(monkeypatch):
 # shared bins -------------------------------------------------------------------------------------------------------
 
 
-def boosting(**params):
-    rules = Rules(np.zeros(8, np.int64), max_leaves=params.pop("max_leaves", 31))
-    return Boosting(
-        LOGISTIC, rules, "leafwise", params.pop("learning_rate", 0.1), params.pop("rounds", 15), 0, **params
-    )
-
-
 def test_settings_and_folds_share_the_bins():
     X, y = friedman(3_000)
-    with as_data(X, (y > 14).astype(int), task="classification", encode="values") as data:
-        binning = Binning.learn(data.sample(3_000, 0), data.schema.encoding, 255, share=True)
-        with bin_rows(data, binning, LOGISTIC, False, None, None) as shards:
-            one, other = boosting(), boosting(max_leaves=4, learning_rate=0.3)
-            losses = fold_losses(shards, binning, one, 3)
-            more = fold_losses(shards, binning, other, 3)
-            again = fold_losses(shards, binning, one, 3)
-            rounds = Rounds(shards, binning, boosting(held=Held(1 / 3, 1 / 3)))
-            rounds.begin(rounds.baseline())
-            rounds.run(lambda *_: None)
-            n_held = rounds.n_held
-    assert (losses == again).all()
-    assert (losses != more).all()
-    assert (losses[:, -1] < 0.8 * losses[:, 0]).all()
-    assert n_held == pytest.approx(1_000, abs=100)
-    assert rounds.trees[0].weight[0] == 3_000 - n_held
+    model = Classifier(max_iter=15, early_stopping=False, random_state=0)
+    settings = ({}, {"max_leaf_nodes": 4, "learning_rate": 0.3, "max_iter": 10}, {})
+    losses = model.cross_val_losses(X, y > 14, settings, cv=3)
+    assert losses.shape == (3, 3, 15)
+    np.testing.assert_array_equal(losses[0], losses[2])
+    assert np.isnan(losses[1, :, 10:]).all()
+    assert (losses[0, :, :10] != losses[1, :, :10]).all()
+    assert (losses[0, :, -1] < 0.8 * losses[0, :, 0]).all()
+    assert "trees_" not in vars(model)
+
+
+def test_a_fold_is_what_a_training_holds_out():
+    X, y = friedman(3_000)
+    (losses,) = Regressor(max_iter=8, random_state=3).cross_val_losses(X, y, cv=5)
+    model = Regressor(max_iter=8, random_state=3, early_stopping=True, validation_fraction=0.2).fit(X, y)
+    np.testing.assert_array_equal(losses[0], [entry["validation_loss"] for entry in model.training_])
+
+
+def test_settings_that_cannot_share_the_bins_are_refused():
+    X, y = friedman(100)
+    for setting, words in (({"max_bins": 9}, "'max_bins' cannot differ"), ({"lerning_rate": 1}, "learning_rate")):
+        with pytest.raises(InvalidParameter, match=words):
+            Regressor().cross_val_losses(X, y, [setting])
+    with pytest.raises(InvalidParameter, match="cv must be"):
+        Regressor().cross_val_losses(X, y, cv=1)
 
 
 def test_folds_cover_every_row_once():

@@ -31,6 +31,7 @@ from dbml.passes.step import State, Step
 
 T = TypeVar("T")
 _TICK = 0.1  # seconds between reports of progress
+_LONGEST_WAIT = 1.0  # seconds; a Ctrl-C that comes just before the calling thread waits does not wake it
 _SHORT = 2  # chunks of a pass that is run without threads: starting them takes about as long
 _MORE, _FEWER = 1.0, 0.5  # seconds of work for one of reading: above, one more worker; below, one less
 _LAST = 0.25  # weight of the last block in the average of those seconds
@@ -305,7 +306,7 @@ class _Pass:
         while True:
             with self.lock:
                 while not self.results and not self.stopped:
-                    self.to_yield.wait(_TICK if active else None)
+                    self.to_yield.wait(_TICK if active else _LONGEST_WAIT)
                     if active:
                         break
                 ready, rows, stopped = list(self.results), self.rows, self.stopped
