@@ -81,10 +81,11 @@ class Trees:
         sets = np.cumsum([0, *(len(part.category_sets) for part in parts)])
 
         def shifted(name: str, by: NDArray) -> NDArray:
-            arrays = [getattr(part, name) for part in parts]
-            return np.concatenate(
-                [np.where(a >= 0, a + b, a).astype(a.dtype) for a, b in zip(arrays, by[:-1], strict=True)]
-            )
+            whole = np.concatenate([getattr(part, name) for part in parts])
+            for first, last, more in zip(nodes[:-1], nodes[1:], by[:-1].tolist(), strict=True):
+                own = whole[first:last]
+                np.add(own, more, out=own, where=own >= 0)
+            return whole
 
         whole = {
             field.name: np.concatenate([getattr(part, field.name) for part in parts])

@@ -270,7 +270,7 @@ class Forest:
         """Grow trees by number, each whole; `report` gets the number of the first and some trees, as they are done."""
         crew = current().crew(self.threads)
         try:
-            step = max(4 * self.threads, -(-len(trees) // 4))
+            step = max(4, -(-len(trees) // (4 * self.threads))) * self.threads
             for first in range(0, len(trees), step):
                 report(trees[first], crew.each(self._tree, trees[first : first + step], "trees"))
         finally:
