@@ -182,6 +182,8 @@ def test_no_rows(raw, data):
 
 def test_sizes_are_taken_from_the_data_alone():
     assert rows_of_a_shard(100, 240) == 4_096
+    assert rows_of_a_shard(20_000, 240) == 20_000
+    assert rows_of_a_shard(50_000, 240) == 25_000
     assert rows_of_a_shard(2_000_000, 240) == 125_000
     assert rows_of_a_shard(2_000_001, 240) == 125_001
     assert rows_of_a_shard(10**9, 240) == 262_144

@@ -22,7 +22,8 @@ from dbml.passes.shards import Arrays, Shards
 if TYPE_CHECKING:
     from dbml.data.chunked import ChunkedData
 
-_SHARDS = 16
+_MOST_SHARDS = 16  # of tables that fit in memory; a power of two, as are fewer
+_WORTH_A_SHARD = 16_384  # rows: a shard that is worked on in less than some 50 us costs more than it brings
 _MOST_ROWS, _FEWEST_ROWS, _ROWS_OF_A_STREAM = 262_144, 4_096, 65_536
 _ENCODED_BYTES = 256 << 20  # of the rows of a shard: arrays of bytes take an eighth
 
@@ -30,11 +31,14 @@ _ENCODED_BYTES = 256 << 20  # of the rows of a shard: arrays of bytes take an ei
 def rows_of_a_shard(n_rows: int, row_bytes: int) -> int:
     """Return the rows of a shard: a sixteenth of the rows, within bounds; from the data alone, never from the machine.
 
-    Wide rows make shards of fewer rows, so that one that is read back is small beside the smallest limits.
+    Few rows make fewer shards. Wide rows make shards of fewer rows, so that one that is read back is small beside the
+    smallest limits.
     """
     most = max(_FEWEST_ROWS, min(_MOST_ROWS, _ENCODED_BYTES // max(1, row_bytes)))
-    wanted = _ROWS_OF_A_STREAM if n_rows < 0 else -(-n_rows // _SHARDS)
-    return min(most, max(_FEWEST_ROWS, wanted))
+    if n_rows < 0:
+        return min(most, _ROWS_OF_A_STREAM)
+    shards = min(_MOST_SHARDS, 1 << max(0, (n_rows // _WORTH_A_SHARD).bit_length() - 1))
+    return min(most, max(_FEWEST_ROWS, -(-n_rows // shards)))
 
 
 def derive(

@@ -29,6 +29,7 @@ from dbml.passes.shards import Shard, Shards
 
 GrowPolicy = Literal["leafwise", "depthwise", "symmetric"]
 
+_AHEAD = 4  # nodes that are split together in memory
 _SEARCH = "trees: split rows, add histograms"
 
 
@@ -151,7 +152,9 @@ class Grower:
                 waiting = [node]  # it has another split now, or none
                 continue
             if node.children is None:
-                room = min(most - leaves, len(heap) + 1) if not self.shards.in_memory else 1
+                room = min(most - leaves, len(heap) + 1)
+                if self.shards.in_memory:  # only those that are nearly sure to be split: fewer rounds of threads
+                    room = min(room, _AHEAD, 1 + (most - leaves) // _AHEAD)
                 ahead = heapq.nsmallest(int(room) - 1, heap) if room > 1 else []
                 batch = [node, *(other for _, _, other in ahead if other.children is None and other.can_split)]
                 self._split(batch, last=leaves + 1 == most)
