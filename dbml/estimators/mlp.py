@@ -19,6 +19,7 @@ from dbml.estimators.solvers.loss_step import RowReading
 from dbml.params import Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
+from dbml.passes.dispatch import readable_again
 
 
 class MLPClassifier(NetworkModel, ProbabilisticClassifier):
@@ -204,6 +205,7 @@ class MLPClassifier(NetworkModel, ProbabilisticClassifier):
             All labels there will be; needed in the first call where its rows may not have them all.
         """
         check_batches(self)
+        X = readable_again(X)
         schema = schema_of_batches(self, X, y, classes, sample_weight, con, options)
         return self._train_on(X, y, sample_weight, con, None, schema, self._partial)
 
