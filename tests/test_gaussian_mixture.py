@@ -214,6 +214,7 @@ def test_bad_input_is_named():
         GaussianMixture(1, reg_covar=0.0).fit(np.column_stack([X, X[:, 0]]) * [1, 1, 1, 1, 1, 0])
     with pytest.warns(ConvergenceWarning, match="not converged after 1 iterations"):
         GaussianMixture(3, max_iter=1).fit(X)
+    assert GaussianMixture(3, max_iter=2, tol=0.0).fit(X).n_iter_ == 2  # as asked: no warning
     wide = np.random.default_rng(0).normal(size=(5, 1_000))
     with memory_limited("64MiB"), pytest.raises(ExhaustedMemory, match="use covariance_type='diag'"):
         GaussianMixture(2).fit(wide)

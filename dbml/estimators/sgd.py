@@ -49,7 +49,7 @@ class SGDClassifier(LinearClassifier, SometimesProbabilistic, SgdEstimator):
     max_iter : int, default=1000
         Most epochs.
     tol : float or None, default=1e-3
-        Stops where the mean loss of an epoch was not lower by this much for `n_iter_no_change` epochs.
+        Stops where the mean loss of an epoch was not lower by this much for `n_iter_no_change` epochs; None: never.
     shuffle : bool, default=True
         Rows in another random order every epoch; in the order of the table where its rows are not clustered.
     epsilon : float, default=0.1

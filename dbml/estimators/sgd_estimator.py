@@ -9,6 +9,7 @@ import numpy as np
 
 from dbml.errors import InvalidParameter
 from dbml.estimators.base import Estimator
+from dbml.estimators.bigquery_options import early_stop_of_epochs
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.solvers.descent import (
     Descent,
@@ -71,7 +72,7 @@ class SgdEstimator(Estimator):
         "l1_reg": lambda value: {"alpha": value, "penalty": "l1"},
         "max_iterations": lambda value: {"max_iter": value},
         "min_rel_progress": lambda value: {"tol": value},
-        "early_stop": lambda value: {"early_stopping": bool(value)},
+        "early_stop": early_stop_of_epochs,
     }
 
     loss: str

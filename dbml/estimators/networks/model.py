@@ -62,7 +62,7 @@ class NetworkModel(Estimator):
     max_iter: int
     shuffle: bool
     random_state: Any
-    tol: float
+    tol: float | None
     warm_start: bool
     momentum: float
     nesterovs_momentum: bool
@@ -150,7 +150,7 @@ class NetworkModel(Estimator):
                 data.plan = kept.plan
         else:
             state, n_iter, enough = descent.run(data, begun_state(network))
-        if not enough:
+        if not enough and self.tol is not None:
             message = (
                 f"{type(self).__name__}: stopped after max_iter={self.max_iter} epochs, before the "
                 f"{'score' if self.early_stopping else 'loss'} stayed within tol={self.tol:g} for "
