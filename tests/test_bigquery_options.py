@@ -119,7 +119,8 @@ BAD_VALUES = [
     ("LinearSVR", "l2_reg", float("nan"), r"LinearSVR: l2_reg must be a finite number > 0; got nan"),
     ("logistic_reg", "class_weights", "x", r"class_weights must be a list of pairs such as \('late', 2.0\); got 'x'"),
     ("SVC", "class_weights", [1, 2], r"SVC: class_weights must be a list of pairs"),
-    ("kmeans", "distance_type", "COSINE", r"KMeans: distance_type must be 'EUCLIDEAN'; got 'COSINE'"),
+    ("MiniBatchKMeans", "kmeans_init_method", "x", r"^MiniBatchKMeans: kmeans_init_method must be 'KMEANS\+\+' or"),
+    ("kmeans", "distance_type", "COSINE", r"^KMeans: distance_type must be 'EUCLIDEAN'; got 'COSINE'"),
 ]
 
 

@@ -12,6 +12,7 @@ from dbml.estimators.design import times, transposed
 from dbml.estimators.gram_step import GramStep, Moments
 from dbml.estimators.least_squares import LeastSquares, not_negative, ridge
 from dbml.estimators.moment_steps import ResidualStep
+from dbml.estimators.row_counts import row_count
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
@@ -60,19 +61,6 @@ def require_gram(data: Data, n_folds: int = 1) -> None:
             f"the Gram matrix of {p:,} terms takes {8 * n_folds * (p + 2) ** 2:,} bytes per block in flight, more than "
             "memory_limit leaves; raise memory_limit, pool levels with max_levels, or choose another solver"
         )
-
-
-def row_count(data: Data) -> tuple[int, bool]:
-    """Return the rows of a pass and whether the number is exact: from the geometry if it is known, else statistics."""
-    sizes = [partition.n_rows for partition in data.plan.partitions]
-    if sizes and min(sizes) >= 0 and not data.plan.filters:
-        return sum(sizes), False
-    return data.statistics.n_rows, data.statistics.exact_rows
-
-
-def pass_rows(data: Data) -> tuple[int, bool]:
-    """Return the rows of a pass and whether the number is exact: the known one, else as `row_count` says."""
-    return (data.n_rows, True) if data.n_rows >= 0 else row_count(data)
 
 
 def sparse_entries(data: Data) -> float:

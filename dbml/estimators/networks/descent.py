@@ -36,7 +36,7 @@ class History:
 
 
 @dataclass
-class Descent:
+class NetworkDescent:
     """Runs epochs from a state, and keeps the best.
 
     Attributes

@@ -13,7 +13,7 @@ import numpy as np
 from dbml.errors import ConvergenceWarning, ExhaustedMemory, InvalidData, InvalidParameter
 from dbml.estimators.base import Estimator, ModelState
 from dbml.estimators.networks.coordinates import SAMPLE_ROWS, Coordinates
-from dbml.estimators.networks.descent import Descent, History
+from dbml.estimators.networks.descent import History, NetworkDescent
 from dbml.estimators.networks.network import Network
 from dbml.estimators.networks.rules import RULES, SQL_OPTIONS, layer_sizes
 from dbml.estimators.networks.step import LOG_LOSS, SOFTMAX, SQUARED, Optimizer, begun_state
@@ -232,7 +232,7 @@ class NetworkModel(Estimator):
     def _batch(self) -> int:
         return _BATCH if self.batch_size == "auto" else int(self.batch_size)
 
-    def _descent(self, data: Data, network: Network, history: History, reading: RowReading) -> Descent:
+    def _descent(self, data: Data, network: Network, history: History, reading: RowReading) -> NetworkDescent:
         _, loss, _ = self._outputs(data.schema)
         seed = seed_of(self.random_state)
         optimizer = Optimizer(
@@ -247,7 +247,7 @@ class NetworkModel(Estimator):
             self._iteration(number, **values)
             self._keep(**self._fitted(network, state, history, number, state["counts"][3]))
 
-        return Descent(
+        return NetworkDescent(
             type(self).__name__, network, optimizer, reading, self.learning_rate, self.power_t, self.max_iter,
             self.tol, self.n_iter_no_change, self.shuffle, seed,
             Validation(self.validation_fraction, seed) if self.early_stopping else None,
