@@ -330,6 +330,14 @@ def test_a_warm_start_goes_on_from_the_trees_there_are(make):
     before = [model.trees_.value[:, 0].copy(), model.trees_.threshold.copy()]
     model.set_params(max_iter=25).fit(X, y)
     assert model.n_iter_ == 25
+    early = make(max_iter=10, precision="float64").fit(X, y)
+    for method in ("predict", "predict_proba", "decision_function"):
+        if hasattr(model, method):
+            stages = list(getattr(model, f"staged_{method}")(X[:200]))
+            assert len(stages) == 25
+            for stage, expected in ((stages[9], early), (stages[24], model)):
+                at_once = getattr(expected, method)(X[:200])
+                assert np.array_equal(stage, at_once) or np.allclose(stage, at_once, rtol=1e-12)
     n = before[0].size
     np.testing.assert_array_equal(model.trees_.value[:n, 0], before[0])
     np.testing.assert_array_equal(model.trees_.threshold[:n], before[1])

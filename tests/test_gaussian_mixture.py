@@ -122,6 +122,9 @@ def test_draws_have_the_moments_of_the_mixture(kind):
     np.testing.assert_allclose(np.bincount(label) / 20_000, model.weights_, atol=0.02)
     np.testing.assert_allclose(drawn.mean(axis=0), model.weights_ @ model.means_, atol=0.15)
     assert model.score(drawn) == pytest.approx(model.score(X), abs=0.1)
+    assert np.array_equal(model.sample(5)[0], model.sample(5)[0])
+    model.set_params(random_state=None)
+    assert not np.array_equal(model.sample(5)[0], model.sample(5)[0])
 
 
 # missing values, categories, stored ------------------------------------------------------------------------------

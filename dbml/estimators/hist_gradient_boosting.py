@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
+
+import numpy as np
 
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS, CLASS_WEIGHT_RULE, class_weights
@@ -202,6 +204,24 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
     def _class_weights(self, data: Data, weighted: bool) -> Floats | None:
         return class_weights(type(self).__name__, self.class_weight, data, weighted)
 
+    def staged_predict(self, X: Any, *, con: Any = None) -> Iterator[np.ndarray]:
+        """Yield `predict` of the rows of X after each round; see `staged_predict_proba`."""
+        for raw in self._staged(X, con):
+            yield self.classes_[self._classes(raw)]
+
+    def staged_predict_proba(self, X: Any, *, con: Any = None) -> Iterator[Floats]:
+        """Yield `predict_proba` of the rows of X after each round, as arrays, of a relation too.
+
+        X is read once; the leaves of each row are kept in memory, 4 bytes a tree.
+        """
+        for raw in self._staged(X, con):
+            yield self._probabilities(raw)
+
+    def staged_decision_function(self, X: Any, *, con: Any = None) -> Iterator[Floats]:
+        """Yield `decision_function` of the rows of X after each round; see `staged_predict_proba`."""
+        for raw in self._staged(X, con):
+            yield self._decision(raw).copy()
+
 
 class HistGradientBoostingRegressor(GradientBoosting, TreeRegressor):
     """Gradient-boosted trees for a number: each tree lowers the loss that those before it left.
@@ -299,6 +319,14 @@ class HistGradientBoostingRegressor(GradientBoosting, TreeRegressor):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.random_state = random_state
+
+    def staged_predict(self, X: Any, *, con: Any = None) -> Iterator[Floats]:
+        """Yield `predict` of the rows of X after each round, as arrays, of a relation too.
+
+        X is read once; the leaves of each row are kept in memory, 4 bytes a tree.
+        """
+        for raw in self._staged(X, con):
+            yield self._numbers(raw).copy()
 
     def _check_params(self) -> None:
         super()._check_params()

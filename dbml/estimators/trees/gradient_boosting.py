@@ -303,6 +303,20 @@ class GradientBoosting(TreeModel):
         done = whole.n_trees // loss.n_outputs
         return {"trees_": whole, "baseline_": baseline, "link_": loss.link, "n_iter_": done}
 
+    def _staged(self, X: Any, con: Any) -> Iterator[Floats]:
+        """Yield the sums of all rows of X after each round, shape (n, n_outputs), in one array that changes.
+
+        X is read once: kept are the leaves of each row, 4 bytes a tree.
+        """
+        self._check_fitted()
+        trees = self.trees_
+        leaves = self._streamed(X, "leaves", trees.leaves, con)
+        raw = np.tile(self.baseline_, (len(leaves), 1))
+        for tree in range(trees.n_trees):
+            raw[:, trees.outputs[tree]] += trees.value[leaves[:, tree], 0]
+            if (tree + 1) % self.baseline_.size == 0:
+                yield raw
+
     def _report(self, number: int, loss: float, held: float | None) -> None:
         self._iteration(number, loss=loss, **({} if held is None else {"validation_loss": held}))
 
