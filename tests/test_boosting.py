@@ -311,8 +311,16 @@ def test_early_stopping_ends_training_and_keeps_the_best_rounds():
 
 def test_early_stopping_holds_out_a_tenth_by_position(monkeypatch):
     X, y = friedman(3_000)
-    model = Regressor(max_iter=3, early_stopping=True, validation_fraction=0.2).fit(X, y)
+    model = Regressor(max_iter=3, early_stopping=True, validation_fraction=0.2, warm_start=True).fit(X, y)
     assert model.trees_.weight[model.trees_.roots[:-1]] == pytest.approx(2_400, abs=100)
+    stages = [np.full(len(y), model.baseline_[0]), *model.staged_predict(X)]
+    losses = np.array([np.mean((stage - y) ** 2) / 2 for stage in stages])
+    share = 1.0 - model.trees_.weight[0] / len(y)
+    whole = (1.0 - share) * model.train_score_ + share * model.validation_score_
+    np.testing.assert_allclose(whole, -losses, rtol=1e-6)
+    assert (model.train_score_[1:] > model.train_score_[:-1]).all()
+    assert model.set_params(max_iter=4).fit(X, y).validation_score_.shape == (5,)
+    assert Regressor(max_iter=1, early_stopping=False).fit(X, y).train_score_.size == 0
 
 
 def test_automatic_early_stopping_begins_above_ten_thousand_rows():

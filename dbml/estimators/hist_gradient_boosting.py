@@ -96,6 +96,9 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
         The trees; `baseline_` is the score they start from.
     n_iter_ : int
         Rounds of the model.
+    train_score_, validation_score_ : ndarray of shape (n_iter_ + 1,)
+        Opposite of the mean loss of the rows that trees grow from, and of those held out, after 0, 1, … rounds; empty
+        without early stopping.
     feature_importances_ : ndarray of shape (n_terms,)
         Share of each term in the total gain.
     classes_ : ndarray of shape (n_classes,)
@@ -240,7 +243,7 @@ class HistGradientBoostingRegressor(GradientBoosting, TreeRegressor):
 
     Attributes
     ----------
-    trees_, baseline_, n_iter_, feature_importances_
+    trees_, baseline_, n_iter_, train_score_, validation_score_, feature_importances_
         As in `HistGradientBoostingClassifier`.
 
     Notes
