@@ -102,6 +102,12 @@ def test_an_option_is_refused_with_what_to_use_instead(model_type, option):
 
 def test_without_early_stop_all_iterations_run():
     assert from_options("kmeans", {"early_stop": False}).tol == 0.0
+    for model_type in ("dnn_classifier", "SGDRegressor"):
+        endless = from_options(model_type, {"early_stop": False})
+        assert endless.tol is None
+        assert from_options(model_type, {"early_stop": True}).get_params() == from_options(model_type, {}).get_params()
+        with pytest.raises(InvalidParameter, match="early_stop must be TRUE or FALSE; got 1"):
+            from_options(model_type, {"early_stop": 1})
     assert from_options("kmeans", {"early_stop": True, "min_rel_progress": 0.5}).tol == 0.5
     with pytest.raises(InvalidParameter, match="KMeans: early_stop must be TRUE or FALSE; got 'no'"):
         from_options("kmeans", {"early_stop": "no"})
@@ -113,7 +119,8 @@ BAD_VALUES = [
     ("LinearSVR", "l2_reg", float("nan"), r"LinearSVR: l2_reg must be a finite number > 0; got nan"),
     ("logistic_reg", "class_weights", "x", r"class_weights must be a list of pairs such as \('late', 2.0\); got 'x'"),
     ("SVC", "class_weights", [1, 2], r"SVC: class_weights must be a list of pairs"),
-    ("kmeans", "distance_type", "COSINE", r"KMeans: distance_type must be 'EUCLIDEAN'; got 'COSINE'"),
+    ("MiniBatchKMeans", "kmeans_init_method", "x", r"^MiniBatchKMeans: kmeans_init_method must be 'KMEANS\+\+' or"),
+    ("kmeans", "distance_type", "COSINE", r"^KMeans: distance_type must be 'EUCLIDEAN'; got 'COSINE'"),
 ]
 
 

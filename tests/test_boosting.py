@@ -309,8 +309,16 @@ def test_early_stopping_ends_training_and_keeps_the_best_rounds():
 
 def test_early_stopping_holds_out_a_tenth_by_position(monkeypatch):
     X, y = friedman(3_000)
-    model = Regressor(max_iter=3, early_stopping=True, validation_fraction=0.2).fit(X, y)
+    model = Regressor(max_iter=3, early_stopping=True, validation_fraction=0.2, warm_start=True).fit(X, y)
     assert model.trees_.weight[model.trees_.roots[:-1]] == pytest.approx(2_400, abs=100)
+    stages = [np.full(len(y), model.baseline_[0]), *model.staged_predict(X)]
+    losses = np.array([np.mean((stage - y) ** 2) / 2 for stage in stages])
+    share = 1.0 - model.trees_.weight[0] / len(y)
+    whole = (1.0 - share) * model.train_score_ + share * model.validation_score_
+    np.testing.assert_allclose(whole, -losses, rtol=1e-6)
+    assert (model.train_score_[1:] > model.train_score_[:-1]).all()
+    assert model.set_params(max_iter=4).fit(X, y).validation_score_.shape == (5,)
+    assert Regressor(max_iter=1, early_stopping=False).fit(X, y).train_score_.size == 0
 
 
 def test_automatic_early_stopping_begins_above_ten_thousand_rows():
@@ -328,6 +336,14 @@ def test_a_warm_start_goes_on_from_the_trees_there_are(make):
     before = [model.trees_.value[:, 0].copy(), model.trees_.threshold.copy()]
     model.set_params(max_iter=25).fit(X, y)
     assert model.n_iter_ == 25
+    early = make(max_iter=10, precision="float64").fit(X, y)
+    for method in ("predict", "predict_proba", "decision_function"):
+        if hasattr(model, method):
+            stages = list(getattr(model, f"staged_{method}")(X[:200]))
+            assert len(stages) == 25
+            for stage, expected in ((stages[9], early), (stages[24], model)):
+                at_once = getattr(expected, method)(X[:200])
+                assert np.array_equal(stage, at_once) or np.allclose(stage, at_once, rtol=1e-12)
     n = before[0].size
     np.testing.assert_array_equal(model.trees_.value[:n, 0], before[0])
     np.testing.assert_array_equal(model.trees_.threshold[:n], before[1])

@@ -6,6 +6,7 @@ import sys
 import warnings
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from suited import suited
 
@@ -114,6 +115,55 @@ def test_predicting_and_scoring_agree_for_arrays_and_tables(fitted, raw):
         return
     assert model.score(X, y) == pytest.approx(model.score(X, list(y)))
     assert named.score(rows, y="y") == pytest.approx(named.score(rows.df()[["x0", "x1", "x2", "x3"]], y), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in OF_NUMBERS if FOUND[name].task == "none"])
+def test_fitting_and_applying_at_once_reads_the_rows_twice(name, raw):
+    X, _ = table(name)
+    rows = pa.table({f"x{j}": X[:, j] for j in range(4)})
+    raw.register("rows", rows)
+    at_once = "fit_predict" if hasattr(FOUND[name], "fit_predict") else "fit_transform"
+    if not hasattr(FOUND[name], at_once):
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dbml.errors.ConvergenceWarning)
+        once, again = (
+            getattr(FOUND[name](), at_once)(rows.to_reader(max_chunksize=50)),
+            getattr(FOUND[name](), at_once)("rows", con=raw),
+        )
+    assert once.shape[0] == again.shape[0] == len(X)
+    once, again = (made.toarray() if hasattr(made, "toarray") else made for made in (once, again))
+    np.testing.assert_allclose(once, again, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in OF_NUMBERS if FOUND[name].task == "classification"])
+def test_classifiers_read_batches_once_and_score_where_labels_are(name, raw):
+    X, y = table(name)
+    columns = {f"x{j}": X[:, j] for j in range(4)}
+    rows = pa.table({**columns, "w": np.arange(len(X)) % 3.0, "label": y})
+    model = FOUND[name]()
+    if hasattr(model, "partial_fit"):
+        for classes in (None, ["no", "yes"]):
+            model = FOUND[name]().partial_fit(rows.to_reader(max_chunksize=50), classes=classes)
+            np.testing.assert_array_equal(model.predict(rows), FOUND[name]().partial_fit(rows).predict(rows))
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dbml.errors.ConvergenceWarning)
+            model.fit(rows.drop_columns("w"))
+    strange = y.copy()
+    strange[:5] = "maybe"
+    right = model.predict(rows) == strange
+    relation = raw.from_arrow(rows)
+    assert model.score(relation, strange) == pytest.approx(right.mean())
+    assert model.score(rows, strange, sample_weight="w") == pytest.approx(np.average(right, weights=rows["w"]))
+    assert model.score(relation, "label", sample_weight="w") == pytest.approx(
+        model.score(rows, y, sample_weight=rows["w"].to_numpy())
+    )
+    with pytest.raises(InvalidData, match=r"y must have a label for each row of X; got 3 of 120"):
+        model.score(rows, y[:3])
+    if hasattr(model, "predict_log_proba"):
+        logs = model.predict_log_proba(relation)
+        np.testing.assert_allclose(np.exp(logs), model.predict_proba(rows), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", FOUND)

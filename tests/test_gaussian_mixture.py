@@ -122,6 +122,9 @@ def test_draws_have_the_moments_of_the_mixture(kind):
     np.testing.assert_allclose(np.bincount(label) / 20_000, model.weights_, atol=0.02)
     np.testing.assert_allclose(drawn.mean(axis=0), model.weights_ @ model.means_, atol=0.15)
     assert model.score(drawn) == pytest.approx(model.score(X), abs=0.1)
+    assert np.array_equal(model.sample(5)[0], model.sample(5)[0])
+    model.set_params(random_state=None)
+    assert not np.array_equal(model.sample(5)[0], model.sample(5)[0])
 
 
 # missing values, categories, stored ------------------------------------------------------------------------------
@@ -214,6 +217,7 @@ def test_bad_input_is_named():
         GaussianMixture(1, reg_covar=0.0).fit(np.column_stack([X, X[:, 0]]) * [1, 1, 1, 1, 1, 0])
     with pytest.warns(ConvergenceWarning, match="not converged after 1 iterations"):
         GaussianMixture(3, max_iter=1).fit(X)
+    assert GaussianMixture(3, max_iter=2, tol=0.0).fit(X).n_iter_ == 2  # as asked: no warning
     wide = np.random.default_rng(0).normal(size=(5, 1_000))
     with memory_limited("64MiB"), pytest.raises(ExhaustedMemory, match="use covariance_type='diag'"):
         GaussianMixture(2).fit(wide)

@@ -18,7 +18,7 @@ from dbml.engine.local import LocalEngine
 from dbml.errors import ConvergenceWarning, ExhaustedMemory, InvalidData, InvalidParameter, NotFitted
 from dbml.estimators.clusters import rows as rows_module
 from dbml.estimators.clusters import training
-from dbml.estimators.clusters.centres import Centres, CentreStep, DrawStep
+from dbml.estimators.clusters.centres import Centres, CentreStep, WeightedDrawStep
 from dbml.estimators.clusters.rows import rows_in_memory
 from dbml.estimators.clusters.start import plus_plus
 from dbml.estimators.clusters.tracking import Tracked
@@ -190,7 +190,7 @@ def test_bounds_give_the_sums_of_a_whole_look(weighted):
 def test_rows_are_drawn_in_proportion_to_their_mass():
     X = np.array([[0.0], [1.0], [2.0]] * 2_000)
     block = Block(np.asfortranarray(X), None, None, None, 0)
-    step = DrawStep(Centres(np.zeros((1, 1)), 1), 1, 0)
+    step = WeightedDrawStep(Centres(np.zeros((1, 1)), 1), 1, 0)
     drawn = []
     for seed in range(400):
         step.seed = seed

@@ -81,6 +81,22 @@ def test_more_terms_than_rows_interpolate_with_the_smallest_norm():
     np.testing.assert_allclose(model.coef_, theirs.coef_, atol=1e-10)
 
 
+def test_singular_values_of_many_rows_are_taken_from_the_gram_matrix():
+    X, y, _ = table(4_000, 5)
+    X = np.column_stack([X, X[:, 0] + X[:, 1]])
+    model = LinearRegression(solver="svd").fit(X, y)
+    assert model.solver_ == "cholesky"
+    assert "the Gram matrix of 6 terms says what singular values of 4,000 rows would" in str(model.explain())
+    np.testing.assert_allclose(model.coef_, linear_model.LinearRegression().fit(X, y).coef_, atol=1e-8)
+    assert Ridge(solver="svd").fit(X, y).coef_ == pytest.approx(Ridge(solver="cholesky").fit(X, y).coef_)
+    wide = sp.csr_array((np.ones(2_000), (np.arange(2_000), np.arange(2_000))), shape=(2_000, 5_000))
+    with (
+        memory_limited("64MiB"),
+        pytest.raises(ExhaustedMemory, match=r"products of 2,000 rows .*sparse_cg"),
+    ):
+        Ridge(solver="svd").fit(wide, np.arange(2_000.0))
+
+
 def test_nearly_collinear_columns_are_refined_by_a_second_pass():
     rng = np.random.default_rng(5)
     z = rng.normal(size=(5_000, 2))

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from dbml import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
 from dbml.engine.local import LocalEngine
 from dbml.errors import InvalidData, InvalidParameter
-from dbml.estimators.neighbors.held import HeldRows, SpilledRows
+from dbml.estimators.neighbors.held import ResidentRows, SpilledRows
 from dbml.passes.engine import using
 from dbml.passes.memory import memory_limited
 
@@ -186,7 +186,7 @@ def test_rows_beyond_the_memory_limit_are_spilled_and_found():
         found = spilled.kneighbors(Q)
     np.testing.assert_array_equal(found[1], held.kneighbors(Q)[1])
     copy = pickle.loads(pickle.dumps(spilled))
-    assert isinstance(copy._vectors, HeldRows)
+    assert isinstance(copy._vectors, ResidentRows)
     np.testing.assert_array_equal(copy.kneighbors(Q)[1], found[1])
 
 

@@ -357,6 +357,8 @@ def test_training_ends_where_the_loss_no_longer_falls_and_warns_where_it_did_not
     model = MLPClassifier((4,), tol=1e-2, n_iter_no_change=3, max_iter=500).fit(X, y)
     assert 4 < model.n_iter_ < 500
     assert model.best_loss_ == min(model.loss_curve_)
+    most = model.n_iter_ + 9
+    assert MLPClassifier((4,), tol=None, n_iter_no_change=1, max_iter=most).fit(X, y).n_iter_ == most
     with pytest.warns(ConvergenceWarning, match="MLPClassifier: stopped after max_iter=2 epochs, before the loss"):
         MLPClassifier(max_iter=2).fit(X, y)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _FILES = (".parquet", ".csv", ".tsv", ".json", ".csv.gz", ".parq")
 _FRAMES = ("pandas.", "polars.", "pyarrow.")
+_KINDS = ("DataFrame", "LazyFrame", "Table", "RecordBatch", "Dataset")
 
 
 @dataclass(frozen=True)
@@ -137,17 +138,21 @@ def find_column(column: str, names: Mapping[str, object] | Sequence[str], descri
 
 def accepts(X: Any) -> bool:
     """Return whether X is something that DuckDB reads; packages of frames are not imported to find out."""
-    if duck.is_relation(X) or isinstance(X, (str, Mapping)):
-        return True
-    return any(f"{kind.__module__}.".startswith(_FRAMES) and _is_frame(kind) for kind in type(X).__mro__)
+    return duck.is_relation(X) or isinstance(X, (str, Mapping, Source)) or is_stream(X) or _is_frame(X, _KINDS)
 
 
-def _is_frame(kind: type) -> bool:
-    return kind.__name__ in ("DataFrame", "LazyFrame", "Table", "RecordBatch", "RecordBatchReader", "Dataset")
+def is_stream(X: Any) -> bool:
+    """Return whether X gives its rows only once."""
+    return _is_frame(X, ("RecordBatchReader",))
+
+
+def _is_frame(X: Any, names: Sequence[str]) -> bool:
+    kinds = type(X).__mro__
+    return any(kind.__name__ in names and f"{kind.__module__}.".startswith(_FRAMES) for kind in kinds)
 
 
 def open_source(X: Any, con: Any = None) -> Source:
-    """Return the source of what a person passed.
+    """Return the source of what a person passed; a source is one already.
 
     Raises
     ------
@@ -156,6 +161,8 @@ def open_source(X: Any, con: Any = None) -> Source:
     InvalidData
         A table name without a connection, or columns whose names differ in nothing but case.
     """
+    if isinstance(X, Source):
+        return X
     steady = False
     if isinstance(X, str):
         relation, name = _named(X, con)
@@ -168,7 +175,7 @@ def open_source(X: Any, con: Any = None) -> Source:
     refuse_duplicates(relation.columns, name or "the query")
     columns = duck.columns_of(relation)
     # A stream was put into a table; frames lie in memory as they are.
-    has_base = not name or isinstance(X, str) or name.endswith("RecordBatchReader")
+    has_base = not name or isinstance(X, str) or is_stream(X)
     base = find_base(relation) if has_base else None
     files = find_files(relation) if base is None and (not name or isinstance(X, str)) else None
     if not name or name == "the query":

@@ -17,14 +17,14 @@ from dbml.data.columns import EncodingOptions, assign_roles, is_number
 from dbml.data.keys import key_roles, learn_keys
 from dbml.data.learning import learn_encoding
 from dbml.data.snapshot import take_snapshot
-from dbml.data.source import Source, accepts, open_source
+from dbml.data.source import Source, accepts, is_stream, open_source
 from dbml.data.steady import hold_query, hold_table
 from dbml.data.table import RowValues, TableData, matched_types
 from dbml.data.target import TargetColumn, known_target, learn_target
 from dbml.data.vector_lengths import check_source
 from dbml.data.wide import room_if_wide
 from dbml.errors import InvalidData, UnsupportedColumn
-from dbml.passes.dispatch import register_reader
+from dbml.passes.dispatch import register_keeper, register_reader
 from dbml.passes.schema import Schema, Target, Task
 
 
@@ -143,3 +143,4 @@ def _read_as_trained(
 
 
 register_reader(accepts, read_table)
+register_keeper(is_stream, open_source)

@@ -19,7 +19,7 @@ from dbml.estimators.sql_options import SqlOptions
 from dbml.params import check_params
 from dbml.passes.block import Block, SparseRows
 from dbml.passes.data import Data
-from dbml.passes.dispatch import as_data, find_scorer
+from dbml.passes.dispatch import as_data, find_scorer, readable_again
 from dbml.passes.plan import Plan
 from dbml.passes.progress import listeners
 from dbml.passes.schema import LARGEST, Schema, Task
@@ -155,6 +155,11 @@ class Estimator(SklearnProtocol, SqlOptions):
             self._train(data, lambda: learn(data))
         return self
 
+    def _fit_and_apply(self, method: str, X: Any, y: Any, con: Any, fit_params: dict[str, Any]) -> Any:
+        """Learn from the rows of X, and return a method of the same rows."""
+        X = readable_again(X)
+        return getattr(self.fit(X, y, con=con, **fit_params), method)(X, con=con)
+
     def _train(self, data: Data, solve: Callable[[], None]) -> None:
         """Run `solve` with the progress events of a training; an interrupt keeps the best model so far."""
         name = type(self).__name__
@@ -283,10 +288,18 @@ class Estimator(SklearnProtocol, SqlOptions):
         scorer = find_scorer(X)
         if scorer is not None:
             return scorer(self, X, method)
-        options = {"owner": type(self).__name__, **({"vectors": "sized"} if self.keeps_vectors else {})}
-        with as_data(X, schema=self.schema_, con=con, options=options) as data:
+        return self._streamed(X, method, by_block, con)
+
+    def _streamed(self, X: Any, method: str, by_block: Callable[[Block], np.ndarray], con: Any = None) -> Any:
+        """Return an array, block by block in row order, of relations too: for what SQL has no column for."""
+        self._check_fitted()
+        with as_data(X, schema=self.schema_, con=con, options=self._scoring_options()) as data:
             parts = list(data.map(by_block, purpose=method))
         return np.concatenate(parts) if parts else by_block(self._no_rows())
+
+    def _scoring_options(self) -> dict[str, Any]:
+        """Return the options of `as_data` by which a fitted model reads rows."""
+        return {"owner": type(self).__name__, **({"vectors": "sized"} if self.keeps_vectors else {})}
 
     def _no_rows(self) -> Block:
         encoding = self.schema_.encoding

@@ -63,7 +63,9 @@ def _first_schema(
     with as_data(np.zeros((len(labels), 1)), labels, task="classification") as data:
         target = data.schema.target
     assert target is not None, "labels were given"
-    named = [name for name in (y, sample_weight) if isinstance(name, str)]
+    label = "label" if y is None else y
+    named = [name for name in (label, sample_weight) if isinstance(name, str)]
     without = {**options, "exclude": [*options.get("exclude", ()), *named]} if named else options
     with as_data(X, task="none", options=without, **how) as data:
-        return replace(data.schema, target=replace(target, name=y if isinstance(y, str) else target.name))
+        in_X = isinstance(label, str) and data.schema.named
+        return replace(data.schema, target=replace(target, name=label if in_X else target.name))

@@ -53,11 +53,16 @@ INSTEAD = {
 }
 
 
-def early_stop(value: Any) -> dict[str, Any]:
-    """Return the hyperparameters of ``early_stop`` where iterations end by a tolerance: 0 ends none early."""
+def early_stop(value: Any, endless: float | None = 0.0) -> dict[str, Any]:
+    """Return the hyperparameters of ``early_stop`` where iterations end by a tolerance; `endless` ends none early."""
     if not isinstance(value, bool):
         raise InvalidParameter(f"early_stop must be TRUE or FALSE; got {value!r}")
-    return {} if value else {"tol": 0.0}
+    return {} if value else {"tol": endless}
+
+
+def early_stop_of_epochs(value: Any) -> dict[str, Any]:
+    """Return the hyperparameters of ``early_stop`` where losses of epochs may rise: only None ends none early."""
+    return early_stop(value, None)
 
 
 def inverse_penalty(option: str, penalty: str | None = None) -> Callable[[Any], dict[str, Any]]:

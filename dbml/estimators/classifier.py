@@ -64,24 +64,39 @@ class Classifier(Estimator):
         """
         self._check_fitted()
         if y is not None and not isinstance(y, str):
-            labels, predicted = np.asarray(y).ravel(), np.asarray(self.predict(X, con=con))
-            if labels.size != len(predicted):
-                raise InvalidData(
-                    f"{type(self).__name__}: y must have a label for each row of X; got {labels.size:,} of "
-                    f"{len(predicted):,}"
-                )
-            right = predicted == labels
-            return float(np.average(right, weights=sample_weight))
+            return self._score_against(np.asarray(y).ravel(), X, sample_weight, con)
         with as_data(X, y, sample_weight=sample_weight, task=self.task, schema=self.schema_, con=con) as data:
             parts = list(data.map(self._hits, purpose="score"))
+        hits, total = np.array(parts).reshape(-1, 2).sum(axis=0)
+        return self._share(hits, total)
+
+    def _score_against(self, labels: np.ndarray, X: Any, sample_weight: Any, con: Any) -> float:
+        """Return the accuracy against labels that do not lie in X, and may be none that training saw."""
+        how = {"sample_weight": sample_weight, "con": con, "options": self._scoring_options()}
+        with as_data(X, schema=self.schema_, **how) as data:
+            parts = list(data.map(lambda block: (self._class_block(block), _weights(block).copy()), purpose="score"))
+        n_rows = sum(len(weight) for _, weight in parts)
+        if labels.size != n_rows:
+            raise InvalidData(
+                f"{type(self).__name__}: y must have a label for each row of X; got {labels.size:,} of {n_rows:,}"
+            )
         if not parts:
+            return self._share(0.0, 0.0)
+        classes, weight = (np.concatenate(both) for both in zip(*parts, strict=True))
+        return self._share(weight @ (self.classes_[classes] == labels), weight.sum())
+
+    def _share(self, hits: float, total: float) -> float:
+        if not total > 0.0:
             raise InvalidData(f"{type(self).__name__}: score needs at least 1 row; got none")
-        hits, total = np.array(parts).sum(axis=0)
         return float(hits / total)
 
     def _hits(self, block: Block) -> tuple[float, float]:
-        weight = np.ones(block.n_rows) if block.weight is None else block.weight
+        weight = _weights(block)
         return float(weight[self._class_block(block) == block.y].sum()), float(weight.sum())
+
+
+def _weights(block: Block) -> Floats:
+    return np.ones(block.n_rows) if block.weight is None else block.weight
 
 
 class ProbabilisticClassifier(Classifier):
@@ -96,5 +111,33 @@ class ProbabilisticClassifier(Classifier):
         return self._score(X, "predict_proba", self._proba_block, con)
 
     def predict_log_proba(self, X: Any, *, con: Any = None) -> Any:
-        """Return the logarithm of the probability of each class, shape (n_rows, n_classes)."""
-        return np.log(self._score(X, "predict_proba", self._proba_block, con))
+        """Return the logarithm of each probability, shape (n_rows, n_classes); an array for a relation too."""
+        return self._streamed(X, "predict_log_proba", self._log_proba_block, con)
+
+    def _log_proba_block(self, block: Block) -> Floats:
+        with np.errstate(divide="ignore"):  # minus infinity for 0
+            return np.log(self._proba_block(block))
+
+
+class SometimesProbabilistic(ProbabilisticClassifier):
+    """A classifier that gives probabilities with some hyperparameters only; a subclass writes `_proba_needs`."""
+
+    def _proba_needs(self) -> str:
+        """Return what there must be for probabilities, and what there is instead; "" where they are given."""
+        raise NotImplementedError
+
+    @property
+    def predict_proba(self) -> Any:
+        """The function ``predict_proba(X, *, con=None)``: the probability of each class, shape (n_rows, n_classes)."""
+        self._check_probable("predict_proba")
+        return super().predict_proba
+
+    @property
+    def predict_log_proba(self) -> Any:
+        """The function ``predict_log_proba(X, *, con=None)``: their logarithms, an array for a relation too."""
+        self._check_probable("predict_log_proba")
+        return super().predict_log_proba
+
+    def _check_probable(self, method: str) -> None:
+        if self._proba_needs():
+            raise AttributeError(f"{method} needs {self._proba_needs()}")

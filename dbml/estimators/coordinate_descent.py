@@ -82,7 +82,7 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Descent:
+class Minimum:
     """Where a descent ended: coefficients, duality gap (not divided by the rows), sweeps."""
 
     w: Floats
@@ -92,7 +92,7 @@ class Descent:
 
 def descend(
     problem: Quadratic, penalty: Elastic, start: Floats, goal: Goal, max_iter: int, order: Order | None = None
-) -> Descent:
+) -> Minimum:
     """Minimise until the duality gap reaches `goal`, or `max_iter` sweeps were made.
 
     Sweeps over the support alternate with one over all coordinates; after each round Newton steps on the support, cut
@@ -110,7 +110,7 @@ def descend(
         gap = max(penalty.gap(w, q, residual, product)[0], 0.0)
         small = goal.gap(0.5 * residual + penalty.value(w))
         if gap <= small or n_iter >= max_iter:
-            return Descent(w, gap, n_iter)
+            return Minimum(w, gap, n_iter)
         gram_descend(*sweep, order(everything), w, q)
         n_iter += 1
         support = np.flatnonzero(w)

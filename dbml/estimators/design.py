@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from dbml_kernels.column_products import STRIP, columns_times_add, matrix_of, tiles_empty, tiles_of
 from dbml_kernels.linear_predictor import (
@@ -70,12 +72,14 @@ def times_columns(block: Block, columns: Floats) -> Floats:
     return made
 
 
-def dense_rows(block: Block, n_terms: int) -> Floats:
-    """Return ``[X S]`` of a block as one dense matrix of its own, shape (n, n_terms), Fortran order."""
-    d = block.X.shape[1]
-    out = np.zeros((block.n_rows, n_terms), order="F")
-    out[:, :d] = block.X
+def dense_rows(block: Block, n_terms: int, part: slice = slice(None), order: Literal["C", "F"] = "C") -> Floats:
+    """Return ``[X S]`` of a run of rows of a block as one dense matrix of its own, shape (n, n_terms)."""
+    start, stop, _ = part.indices(block.n_rows)
+    out = np.zeros((stop - start, n_terms), order=order)
+    out[:, : block.X.shape[1]] = block.X[start:stop]
     if block.sparse is not None:
         indptr, indices, values = block.sparse
-        out[np.repeat(np.arange(block.n_rows), np.diff(indptr)), indices] = values
+        entries = slice(indptr[start], indptr[stop])
+        row = np.repeat(np.arange(stop - start), np.diff(indptr[start : stop + 1]))
+        np.add.at(out, (row, indices[entries]), values[entries])
     return out

@@ -21,6 +21,7 @@ from dbml.estimators.dictionary_step import (
 from dbml.estimators.plain_rows import plain_tiles, rows_times
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.room import check_room
+from dbml.estimators.row_counts import pass_rows
 from dbml.estimators.solvers.descent import MINIBATCHES
 from dbml.estimators.sparse_codes import improve_codes
 from dbml.estimators.subsampled_dictionary import SubsampledStep, with_gradient, with_moments
@@ -203,7 +204,7 @@ class MiniBatchDictionaryLearning(UnweightedTransformer):
         centre, seed = np.array(data.schema.encoding.centre()), seed_of(self.random_state)
         state = first_state(self._first_atoms(data, centre, seed))
         with data.materialise() as kept:
-            n_rows = kept.n_rows if kept.n_rows >= 0 else kept.statistics.n_rows
+            n_rows, _ = pass_rows(kept)
             for number in range(1, self.max_iter + 1):
                 order = Shuffled(seed, number - 1) if self.shuffle else Sequential()
                 state = self._pass(kept, state, centre, n_rows, order)

@@ -9,11 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from dbml.errors import ConvergenceWarning
-from dbml.estimators.coordinate_descent import Descent, Elastic, Goal, Order, Quadratic, descend
+from dbml.estimators.coordinate_descent import Elastic, Goal, Minimum, Order, Quadratic, descend
 from dbml.estimators.gram_step import GramStep, Moments
 from dbml.estimators.least_squares import not_negative, ridge
 from dbml.estimators.linear_model import LinearRegressor
-from dbml.estimators.quadratic import ALWAYS_GRAM, gram_fits, require_gram, row_count, sparse_entries
+from dbml.estimators.quadratic import ALWAYS_GRAM, gram_fits, require_gram, sparse_entries
+from dbml.estimators.row_counts import row_count
 from dbml.estimators.working_set import WORKING_SETS, Columns, solve_columns
 from dbml.params import Boolean, Either, Integer, Options, Real, Rule
 from dbml.passes.block import Floats
@@ -148,12 +149,12 @@ class CoordinateDescent(LinearRegressor):
 
 def solve_penalised(
     problem: Quadratic, penalty: Elastic, start: Floats, tol: float, max_iter: int, order: Order | None = None
-) -> Descent:
+) -> Minimum:
     """Minimise from second moments: by coordinate descent, in closed form without an l1 penalty."""
     if penalty.l1 > 0.0:
         return descend(problem, penalty, start, Goal(tol, problem.yy), max_iter, order)
     solve = not_negative if penalty.positive else ridge
-    return Descent(solve(problem.gram, problem.xy, penalty.l2), 0.0, 1)
+    return Minimum(solve(problem.gram, problem.xy, penalty.l2), 0.0, 1)
 
 
 def kept_if_it_fits(data: Data) -> Data:

@@ -37,7 +37,7 @@ class GaussianMixture(MixtureModel):
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
         Covariances: any, one for all components, diagonal, or a multiple of the identity.
     tol : float, default=1e-3
-        Ends where the mean log likelihood of a row rises by less.
+        Ends where the mean log likelihood of a row rises by less; with 0 after `max_iter` iterations.
     reg_covar : float, default=1e-6
         Added to the diagonals of the covariances, so that they are positive definite.
     max_iter : int, default=100
@@ -166,7 +166,7 @@ class GaussianMixture(MixtureModel):
         finally:
             rows.close()
         self.score_quantiles_ = np.quantile(scores, np.linspace(0.0, 1.0, _SHARES)).tolist()
-        if not found.converged:
+        if not found.converged and self.tol > 0.0:
             message = f"{owner}: not converged after {found.n_iter} iterations; raise max_iter or tol"
             warnings.warn(message, ConvergenceWarning, stacklevel=5)
 

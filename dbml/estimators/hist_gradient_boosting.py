@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
+
+import numpy as np
 
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS, CLASS_WEIGHT_RULE, class_weights
@@ -94,6 +96,9 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
         The trees; `baseline_` is the score they start from.
     n_iter_ : int
         Rounds of the model.
+    train_score_, validation_score_ : ndarray of shape (n_iter_ + 1,)
+        Opposite of the mean loss of the rows that trees grow from, and of those held out, after 0, 1, … rounds; empty
+        without early stopping.
     feature_importances_ : ndarray of shape (n_terms,)
         Share of each term in the total gain.
     classes_ : ndarray of shape (n_classes,)
@@ -202,6 +207,24 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
     def _class_weights(self, data: Data, weighted: bool) -> Floats | None:
         return class_weights(type(self).__name__, self.class_weight, data, weighted)
 
+    def staged_predict(self, X: Any, *, con: Any = None) -> Iterator[np.ndarray]:
+        """Yield `predict` of the rows of X after each round; see `staged_predict_proba`."""
+        for raw in self._staged(X, con):
+            yield self.classes_[self._classes(raw)]
+
+    def staged_predict_proba(self, X: Any, *, con: Any = None) -> Iterator[Floats]:
+        """Yield `predict_proba` of the rows of X after each round, as arrays, of a relation too.
+
+        X is read once; the leaves of each row are kept in memory, 4 bytes a tree.
+        """
+        for raw in self._staged(X, con):
+            yield self._probabilities(raw)
+
+    def staged_decision_function(self, X: Any, *, con: Any = None) -> Iterator[Floats]:
+        """Yield `decision_function` of the rows of X after each round; see `staged_predict_proba`."""
+        for raw in self._staged(X, con):
+            yield self._decision(raw).copy()
+
 
 class HistGradientBoostingRegressor(GradientBoosting, TreeRegressor):
     """Gradient-boosted trees for a number: each tree lowers the loss that those before it left.
@@ -220,7 +243,7 @@ class HistGradientBoostingRegressor(GradientBoosting, TreeRegressor):
 
     Attributes
     ----------
-    trees_, baseline_, n_iter_, feature_importances_
+    trees_, baseline_, n_iter_, train_score_, validation_score_, feature_importances_
         As in `HistGradientBoostingClassifier`.
 
     Notes
@@ -299,6 +322,14 @@ class HistGradientBoostingRegressor(GradientBoosting, TreeRegressor):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.random_state = random_state
+
+    def staged_predict(self, X: Any, *, con: Any = None) -> Iterator[Floats]:
+        """Yield `predict` of the rows of X after each round, as arrays, of a relation too.
+
+        X is read once; the leaves of each row are kept in memory, 4 bytes a tree.
+        """
+        for raw in self._staged(X, con):
+            yield self._numbers(raw).copy()
 
     def _check_params(self) -> None:
         super()._check_params()

@@ -181,9 +181,9 @@ class IsolationForest(TreeModel):
         """Return -1 for each row that is an anomaly, else 1; shape (n_rows,)."""
         return self._score(X, "predict", lambda block: self._predict_block(block).astype(np.int64), con)
 
-    def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
-        """Learn from the rows of X, and return `predict` of them."""
-        return self.fit(X, y, **fit_params).predict(X)
+    def fit_predict(self, X: Any, y: Any = None, *, con: Any = None, **fit_params: Any) -> Any:
+        """Learn from the rows of X, and return `predict` of them; parameters are those of `fit`."""
+        return self._fit_and_apply("predict", X, y, con, fit_params)
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: an outlier detector."""

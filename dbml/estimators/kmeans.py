@@ -11,7 +11,7 @@ from dbml.errors import InvalidParameter
 from dbml.estimators.bigquery_options import early_stop
 from dbml.estimators.clusters.centres import Centres
 from dbml.estimators.clusters.centroids import CentroidModel, given_centres
-from dbml.estimators.clusters.lloyd import Descent
+from dbml.estimators.clusters.lloyd import CentresSeen
 from dbml.estimators.clusters.rows import rows_in_memory, told
 from dbml.estimators.clusters.training import Search, check_memory, coordinates, find_centres, sample_size
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
@@ -30,7 +30,7 @@ def euclidean(value: Any) -> dict[str, Any]:
         Another distance than 'EUCLIDEAN'.
     """
     if str(value).lower() != "euclidean":
-        raise InvalidParameter(f"KMeans: distance_type must be 'EUCLIDEAN'; got {value!r}")
+        raise InvalidParameter(f"distance_type must be 'EUCLIDEAN'; got {value!r}")
     return {}
 
 
@@ -45,7 +45,7 @@ def init_method(value: Any) -> dict[str, Any]:
     known = {"kmeans++": "k-means++", "k-means++": "k-means++", "random": "random", "k-means||": "k-means||"}
     found = known.get(str(value).lower())
     if found is None:
-        raise InvalidParameter(f"KMeans: kmeans_init_method must be 'KMEANS++' or 'RANDOM'; got {value!r}")
+        raise InvalidParameter(f"kmeans_init_method must be 'KMEANS++' or 'RANDOM'; got {value!r}")
     return {"init": found}
 
 
@@ -182,7 +182,7 @@ class KMeans(CentroidModel):
         search = Search(owner, self.n_clusters, init, starts, self.max_iter, self.tol, seed)
 
         def report(number: int, centres: Centres, state: State, shift: float) -> None:
-            found = Descent(centres, state, number, shift)
+            found = CentresSeen(centres, state, number, shift)
             self._iteration(number, loss=found.inertia, shift=shift)
             attributes = self._take(found)
             centre = np.array(data.schema.encoding.centre())

@@ -26,7 +26,8 @@ class LinearRegression(QuadraticRegressor):
     positive : bool, default=False
         Only coefficients that are not negative.
     solver : {"auto", "cholesky", "svd", "sparse_cg"}, default="auto"
-        ``cholesky``: one pass for the Gram matrix. ``svd``: all rows in memory, for fewer rows than terms.
+        ``cholesky``: one pass for the Gram matrix. ``svd``: all rows in memory, for fewer rows than terms; more than
+        3,000 rows, and more than terms, are solved by ``cholesky``, which finds the same coefficients.
         ``sparse_cg``: conjugate gradients, a pass each, for designs of many thousand terms.
 
     Attributes

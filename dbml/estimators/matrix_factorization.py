@@ -18,6 +18,7 @@ from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.recommending import best_items, item_ranks, left_out
 from dbml.estimators.regressor import Regressor
 from dbml.estimators.room import check_room
+from dbml.estimators.row_counts import pass_rows
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
@@ -229,7 +230,7 @@ class MatrixFactorization(Regressor):
         check_room("MatrixFactorization", f"equations of {self.n_factors:,} factors", equations, "lower n_factors")
         mean, total = mean_rating(data, keys, implicit)
         model = self._model(mean)
-        n_rows = data.n_rows if data.n_rows >= 0 else data.statistics.n_rows
+        n_rows, _ = pass_rows(data)
         fits = 28 * n_rows + needed <= memory_budget().kept
         grouped = self.solver == "memory" or (self.solver == "auto" and fits)
         with nullcontext(data) if grouped else data.materialise() as kept:

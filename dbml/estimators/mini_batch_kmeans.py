@@ -10,12 +10,13 @@ import numpy as np
 from dbml.errors import InvalidData
 from dbml.estimators.clusters.centres import Centres, CentreStep
 from dbml.estimators.clusters.centroids import CentroidModel, given_centres
-from dbml.estimators.clusters.lloyd import Descent, descend, mean_variance
+from dbml.estimators.clusters.lloyd import CentresSeen, descend, mean_variance
 from dbml.estimators.clusters.mini_batch import STEPS, STOPPED, Batches, MiniBatchStep
 from dbml.estimators.clusters.rows import Rows, rows_in_memory
 from dbml.estimators.clusters.training import Search, check_memory, check_rows, coordinates, starting_centres
 from dbml.estimators.kmeans import INIT_RULE, KMeans
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
+from dbml.estimators.row_counts import pass_rows
 from dbml.params import Boolean, Either, Integer, Options, Real, Rule
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
@@ -191,7 +192,7 @@ score_quantiles_
         init = given_centres(owner, self.init, data, self.n_clusters)
         starts = int(self.n_init) if self.n_init != "auto" else 3 if isinstance(init, str) and init == "random" else 1
         search = Search(owner, self.n_clusters, init, starts, self.max_iter, self.tol, seed_of(self.random_state))
-        ends: list[Descent] = []
+        ends: list[CentresSeen] = []
         for number in range(starts if isinstance(init, str) else 1):
             centres = starting_centres(data, rows, like, search, number)
             ends.append(descend(rows, centres, 0.0, _LLOYD if lloyd else 0, search.seed, exact=False))
@@ -200,7 +201,7 @@ score_quantiles_
         return like.at(best.centres.points), weight
 
     def _batches(self, data: Data, rows: Rows) -> Batches:
-        n_rows = data.n_rows if data.n_rows >= 0 else data.statistics.n_rows
+        n_rows, _ = pass_rows(data)
         tol = self.tol * mean_variance(rows) if self.tol > 0.0 else 0.0
         seed = seed_of(self.random_state)
         return Batches(self.batch_size, n_rows, tol, self.max_no_improvement, self.reassignment_ratio, seed)
@@ -223,4 +224,4 @@ score_quantiles_
         (look,) = data.fold(CentreStep(centres), purpose="distances")
         if not look["totals"][0].any():
             raise InvalidData(f"{type(self).__name__}: {data.plan.source} has no rows of positive weight to learn from")
-        self._finish(data, self._take(Descent(centres, look, self.n_iter_)), rows)
+        self._finish(data, self._take(CentresSeen(centres, look, self.n_iter_)), rows)

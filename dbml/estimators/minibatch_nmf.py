@@ -11,6 +11,7 @@ from dbml.errors import InvalidData
 from dbml.estimators.nonnegative import LOSSES, Codes, NonnegativeFactorization
 from dbml.estimators.plain_rows import lowest_values, plain_tiles
 from dbml.estimators.random_state import RANDOM_STATE_RULE
+from dbml.estimators.row_counts import pass_rows
 from dbml.estimators.solvers.descent import MINIBATCHES
 from dbml.params import Either, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
@@ -284,7 +285,7 @@ class MiniBatchNMF(NonnegativeFactorization):
         centre = np.array(data.schema.encoding.centre())
         H = self._first_atoms(data, centre)
         state = _first_state(H)
-        n_rows = data.n_rows if data.n_rows >= 0 else data.statistics.n_rows
+        n_rows, _ = pass_rows(data)
         for number in range(1, self.max_iter + 1):
             state["progress"][5], before = 0.0, state["progress"][0]
             state = self._pass(data, state, centre, n_rows, self.tol, self.max_no_improvement)

@@ -19,6 +19,7 @@ from dbml.estimators.solvers.loss_step import RowReading
 from dbml.params import Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
+from dbml.passes.dispatch import readable_again
 
 
 class MLPClassifier(NetworkModel, ProbabilisticClassifier):
@@ -52,9 +53,9 @@ class MLPClassifier(NetworkModel, ProbabilisticClassifier):
         Rows in another random order every epoch; in the order of the table where its rows are not clustered.
     random_state : int, RandomState or None, default=None
         Seed of first weights, order and held out rows; None is 0.
-    tol : float, default=1e-4
+    tol : float or None, default=1e-4
         Stops where the loss was not lower (early stopping: the score not higher) by this much for more than
-        `n_iter_no_change` epochs.
+        `n_iter_no_change` epochs; None: never.
     warm_start : bool, default=False
         `fit` goes on from the last one.
     momentum : float in [0, 1], default=0.9
@@ -143,7 +144,7 @@ class MLPClassifier(NetworkModel, ProbabilisticClassifier):
         max_iter: int = 200,
         shuffle: bool = True,
         random_state: Any = None,
-        tol: float = 1e-4,
+        tol: float | None = 1e-4,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
@@ -204,6 +205,7 @@ class MLPClassifier(NetworkModel, ProbabilisticClassifier):
             All labels there will be; needed in the first call where its rows may not have them all.
         """
         check_batches(self)
+        X = readable_again(X)
         schema = schema_of_batches(self, X, y, classes, sample_weight, con, options)
         return self._train_on(X, y, sample_weight, con, None, schema, self._partial)
 
@@ -281,7 +283,7 @@ out_activation_
         max_iter: int = 200,
         shuffle: bool = True,
         random_state: Any = None,
-        tol: float = 1e-4,
+        tol: float | None = 1e-4,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,

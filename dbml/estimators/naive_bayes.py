@@ -14,7 +14,7 @@ from dbml.estimators.classifier import ProbabilisticClassifier
 from dbml.params import Either, Instance, Options
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
-from dbml.passes.dispatch import as_data
+from dbml.passes.dispatch import readable_again
 from dbml.passes.plan import ExpectedPasses
 from dbml.passes.schema import Schema
 from dbml.passes.step import State, Step
@@ -103,6 +103,7 @@ class NaiveBayes(ProbabilisticClassifier):
         """
         first = "schema_" not in vars(self)
         check_batches(self)
+        X = readable_again(X)
         schema = schema_of_batches(self, X, y, classes, sample_weight, con, options)
 
         def more(data: Data) -> None:
@@ -201,23 +202,12 @@ class NaiveBayes(ProbabilisticClassifier):
         joint = joint - joint.max(axis=1, keepdims=True)
         return joint - np.log(np.exp(joint).sum(axis=1, keepdims=True))
 
-    def predict_log_proba(self, X: Any, *, con: Any = None) -> Any:
-        """Return the logarithm of the probability of each class, shape (n_rows, n_classes)."""
-        return self._by_streaming(X, "predict_log_proba", self._log_proba_block, con)
-
     def predict_joint_log_proba(self, X: Any, *, con: Any = None) -> Any:
         """Return ``log P(class) + log P(row | class)`` of each row and class, shape (n_rows, n_classes).
 
-        A probability of 0 counts as ``exp(-1e9)``.
+        A probability of 0 counts as ``exp(-1e9)``. An array for a relation too.
         """
-        return self._by_streaming(X, "predict_joint_log_proba", self._joint_block, con)
-
-    def _by_streaming(self, X: Any, method: str, by_block: Any, con: Any) -> Floats:
-        """Return arrays, of relations too: SQL has no column for these."""
-        self._check_fitted()
-        with as_data(X, schema=self.schema_, con=con, options={"owner": type(self).__name__}) as data:
-            parts = list(data.map(by_block, purpose=method))
-        return np.concatenate(parts) if parts else by_block(self._no_rows())
+        return self._streamed(X, "predict_joint_log_proba", self._joint_block, con)
 
 
 def logs(values: Floats) -> Floats:

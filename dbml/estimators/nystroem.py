@@ -13,7 +13,7 @@ from dbml.errors import DbmlWarning, InvalidParameter
 from dbml.estimators.kernel_machines.kernel_function import CODES, KernelFunction, Vectors
 from dbml.estimators.kernel_machines.kernel_model import resolved_gamma, tell_scales
 from dbml.estimators.kernel_machines.landmarks import NystroemFeatures, normalization
-from dbml.estimators.kernel_machines.row_steps import DrawStep, SpreadStep, drawn_rows
+from dbml.estimators.kernel_machines.row_steps import HashedDrawStep, SpreadStep
 from dbml.estimators.kernel_machines.streamed import drawn_landmarks
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.room import check_room
@@ -129,12 +129,12 @@ class Nystroem(Transformer):
         n_drawn = min(self.n_components, data.n_rows if data.n_rows >= 0 else self.n_components)
         told = f"{n_drawn:,} rows drawn and compared with each other"
         check_room(name, told, 8 * n_drawn * (2 * n_terms + 3 * n_drawn), "lower n_components")
-        draw = DrawStep(n_drawn, centre, seed_of(self.random_state))
+        draw = HashedDrawStep(n_drawn, centre, seed_of(self.random_state))
         spread, drawn = data.fold(SpreadStep(n_terms), draw, purpose="components")
         tell_scales(data, spread)
         self.gamma_ = resolved_gamma("auto" if self.gamma is None else self.gamma, spread, centre)
         landmarks = drawn_landmarks(drawn, self._kernel(), centre, name)
-        rows, self.component_indices_ = drawn_rows(drawn)
+        rows, self.component_indices_ = HashedDrawStep.drawn(drawn)
         self.components_, self.normalization_ = rows + centre, normalization(landmarks)
         if len(rows) < self.n_components:
             source = f"{data.plan.source} has {len(rows):,} different rows"

@@ -12,10 +12,12 @@ from dbml.estimators.design import times, transposed
 from dbml.estimators.gram_step import GramStep, Moments
 from dbml.estimators.least_squares import LeastSquares, not_negative, ridge
 from dbml.estimators.moment_steps import ResidualStep
+from dbml.estimators.row_counts import row_count
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
 from dbml.passes.plan import ExpectedPasses
+from dbml.passes.plan_text import size_text
 
 # A Gram matrix of doubles loses this much: beyond, one more pass refines the solution.
 ILL_CONDITIONED = 1e8
@@ -61,19 +63,6 @@ def require_gram(data: Data, n_folds: int = 1) -> None:
         )
 
 
-def row_count(data: Data) -> tuple[int, bool]:
-    """Return the rows of a pass and whether the number is exact: from the geometry if it is known, else statistics."""
-    sizes = [partition.n_rows for partition in data.plan.partitions]
-    if sizes and min(sizes) >= 0 and not data.plan.filters:
-        return sum(sizes), False
-    return data.statistics.n_rows, data.statistics.exact_rows
-
-
-def pass_rows(data: Data) -> tuple[int, bool]:
-    """Return the rows of a pass and whether the number is exact: the known one, else as `row_count` says."""
-    return (data.n_rows, True) if data.n_rows >= 0 else row_count(data)
-
-
 def sparse_entries(data: Data) -> float:
     """Return about how many sparse terms of a row are not 0: one per category; statistics know of lists and maps."""
     encoding = data.schema.encoding
@@ -92,7 +81,9 @@ def fewer_rows(data: Data) -> bool:
 def choose_solver(data: Data, asked: str, positive: bool = False) -> str:
     """Return ``cholesky``, ``svd`` or ``sparse_cg`` and write the choice with its reason into the plan."""
     p = data.schema.encoding.n_terms
-    if asked != "auto":
+    if asked == "svd":
+        choice, reason = _as_svd(data)
+    elif asked != "auto":
         choice, reason = asked, "as asked for"
     elif positive:
         choice, reason = "cholesky", "coefficients that are not negative are found from the Gram matrix"
@@ -106,6 +97,28 @@ def choose_solver(data: Data, asked: str, positive: bool = False) -> str:
         require_gram(data)
     data.decide_solver(choice, reason, _PASSES[choice])
     return choice
+
+
+def _as_svd(data: Data) -> tuple[str, str]:
+    """Return how to solve by singular values: of the rows in memory, or of the Gram matrix where they are many.
+
+    Raises
+    ------
+    ExhaustedMemory
+        Neither fits.
+    """
+    encoding = data.schema.encoding
+    n, p = row_count(data)[0], encoding.n_terms
+    n_bytes = 8 * n * (3 * n + encoding.n_dense)  # products of rows, their vectors, and the rows
+    if n <= max(p, MOST_ROWS) and n_bytes <= memory_budget().kept:
+        return "svd", "as asked for"
+    if gram_fits(data):
+        return "cholesky", f"the Gram matrix of {p:,} terms says what singular values of {n:,} rows would"
+    raise ExhaustedMemory(
+        f"solver='svd' needs the products of {n:,} rows with each other, {size_text(n_bytes)}, or the Gram matrix of "
+        f"{p:,} terms, {size_text(8 * (p + 2) ** 2)} per block in flight: both are more than memory_limit leaves. "
+        "Raise memory_limit, or use solver='sparse_cg'"
+    )
 
 
 def solve_gram(data: Data, alpha: float, fit_intercept: bool, positive: bool) -> Solved:

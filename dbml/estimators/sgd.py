@@ -11,6 +11,7 @@ from dbml_sql.forms import Link
 
 from dbml.estimators.batches import check_batches, schema_of_batches
 from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS, CLASS_WEIGHT_RULE, class_weights
+from dbml.estimators.classifier import SometimesProbabilistic
 from dbml.estimators.linear_classifier import LinearClassifier
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.estimators.sgd_estimator import SgdEstimator
@@ -19,10 +20,11 @@ from dbml.estimators.solvers.sgd import LOSSES
 from dbml.params import Options, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
+from dbml.passes.dispatch import readable_again
 from dbml.passes.schema import Schema
 
 
-class SGDClassifier(LinearClassifier, SgdEstimator):
+class SGDClassifier(LinearClassifier, SometimesProbabilistic, SgdEstimator):
     """Linear classifier by averaged stochastic gradient descent, one against the rest for more than two classes.
 
     Minimises ``mean loss + alpha (l1_ratio |w|_1 + (1 - l1_ratio) |w|^2 / 2)``, scikit-learn's objective. Two things
@@ -33,8 +35,8 @@ class SGDClassifier(LinearClassifier, SgdEstimator):
     ----------
     loss : {"hinge", "log_loss", "modified_huber", "squared_hinge", "perceptron", "squared_error", "huber", \
 "epsilon_insensitive", "squared_epsilon_insensitive"}, default="hinge"
-        "hinge" is a support vector machine, "log_loss" logistic regression. The last four are those of regression, on
-        classes -1 and 1.
+        "hinge" is a support vector machine, "log_loss" logistic regression; there is `predict_proba` with "log_loss"
+        and "modified_huber". The last four are those of regression, on classes -1 and 1.
     penalty : {"l2", "l1", "elasticnet", None}, default="l2"
         Penalty on the coefficients. With l1, those of useless terms are exactly 0 after `fit`, near 0 after
         `partial_fit`.
@@ -47,7 +49,7 @@ class SGDClassifier(LinearClassifier, SgdEstimator):
     max_iter : int, default=1000
         Most epochs.
     tol : float or None, default=1e-3
-        Stops where the mean loss of an epoch was not lower by this much for `n_iter_no_change` epochs.
+        Stops where the mean loss of an epoch was not lower by this much for `n_iter_no_change` epochs; None: never.
     shuffle : bool, default=True
         Rows in another random order every epoch; in the order of the table where its rows are not clustered.
     epsilon : float, default=0.1
@@ -169,6 +171,7 @@ class SGDClassifier(LinearClassifier, SgdEstimator):
             All labels there will be; needed in the first call where its rows may not have them all.
         """
         check_batches(self)
+        X = readable_again(X)
         schema = schema_of_batches(self, X, y, classes, sample_weight, con, options)
         return self._train_on(X, y, sample_weight, con, None, schema, self._partial)
 
@@ -185,24 +188,13 @@ class SGDClassifier(LinearClassifier, SgdEstimator):
     def _attributes(self, data: Data, coef: Floats, centred: Floats) -> dict[str, Any]:
         return self._linear(data.schema, coef, centred, self.fit_intercept)
 
-    @property
-    def predict_proba(self) -> Callable[..., Any]:
-        """Return the function ``predict_proba(X, con=None)``, for the losses "log_loss" and "modified_huber".
-
-        It gives the probability of each class, shape (n_rows, n_classes): logistic of the decision, or its clipped
-        half; with more than two classes normalised.
-        """
-        if self.loss not in ("log_loss", "modified_huber"):
-            raise AttributeError(f"predict_proba needs loss='log_loss' or 'modified_huber'; got loss={self.loss!r}")
-        return lambda X, con=None: self._score(X, "predict_proba", self._proba_block, con)
-
-    @property
-    def predict_log_proba(self) -> Callable[..., Any]:
-        """Return the function ``predict_log_proba(X, con=None)``, see `predict_proba`."""
-        proba = self.predict_proba
-        return lambda X, con=None: np.log(proba(X, con))
+    def _proba_needs(self) -> str:
+        if self.loss in ("log_loss", "modified_huber"):
+            return ""
+        return f"loss='log_loss' or 'modified_huber'; got loss={self.loss!r}"
 
     def _proba_block(self, block: Block) -> Floats:
+        """Return the logistic of the decision, or its clipped half; with more than two classes normalised."""
         eta = self._decision_block(block)
         flat = np.ascontiguousarray(eta.ravel())
         high = np.empty_like(flat)

@@ -9,10 +9,11 @@ import numpy as np
 
 from dbml.errors import InvalidParameter
 from dbml.estimators.base import Estimator
+from dbml.estimators.bigquery_options import early_stop_of_epochs
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.solvers.descent import (
-    Descent,
     Epochs,
+    SgdDescent,
     default_rates,
     epochs_at_most,
     held_out_score,
@@ -71,7 +72,7 @@ class SgdEstimator(Estimator):
         "l1_reg": lambda value: {"alpha": value, "penalty": "l1"},
         "max_iterations": lambda value: {"max_iter": value},
         "min_rel_progress": lambda value: {"tol": value},
-        "early_stop": lambda value: {"early_stopping": bool(value)},
+        "early_stop": early_stop_of_epochs,
     }
 
     loss: str
@@ -146,7 +147,7 @@ class SgdEstimator(Estimator):
         self._iteration(1, loss=loss)
         vars(self).update(self._fitted(data, descent, state), n_iter_=1)
 
-    def _prepared(self, data: Data, go_on: bool) -> tuple[State, Descent]:
+    def _prepared(self, data: Data, go_on: bool) -> tuple[State, SgdDescent]:
         """Return the state to start from and the descent, in the coordinates of the last call if it goes on."""
         encoding, statistics = data.schema.encoding, data.statistics
         k, n_terms = self._outputs(data.schema), encoding.n_terms
@@ -170,7 +171,7 @@ class SgdEstimator(Estimator):
             self._iteration(number, loss=loss)
             self._keep(**self._fitted(data, descent, state), n_iter_=number)
 
-        descent = Descent(coordinates, schedule, self._reading(data), report, type(self).__name__)
+        descent = SgdDescent(coordinates, schedule, self._reading(data), report, type(self).__name__)
         return state, descent
 
     def _first(self, k: int, n_terms: int, y: Floats | None) -> State:
@@ -201,7 +202,7 @@ class SgdEstimator(Estimator):
         averaging_from = np.inf if self.average is False or self.average == 0 else float(int(self.average)) - 1.0
         return Schedule(self.loss, self.epsilon, self.learning_rate, base, power, alpha, l1_ratio, averaging_from)
 
-    def _fitted(self, data: Data, descent: Descent, state: State) -> dict[str, Any]:
+    def _fitted(self, data: Data, descent: SgdDescent, state: State) -> dict[str, Any]:
         """Return the fitted attributes of a state."""
         coef, centred = descent.model(state)
         iterate = np.column_stack([state["coef"], state["intercept"]])

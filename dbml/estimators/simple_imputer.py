@@ -30,11 +30,14 @@ class SimpleImputer(TermwiseTransformer):
         The constant; None: 0.
     add_indicator : bool, default=False
         Whether a column more marks the missing values of each column that had some in training.
+    keep_empty_features : bool, default=False
+        Whether a column without any value stays, filled with 0 (or `fill_value`).
 
     Attributes
     ----------
     statistics_ : ndarray of shape (n_columns,)
-        What the missing values of each column become. A column without any value is left out of what `transform` gives.
+        What the missing values of each column become. A column without any value is left out of what `transform` gives
+        (but for a constant, and with `keep_empty_features`).
     indicator_features_ : list of int
         Columns that have an indicator.
 
@@ -57,15 +60,24 @@ class SimpleImputer(TermwiseTransformer):
         "strategy": Options(("mean", "median", "most_frequent", "constant")),
         "fill_value": Either((Options((None,)), Real())),
         "add_indicator": Boolean(),
+        "keep_empty_features": Boolean(),
     }
 
     statistics_: Floats
     indicator_features_: list[int]
 
-    def __init__(self, *, strategy: str = "mean", fill_value: float | None = None, add_indicator: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        strategy: str = "mean",
+        fill_value: float | None = None,
+        add_indicator: bool = False,
+        keep_empty_features: bool = False,
+    ) -> None:
         self.strategy = strategy
         self.fill_value = fill_value
         self.add_indicator = add_indicator
+        self.keep_empty_features = keep_empty_features
 
     def _check_params(self) -> None:
         if self.fill_value is not None and self.strategy != "constant":
@@ -101,7 +113,7 @@ class SimpleImputer(TermwiseTransformer):
             pairs = [(distinct[f"values_{j}"], distinct[f"weights_{j}"]) for j in range(weight.size)]
             found = np.array([values[weights.argmax()] if values.size else np.nan for values, weights in pairs])
         if self.strategy != "constant":
-            found[weight == 0.0] = np.nan
+            found[weight == 0.0] = 0.0 if self.keep_empty_features else np.nan
         self.statistics_ = found
         some = np.flatnonzero(weight < state["rows"][0]) if self.add_indicator else np.zeros(0, int)
         self.indicator_features_ = some.tolist()

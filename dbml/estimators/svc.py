@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS, CLASS_WEIGHT_RULE, class_weights
-from dbml.estimators.classifier import Classifier
+from dbml.estimators.classifier import SometimesProbabilistic
 from dbml.estimators.kernel_machines.exact import Task, class_task, gathered, held_out_sigmoids, read_rows, solve_tasks
 from dbml.estimators.kernel_machines.held_out import held_out_curves
 from dbml.estimators.kernel_machines.kernel_model import KERNEL_RULES, KernelModel
@@ -36,7 +36,7 @@ from dbml.passes.data import Data
 _WIDTHS, _LINEAR_WIDTHS = (4.0, 1.5, 0.5), (1.5, 0.5, 0.15, 0.05, 0.015)
 
 
-class SVC(KernelModel, Classifier):
+class SVC(KernelModel, SometimesProbabilistic):
     """Support vector classifier with a kernel, one machine for each pair of classes.
 
     Minimises ``C * sum hinge(margin) + |w|^2 / 2`` in the space of the kernel, as scikit-learn does with LIBSVM.
@@ -57,7 +57,8 @@ class SVC(KernelModel, Classifier):
     shrinking : bool, default=True
         Whether rows that can no longer matter are left out on the way.
     probability : bool, default=False
-        Whether there is `predict_proba`; fits five times more machines, on four fifths of the rows each.
+        Whether there is `predict_proba`; fits five times more machines, on four fifths of the rows each. Its largest
+        probability may be that of another class than `predict` gives: it is learned from machines of its own.
     tol : float, default=1e-3
         Stops where no pair of rows violates the optimum by more, in margins.
     cache_size : float, default=200
@@ -294,22 +295,8 @@ class SVC(KernelModel, Classifier):
         decision = self._sign(k) * self._outputs_block(block)
         return couple(pair_probabilities(decision, self.probA_, self.probB_), pairs_of(k), k)
 
-    @property
-    def predict_proba(self) -> Callable[..., Any]:
-        """Return the function ``predict_proba(X, con=None)``, which there is with ``probability=True``.
-
-        It gives the probability of each class, shape (n_rows, n_classes). Its largest may be another class than that of
-        `predict`: probabilities are learned from machines of their own.
-        """
-        if not self.probability:
-            raise AttributeError("predict_proba needs probability=True; got probability=False")
-        return lambda X, con=None: self._score(X, "predict_proba", self._proba_block, con)
-
-    @property
-    def predict_log_proba(self) -> Callable[..., Any]:
-        """Return the function ``predict_log_proba(X, con=None)``, see `predict_proba`."""
-        proba = self.predict_proba
-        return lambda X, con=None: np.log(proba(X, con=con))
+    def _proba_needs(self) -> str:
+        return "" if self.probability else "probability=True; got probability=False"
 
     def form(self) -> LinearForm | None:
         """Return the linear machine of two classes as a form for SQL; None for others, and with probabilities."""

@@ -50,9 +50,9 @@ class Transformer(Estimator):
         """
         return self._score(X, "transform", self._transform_block, con)
 
-    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
-        """Learn from the rows of X, and return `transform` of them."""
-        return self.fit(X, y, **fit_params).transform(X)
+    def fit_transform(self, X: Any, y: Any = None, *, con: Any = None, **fit_params: Any) -> Any:
+        """Learn from the rows of X, and return `transform` of them; parameters are those of `fit`."""
+        return self._fit_and_apply("transform", X, y, con, fit_params)
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: a transformer."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _providers: list[Callable[[], object]] = []
 _readers: list[tuple[Callable[[Any], bool], Callable[..., Data]]] = []
+_keepers: list[tuple[Callable[[Any], bool], Callable[[Any], Any]]] = []
 _scorers: list[tuple[Callable[[Any], bool], Callable[..., Any]]] = []
 
 
@@ -31,6 +32,11 @@ def provide(load: Callable[[], object]) -> None:
 def register_reader(accepts: Callable[[Any], bool], read: Callable[..., Data]) -> None:
     """Register `read(X, y, *, sample_weight, task, schema, con, options, encode) -> Data` for the X of `accepts`."""
     _readers.append((accepts, read))
+
+
+def register_keeper(accepts: Callable[[Any], bool], keep: Callable[[Any], Any]) -> None:
+    """Register `keep(X) -> Any`, which `as_data` reads as often as asked, for an X that gives its rows once."""
+    _keepers.append((accepts, keep))
 
 
 def register_scorer(accepts: Callable[[Any], bool], score: Callable[..., Any]) -> None:
@@ -97,6 +103,13 @@ def as_data(
         f"X must be a DuckDB relation, a table name or SQL with con=, an Arrow table, a DataFrame, an array or a "
         f"SciPy sparse matrix; got {type(X).__module__}.{type(X).__qualname__}"
     )
+
+
+def readable_again(X: Any) -> Any:
+    """Return X, or its rows kept where it gives them only once (an Arrow reader): for whoever reads X twice."""
+    load_providers()
+    keep = next((keep for accepts, keep in _keepers if accepts(X)), None)
+    return X if keep is None else keep(X)
 
 
 def find_scorer(X: Any) -> Callable[..., Any] | None:

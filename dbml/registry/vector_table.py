@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dbml.data import duck
 from dbml.errors import RegistryError
-from dbml.estimators.neighbors.held import HeldRows
+from dbml.estimators.neighbors.held import ResidentRows
 from dbml.passes.memory import memory_budget
 from dbml.passes.vectors import CellSizes, Rows, Vectors
 from dbml.registry.freshness import change_number
@@ -68,7 +68,7 @@ def write_vectors(con: duckdb.DuckDBPyConnection, of: Version, vectors: Vectors,
         _insert(con, table, first, ids)
         for piece in pieces:
             _insert(con, table, piece, ids)
-    if not isinstance(vectors, HeldRows):
+    if not isinstance(vectors, ResidentRows):
         _sort(con, table)
     con.execute(f"COMMENT ON TABLE {table} IS 'Rows that version {of.version} of model {of.model_id} searches'")
     for column, text in _COMMENTS.items():
@@ -135,7 +135,7 @@ class TableRows:
         self._con, self.of, self.d, self.dtype, self.n_cells = con, of, d, np.dtype(dtype), n_cells
         self._lock = threading.Lock()
         self._known: tuple[Any, CellSizes] | None = None
-        self._resident: tuple[Any, HeldRows] | None = None
+        self._resident: tuple[Any, ResidentRows] | None = None
         self._handed_out = 0
 
     @contextmanager
@@ -148,7 +148,7 @@ class TableRows:
                 return
             reading = _TableReading(self, con, self._sizes(con, state))
             if state is not None and self._is_worth_keeping(int(reading.sizes.counts.sum())):
-                held = HeldRows(_copied(reading), self.n_cells)
+                held = ResidentRows(_copied(reading), self.n_cells)
                 self._resident = state, held
                 yield held
                 return
@@ -205,7 +205,7 @@ class TableRows:
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles hold the rows in memory."""
         with self.reading() as reading:
-            return HeldRows, (_copied(reading), self.n_cells)
+            return ResidentRows, (_copied(reading), self.n_cells)
 
 
 class _TableReading:

@@ -8,8 +8,9 @@ import numpy as np
 from dbml_kernels.centre_distance import SLICE, centre_distances, centre_sums_add, centres_nearest
 from dbml_kernels.centre_draw import draw_priorities
 
-from dbml.estimators.design import flat
+from dbml.estimators.design import dense_rows, flat
 from dbml.estimators.gram_step import thread_buffer
+from dbml.estimators.solvers.held_rows import chosen_rows
 from dbml.passes.block import Block, Floats, SparseRows
 from dbml.passes.step import State
 
@@ -144,7 +145,7 @@ def add_sums(block: Block, start: int, stop: int, label: Labels, best: Floats, s
     centre_sums_add(flat(block.X), n, start, stop, d, *given, *rows, state["sums"], state["totals"])
 
 
-class DrawStep:
+class WeightedDrawStep:
     """Rows drawn at random, in proportion to weight times squared distance to the nearest of some centres.
 
     Without centres in proportion to the weight. Rows at a distance of 0 are never drawn.
@@ -183,7 +184,7 @@ class DrawStep:
         if block.n_rows > self.n:
             first = np.sort(np.argpartition(-priorities, self.n - 1)[: self.n])
         first = first[priorities[first] > 0.0]
-        rows = dense_rows(block, first, state["rows"].shape[1])
+        rows = dense_rows(chosen_rows(block, first), state["rows"].shape[1])
         self.merge(state, {"priorities": priorities[first], "rows": rows})
 
     def merge(self, into: State, other: State) -> State:
@@ -194,19 +195,7 @@ class DrawStep:
         into["priorities"][:] = priorities[order]
         return into
 
-
-def drawn_rows(state: State) -> Floats:
-    """Return the rows of a state of `DrawStep`, as many as were drawn."""
-    return state["rows"][state["priorities"] > 0.0]
-
-
-def dense_rows(block: Block, index: np.ndarray, n_terms: int) -> Floats:
-    """Return some rows of a block with all their terms, shape (len(index), n_terms)."""
-    rows = np.zeros((len(index), n_terms))
-    rows[:, : block.X.shape[1]] = block.X[index]
-    if block.sparse is not None:
-        indptr, indices, values = block.sparse
-        for row, i in zip(rows, index, strict=True):
-            entries = slice(indptr[i], indptr[i + 1])
-            np.add.at(row, indices[entries], values[entries])
-    return rows
+    @staticmethod
+    def drawn(state: State) -> Floats:
+        """Return the rows of a state, as many as were drawn."""
+        return state["rows"][state["priorities"] > 0.0]

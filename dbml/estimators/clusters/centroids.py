@@ -10,7 +10,7 @@ from dbml_sql.forms import QuadraticForm
 from dbml.errors import InvalidParameter, NotFitted
 from dbml.estimators.clusterer import Clusterer
 from dbml.estimators.clusters.centres import Centres, CentreStep
-from dbml.estimators.clusters.lloyd import Descent
+from dbml.estimators.clusters.lloyd import CentresSeen
 from dbml.estimators.clusters.rows import Rows
 from dbml.estimators.clusters.training import warn_of_duplicates
 from dbml.estimators.transformer import Transformer
@@ -54,7 +54,7 @@ class CentroidModel(Clusterer, Transformer):
         """Note whether the rows come as arrays: then their labels are kept."""
         self._labels, self._keep_labels = None, not isinstance(X, str) and find_scorer(X) is None
 
-    def _take(self, descent: Descent) -> dict[str, Any]:
+    def _take(self, descent: CentresSeen) -> dict[str, Any]:
         """Return the fitted attributes of centres and of a look at all rows from there."""
         centres, (weight, squares, distances) = descent.centres, descent.state["totals"]
         inverse = centres.inverse

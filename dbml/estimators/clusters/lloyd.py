@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dbml.estimators.clusters.centres import Centres, CentreStep, DrawStep, drawn_rows
+from dbml.estimators.clusters.centres import Centres, CentreStep, WeightedDrawStep
 from dbml.estimators.clusters.rows import Rows
 from dbml.estimators.clusters.start import Fold
 from dbml.estimators.clusters.tracking import Tracked
@@ -42,7 +42,7 @@ Report = Callable[[int, Centres, State, float], None]
 
 
 @dataclass
-class Descent:
+class CentresSeen:
     """Centres, what one look at the rows from there gave, the iterations that led there, and the last shift."""
 
     centres: Centres
@@ -90,12 +90,12 @@ def moved(centres: Centres, sums: Floats, weight: Floats, fold: Fold, seed: int)
     new = centres.at(centres.means(sums, weight))
     empty = np.flatnonzero(weight <= 0.0)
     if len(empty):
-        far = drawn_rows(fold(DrawStep(centres, len(empty), seed), "rows far from all centres"))
+        far = WeightedDrawStep.drawn(fold(WeightedDrawStep(centres, len(empty), seed), "rows far from all centres"))
         new.points[empty[: len(far)]] = far
     return new
 
 
-def descend(rows: Rows, centres: Centres, tol: float, max_iter: int, seed: int, exact: bool) -> Descent:
+def descend(rows: Rows, centres: Centres, tol: float, max_iter: int, seed: int, exact: bool) -> CentresSeen:
     """Iterate on rows in memory until centres move less than `tol`, or where not `exact` than sampling is worth."""
     shift, n_iter = np.inf, 0
     tracked = Tracked(rows, centres)
@@ -111,7 +111,7 @@ def descend(rows: Rows, centres: Centres, tol: float, max_iter: int, seed: int, 
         shift = shift_between(centres, new)
         centres = new
         n_iter += 1
-    return Descent(centres, fold(CentreStep(centres), ""), n_iter, shift)
+    return CentresSeen(centres, fold(CentreStep(centres), ""), n_iter, shift)
 
 
 def _sampling_error(state: State, n_rows: int) -> float:
@@ -128,7 +128,7 @@ class _Candidate:
 
     centres: Centres
     tracked: Tracked
-    best: Descent | None = None
+    best: CentresSeen | None = None
     inner: int = _INNER
     expected: float = 0.0
     done: bool = False
@@ -136,7 +136,7 @@ class _Candidate:
 
 def refine(
     data: Data, rows: Rows, starts: Sequence[Centres], ends: Ends, max_iter: int, seed: int, report: Report
-) -> Descent:
+) -> CentresSeen:
     """Iterate over all rows until it `ends`; several starts share the passes.
 
     Returns the descent of the smallest sum of squares.
@@ -152,13 +152,13 @@ def refine(
             break
         states = data.fold(*(CentreStep(candidate.centres) for candidate in active), purpose=f"centres {number}")
         for candidate, state in zip(active, states, strict=True):
-            shift = _advance(candidate, Descent(candidate.centres, state, number), ends, fold, seed + number)
+            shift = _advance(candidate, CentresSeen(candidate.centres, state, number), ends, fold, seed + number)
         best = min((c.best for c in candidates if c.best is not None), key=lambda d: d.inertia)
         report(number, best.centres, best.state, shift)
     return min((c.best for c in candidates if c.best is not None), key=lambda d: d.inertia)
 
 
-def _advance(candidate: _Candidate, found: Descent, ends: Ends, fold: Fold, seed: int) -> float:
+def _advance(candidate: _Candidate, found: CentresSeen, ends: Ends, fold: Fold, seed: int) -> float:
     """Take in one look at all rows, and choose the centres of the next; return how far the plain step moves them."""
     best = candidate.best
     too_far = best is not None and found.inertia > best.inertia * (1.0 + _SLACK)
@@ -186,7 +186,7 @@ def _advance(candidate: _Candidate, found: Descent, ends: Ends, fold: Fold, seed
     return shift
 
 
-def _corrected(found: Descent, first: Centres, candidate: _Candidate, ends: Ends) -> tuple[Centres, float]:
+def _corrected(found: CentresSeen, first: Centres, candidate: _Candidate, ends: Ends) -> tuple[Centres, float]:
     """Go on from the step to `first` over the sample, as if it were all rows; see the module.
 
     Returns the centres, and what the sum of squares of all rows is expected to fall by.

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dbml.estimators.clusters.centres import Centres, add_sums, dense_rows
+from dbml.estimators.clusters.centres import Centres, add_sums
+from dbml.estimators.design import dense_rows
+from dbml.estimators.solvers.held_rows import chosen_rows
 from dbml.passes.block import Block, Floats
 from dbml.passes.step import State
 
@@ -116,7 +118,7 @@ class MiniBatchStep:
             return
         moved = little[np.argsort(weight[little], kind="stable")[:most]]
         generator = np.random.default_rng([self.batches.seed, int(state["progress"][STEPS])])
-        points[moved] = dense_rows(block, generator.choice(used, most, replace=False), points.shape[1])
+        points[moved] = dense_rows(chosen_rows(block, generator.choice(used, most, replace=False)), points.shape[1])
         rest = np.delete(weight, moved)
         weight[moved] = rest.min(initial=np.inf) if len(rest) else 0.0
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dbml.estimators.clusters.centres import Centres, CentreStep, DrawStep, dense_rows, drawn_rows
+from dbml.estimators.clusters.centres import Centres, CentreStep, WeightedDrawStep
 from dbml.estimators.clusters.rows import Rows
+from dbml.estimators.design import dense_rows
 from dbml.passes.block import Block, Floats
 from dbml.passes.step import State, Step
 
@@ -56,14 +57,15 @@ def rows_at(rows: Rows, index: np.ndarray) -> Floats:
     starts = np.array([part.start for part in rows.parts])
     points = np.zeros((len(index), rows.n_terms))
     for place, (i, number) in enumerate(zip(index, np.searchsorted(starts, index, side="right") - 1, strict=True)):
-        points[place] = dense_rows(rows.parts[number], np.array([i - starts[number]]), rows.n_terms)[0]
+        row = i - starts[number]
+        points[place] = dense_rows(rows.parts[number], rows.n_terms, slice(row, row + 1))[0]
     return points
 
 
 def at_random(fold: Fold, k: int, like: Centres, seed: int) -> Floats:
     """Return k rows drawn in proportion to their weight: one pass."""
     none = like.at(np.zeros((0, like.points.shape[1])))
-    return drawn_rows(fold(DrawStep(none, k, seed), "rows to start from"))
+    return WeightedDrawStep.drawn(fold(WeightedDrawStep(none, k, seed), "rows to start from"))
 
 
 def scalable(fold: Fold, k: int, like: Centres, seed: int) -> Floats:
@@ -73,8 +75,8 @@ def scalable(fold: Fold, k: int, like: Centres, seed: int) -> Floats:
     """
     points = at_random(fold, 1, like, seed)
     for number in range(1, _ROUNDS + 1):
-        state = fold(DrawStep(like.at(points), _OVERSAMPLING * k, seed + number), "k-means||")
-        points = np.vstack([points, drawn_rows(state)])
+        state = fold(WeightedDrawStep(like.at(points), _OVERSAMPLING * k, seed + number), "k-means||")
+        points = np.vstack([points, WeightedDrawStep.drawn(state)])
     weight = fold(CentreStep(like.at(points)), "k-means||")["totals"][0]
     used = weight > 0.0
     block = Block(np.asfortranarray(points[used]), None, None, weight[used], 0)

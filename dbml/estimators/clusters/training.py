@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from dbml.errors import ConvergenceWarning, ExhaustedMemory, InvalidData
-from dbml.estimators.clusters.centres import Centres, DrawStep, drawn_rows
-from dbml.estimators.clusters.lloyd import Descent, Ends, Report, descend, mean_variance, refine
+from dbml.estimators.clusters.centres import Centres, WeightedDrawStep
+from dbml.estimators.clusters.lloyd import CentresSeen, Ends, Report, descend, mean_variance, refine
 from dbml.estimators.clusters.rows import Rows
 from dbml.estimators.clusters.start import at_random, plus_plus, scalable
 from dbml.passes.block import Floats
@@ -82,7 +82,7 @@ def coordinates(data: Data, standardised: bool) -> Centres:
     return Centres(np.zeros((0, encoding.n_terms)), encoding.n_dense, inverse)
 
 
-def find_centres(data: Data, rows: Rows, like: Centres, search: Search, report: Report) -> Descent:
+def find_centres(data: Data, rows: Rows, like: Centres, search: Search, report: Report) -> CentresSeen:
     """Return the best centres that the starts lead to, with what a look at all rows from there gave.
 
     Parameters
@@ -137,12 +137,12 @@ def warn_of_duplicates(owner: str, source: str, weight: Floats) -> None:
         warnings.warn(message, ConvergenceWarning, stacklevel=6)
 
 
-def _in_memory(levels: list[Rows], start: Centres, search: Search, tol: float) -> Descent:
+def _in_memory(levels: list[Rows], start: Centres, search: Search, tol: float) -> CentresSeen:
     centres = _on_samples(levels[:-1], start, search, tol).centres if levels[1:] else start
     return descend(levels[-1], centres, tol, search.max_iter, search.seed, exact=True)
 
 
-def _on_samples(levels: list[Rows], start: Centres, search: Search, tol: float) -> Descent:
+def _on_samples(levels: list[Rows], start: Centres, search: Search, tol: float) -> CentresSeen:
     centres = start
     for rows in levels:
         found = descend(rows, centres, tol, search.max_iter, search.seed, exact=False)
@@ -150,7 +150,7 @@ def _on_samples(levels: list[Rows], start: Centres, search: Search, tol: float) 
     return found
 
 
-def _competitors(ends: list[Descent]) -> list[Descent]:
+def _competitors(ends: list[CentresSeen]) -> list[CentresSeen]:
     """Return the ends on a sample that may be the best on all rows, each optimum once, the best first."""
     ordered = sorted(ends, key=lambda end: end.inertia)
     kept = ordered[:1]
@@ -191,7 +191,7 @@ def starting_centres(data: Data, rows: Rows, like: Centres, search: Search, numb
     else:
         points = plus_plus(rows, k, seed)
     if len(points) < k and not rows.whole:  # the sample lacks rows that all rows may have
-        more = over_all(DrawStep(like.at(points), k - len(points), seed), "rows to start from")
-        points = np.vstack([points, drawn_rows(more)])
+        more = over_all(WeightedDrawStep(like.at(points), k - len(points), seed), "rows to start from")
+        points = np.vstack([points, WeightedDrawStep.drawn(more)])
     points = np.resize(points, (k, points.shape[1]))  # fewer different rows than centres: some lie on others
     return like.at(points).plain()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dbml.estimators.quadratic import fewer_rows, gram_fits, row_count, sparse_entries
+from dbml.estimators.quadratic import fewer_rows, gram_fits, sparse_entries
+from dbml.estimators.row_counts import row_count
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
 from dbml.passes.plan import ExpectedPasses

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 from dbml.estimators.clusters.rows import Rows
 from dbml.estimators.components.krylov import orthonormal
 from dbml.estimators.components.view import View, variation
-from dbml.estimators.quadratic import row_count
+from dbml.estimators.row_counts import row_count
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget

@@ -107,7 +107,7 @@ def in_memory(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
     weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight
     count, total = int(np.count_nonzero(weight)), float(weight.sum())
     require_rows(data, aim, count, total)
-    X = dense_rows(rows, data.schema.encoding.n_terms)
+    X = dense_rows(rows, data.schema.encoding.n_terms, order="F")
     mean = weight @ X / total
     about = mean if aim.centred else -np.array(data.schema.encoding.centre())
     X = (X - about) * np.sqrt(weight)[:, None]

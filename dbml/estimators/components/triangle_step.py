@@ -50,7 +50,7 @@ class TriangleStep:
             return
         rows = np.empty((block.n_rows, self.n_terms + 1), order="F")
         rows[:, 0] = 1.0
-        rows[:, 1:] = dense_rows(block, self.n_terms) if block.sparse is not None else block.X
+        rows[:, 1:] = dense_rows(block, self.n_terms, order="F") if block.sparse is not None else block.X
         if block.weight is not None:
             rows *= np.sqrt(block.weight)[:, None]
         count = block.n_rows if block.weight is None else np.count_nonzero(block.weight)

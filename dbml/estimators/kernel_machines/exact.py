@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbml.errors import ConvergenceWarning, InvalidData
-from dbml.estimators.design import squared_transposed, transposed
+from dbml.estimators.design import dense_rows, squared_transposed, transposed
 from dbml.estimators.kernel_machines.dual import DualProblem, DualSolution, DualSolver, Limits
-from dbml.estimators.kernel_machines.kernel_function import KernelFunction, Singles, Vectors, dense_rows
+from dbml.estimators.kernel_machines.kernel_function import KernelFunction, Singles, Vectors
 from dbml.estimators.kernel_machines.landmarks import rows_as_block
 from dbml.estimators.kernel_machines.platt import fit_sigmoid
 from dbml.passes.block import Block, Floats
@@ -23,7 +23,7 @@ from dbml.passes.step import State
 N_FOLDS = 5  # whose decisions probabilities are learned from
 
 
-class Rows(NamedTuple):
+class TrainingRows(NamedTuple):
     """Rows in memory, those of positive weight.
 
     Attributes
@@ -44,7 +44,7 @@ class Rows(NamedTuple):
     spread: State
 
 
-def read_rows(data: Data, owner: str) -> Rows:
+def read_rows(data: Data, owner: str) -> TrainingRows:
     """Read all rows.
 
     Raises
@@ -58,7 +58,7 @@ def read_rows(data: Data, owner: str) -> Rows:
         raise InvalidData(f"{owner}: {data.plan.source} has no rows of positive weight to learn from")
     X, y, weight, position = (np.concatenate([part[i] for part in parts]) for i in range(4))
     spread = {name: np.sum([part[4][name] for part in parts], axis=0) for name in parts[0][4]}
-    return Rows(X, y, weight, position, spread)
+    return TrainingRows(X, y, weight, position, spread)
 
 
 def _copied(block: Block, n_terms: int) -> tuple[Floats, Floats, Floats, NDArray[np.int64], State]:

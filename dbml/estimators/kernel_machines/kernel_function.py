@@ -10,6 +10,7 @@ from dbml_kernels import kernel_rows as codes
 from numpy.typing import NDArray
 from scipy import sparse
 
+from dbml.estimators.design import dense_rows
 from dbml.passes.block import Block, Floats
 
 Singles = NDArray[np.float32]
@@ -124,14 +125,3 @@ def sparse_terms(block: Block, n_terms: int) -> sparse.csr_array | None:
     indptr, indices, values = block.sparse
     d = block.X.shape[1]
     return sparse.csr_array((values, indices - d, indptr), shape=(block.n_rows, n_terms - d))
-
-
-def dense_rows(block: Block, n_terms: int, part: slice = slice(None)) -> Floats:
-    """Return all terms of rows of a block as one matrix, shape (n, n_terms)."""
-    X = np.zeros((len(block.X[part]), n_terms))
-    d = block.X.shape[1]
-    X[:, :d] = block.X[part]
-    matrix = sparse_terms(block, n_terms)
-    if matrix is not None:
-        X[:, d:] = matrix[part].toarray()
-    return X

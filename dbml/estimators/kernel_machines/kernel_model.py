@@ -14,10 +14,10 @@ from dbml.estimators.design import times
 from dbml.estimators.kernel_machines.dual import Limits
 from dbml.estimators.kernel_machines.kernel_function import KernelFunction, Vectors
 from dbml.estimators.kernel_machines.landmarks import NystroemFeatures, principal_normalization
-from dbml.estimators.kernel_machines.row_steps import DrawStep, SpreadStep, term_scales, total_variance
+from dbml.estimators.kernel_machines.row_steps import HashedDrawStep, SpreadStep, term_scales, total_variance
 from dbml.estimators.kernel_machines.streamed import IN_FLIGHT, drawn_landmarks
-from dbml.estimators.quadratic import pass_rows
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
+from dbml.estimators.row_counts import pass_rows
 from dbml.params import Boolean, Either, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
@@ -175,7 +175,7 @@ class KernelModel(Estimator):
         """Draw landmarks in one pass, which also tells gamma, and return their features."""
         n_terms, centre = data.schema.encoding.n_terms, np.array(data.schema.encoding.centre())
         wanted, why = self._landmarks
-        draw = DrawStep(wanted, centre, seed_of(self.random_state))
+        draw = HashedDrawStep(wanted, centre, seed_of(self.random_state))
         spread, drawn = data.fold(SpreadStep(n_terms), draw, purpose="landmarks")
         kernel = self._make_kernel(data, spread)
         landmarks = drawn_landmarks(drawn, kernel, centre, type(self).__name__)

@@ -22,7 +22,7 @@ from dbml.estimators.kernel_machines.streamed import (
     silent,
     trained,
 )
-from dbml.estimators.quadratic import pass_rows
+from dbml.estimators.row_counts import pass_rows
 from dbml.estimators.solvers.held_rows import HeldRows, spread_rows
 from dbml.estimators.solvers.lbfgs import Preconditioner, lbfgs
 from dbml.estimators.solvers.loss_step import RowReading

@@ -6,8 +6,7 @@ import numpy as np
 from dbml_kernels.row_hash import hashes_spread, rows_hash, rows_hash_sparse
 from numpy.typing import NDArray
 
-from dbml.estimators.design import flat, squared_transposed, transposed
-from dbml.estimators.kernel_machines.kernel_function import dense_rows
+from dbml.estimators.design import dense_rows, flat, squared_transposed, transposed
 from dbml.estimators.solvers.held_rows import chosen_rows
 from dbml.passes.block import Block, Floats
 from dbml.passes.step import State
@@ -63,7 +62,7 @@ def term_scales(state: State) -> Floats:
     return np.sqrt(np.maximum(state["squares"] / weight - (state["sums"] / weight) ** 2, 0.0))
 
 
-class DrawStep:
+class HashedDrawStep:
     """Different rows drawn at random, those of the smallest keys.
 
     The key of a row is a random number of its values, not of its position. So equal rows are drawn once, and neither
@@ -120,8 +119,8 @@ class DrawStep:
         rows = np.concatenate([state["rows"], found["rows"]])
         state["keys"], state["positions"], state["rows"] = keys[order], positions[order], rows[order]
 
-
-def drawn_rows(state: State) -> tuple[Floats, NDArray[np.int64]]:
-    """Return the rows that a `DrawStep` drew, centred, shape (n, n_terms), and their positions."""
-    drawn = np.isfinite(state["keys"])
-    return state["rows"][drawn], state["positions"][drawn]
+    @staticmethod
+    def drawn(state: State) -> tuple[Floats, NDArray[np.int64]]:
+        """Return the rows of a state, centred, shape (n, n_terms), and their positions."""
+        drawn = np.isfinite(state["keys"])
+        return state["rows"][drawn], state["positions"][drawn]

@@ -15,7 +15,7 @@ import numpy as np
 from dbml.errors import InvalidData
 from dbml.estimators.base import Estimator
 from dbml.estimators.kernel_machines.kernel_function import KernelFunction, Vectors
-from dbml.estimators.kernel_machines.row_steps import drawn_rows
+from dbml.estimators.kernel_machines.row_steps import HashedDrawStep
 from dbml.estimators.losses import Loss
 from dbml.estimators.penalties import Penalty
 from dbml.estimators.solvers.loss_step import RowReading
@@ -80,8 +80,8 @@ class Solved(NamedTuple):
 
 
 def drawn_landmarks(drawn: State, kernel: KernelFunction, centre: Floats, owner: str) -> Vectors:
-    """Return the rows that a `DrawStep` drew as the kernel sees them."""
-    rows, _ = drawn_rows(drawn)
+    """Return the rows that a `HashedDrawStep` drew as the kernel sees them."""
+    rows, _ = HashedDrawStep.drawn(drawn)
     if not len(rows):
         raise InvalidData(f"{owner}: there are no rows of positive weight to learn from")
     origin = kernel.origin(centre)

@@ -138,10 +138,10 @@ class MixtureModel(Clusterer):
         Parameters
         ----------
         n_samples : int, default=1
-            Rows to draw.
+            Rows to draw: others in each call where `random_state` is None.
         """
         self._check_fitted()
-        generator = np.random.default_rng(seed_of(self.random_state))
+        generator = np.random.default_rng(None if self.random_state is None else seed_of(self.random_state))
         counts = generator.multinomial(n_samples, self.weights_)
         n_terms = self.means_.shape[1]
         parts = []

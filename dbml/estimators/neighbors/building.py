@@ -17,9 +17,9 @@ from dbml_kernels.rows_permute import rows_permute
 from dbml_sql.features import Encoding, Feature
 from numpy.typing import NDArray
 
-from dbml.estimators.neighbors.held import HeldRows, SpilledRows
+from dbml.estimators.neighbors.held import ResidentRows, SpilledRows
 from dbml.estimators.neighbors.metric import Metric, block_vectors
-from dbml.estimators.neighbors.tiles import Centres
+from dbml.estimators.neighbors.tiles import CellCentres
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.engine import current
@@ -56,7 +56,8 @@ def find_centres(data: Data, metric: Metric, centre: Floats, dtype: str, n_cells
 
     def assigned(centres: Floats) -> tuple[NDArray[np.int32], Floats]:
         """Return the cell and the radius of each row."""
-        nearest, cell, radius = Centres(metric.cell_code, centres), np.empty(len(rows), np.int32), np.empty(len(rows))
+        nearest = CellCentres(metric.cell_code, centres)
+        cell, radius = np.empty(len(rows), np.int32), np.empty(len(rows))
 
         def assign(run: slice) -> None:
             cell[run] = nearest.nearest(rows[run])
@@ -123,7 +124,7 @@ class Placing:
     def __init__(self, metric: Metric, centre: Floats, dtype: str, centres: Floats | None) -> None:
         self.metric, self.centre, self.dtype = metric, centre, dtype
         self.n_cells = 1 if centres is None else len(centres)
-        self._centres = None if centres is None else Centres(metric.cell_code, centres)
+        self._centres = None if centres is None else CellCentres(metric.cell_code, centres)
 
     def vectors(self, block: Block) -> Floats:
         """Return the rows of a block, float64."""
@@ -147,7 +148,7 @@ class Placing:
         return {"vectors": vectors.astype(self.dtype), "cell": cell, "radius": radius, "label": label}
 
 
-def place_rows(data: Data, n_rows: int, placing: Placing) -> HeldRows | SpilledRows:
+def place_rows(data: Data, n_rows: int, placing: Placing) -> ResidentRows | SpilledRows:
     """Return all rows, placed: in memory within the share of kept rows, else in shards that are spilled."""
     d = len(placing.centre)
     row_bytes = d * np.dtype(placing.dtype).itemsize + 28
@@ -167,7 +168,7 @@ def place_rows(data: Data, n_rows: int, placing: Placing) -> HeldRows | SpilledR
     order = np.arange(n_rows) if placing.n_cells == 1 else np.lexsort((radius, cell))
     if placing.n_cells > 1:
         rows_permute(vectors, order.copy(), np.empty(d, placing.dtype))
-    return HeldRows(Rows(vectors, order, cell[order], radius[order], label[order]), placing.n_cells)
+    return ResidentRows(Rows(vectors, order, cell[order], radius[order], label[order]), placing.n_cells)
 
 
 def _in_cells(arrays: Arrays) -> Arrays:

@@ -13,7 +13,7 @@ from dbml.passes.shards import Shards
 from dbml.passes.vectors import CellSizes, Reading, Rows, Vectors
 
 
-class HeldRows:
+class ResidentRows:
     """Rows in memory.
 
     Parameters
@@ -27,9 +27,9 @@ class HeldRows:
     def __init__(self, rows: Rows, n_cells: int) -> None:
         self.rows, self.n_cells = rows.sealed(), n_cells
 
-    def __reduce__(self) -> tuple[type[HeldRows], tuple[Rows, int]]:
+    def __reduce__(self) -> tuple[type[ResidentRows], tuple[Rows, int]]:
         """Copies are made anew: arrays that were pickled are no longer read only."""
-        return HeldRows, (self.rows, self.n_cells)
+        return ResidentRows, (self.rows, self.n_cells)
 
     def reading(self) -> AbstractContextManager[Reading]:
         """Return a context in which the rows stay as they are: they always do."""
@@ -89,9 +89,9 @@ class SpilledRows:
             others = (shard.read(name) for name in ("cell", "radius", "label"))
             yield Rows(shard.read("vectors"), position, *others).sealed()
 
-    def __reduce__(self) -> tuple[type[HeldRows], tuple[Rows, int]]:
+    def __reduce__(self) -> tuple[type[ResidentRows], tuple[Rows, int]]:
         """Copies and pickles hold the rows in memory."""
-        return HeldRows, (gathered(self), self.n_cells)
+        return ResidentRows, (gathered(self), self.n_cells)
 
 
 def gathered(vectors: Vectors) -> Rows:

@@ -48,7 +48,7 @@ class Tiles:
             )
 
 
-class Centres:
+class CellCentres:
     """Centres of cells, ready to find the nearest one of each row, up to rounding in single precision.
 
     Parameters

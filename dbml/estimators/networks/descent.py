@@ -36,7 +36,7 @@ class History:
 
 
 @dataclass
-class Descent:
+class NetworkDescent:
     """Runs epochs from a state, and keeps the best.
 
     Attributes
@@ -68,7 +68,7 @@ class Descent:
     learning_rate: str
     power_t: float
     max_iter: int
-    tol: float
+    tol: float | None
     n_iter_no_change: int
     shuffle: bool
     seed: int
@@ -88,15 +88,16 @@ class Descent:
     def run(self, data: Data, state: State) -> tuple[State, int, bool]:
         """Return the final state, the number of epochs and whether they were enough."""
         history, first, waited, kept, rows = self.history, self.optimizer.rate, 0, state, 0
+        tol = -np.inf if self.tol is None else self.tol  # then every epoch counts as better
         for number in range(self.max_iter):
             state = self.epoch(data, state, number)
             if self.validation is None:
                 loss = history.losses[-1]
-                better = not loss > history.best_loss - self.tol
+                better = not loss > history.best_loss - tol
                 history.best_loss, kept = min(history.best_loss, loss), state
             else:
                 score = self._score(data, state)
-                better = not score < history.best_score + self.tol
+                better = not score < history.best_score + tol
                 if score > history.best_score:
                     kept, history.best_score = state, score
                 history.scores.append(score)

@@ -13,7 +13,7 @@ import numpy as np
 from dbml.errors import ConvergenceWarning, ExhaustedMemory, InvalidData, InvalidParameter
 from dbml.estimators.base import Estimator, ModelState
 from dbml.estimators.networks.coordinates import SAMPLE_ROWS, Coordinates
-from dbml.estimators.networks.descent import Descent, History
+from dbml.estimators.networks.descent import History, NetworkDescent
 from dbml.estimators.networks.network import Network
 from dbml.estimators.networks.rules import RULES, SQL_OPTIONS, layer_sizes
 from dbml.estimators.networks.step import LOG_LOSS, SOFTMAX, SQUARED, Optimizer, begun_state
@@ -62,7 +62,7 @@ class NetworkModel(Estimator):
     max_iter: int
     shuffle: bool
     random_state: Any
-    tol: float
+    tol: float | None
     warm_start: bool
     momentum: float
     nesterovs_momentum: bool
@@ -150,7 +150,7 @@ class NetworkModel(Estimator):
                 data.plan = kept.plan
         else:
             state, n_iter, enough = descent.run(data, begun_state(network))
-        if not enough:
+        if not enough and self.tol is not None:
             message = (
                 f"{type(self).__name__}: stopped after max_iter={self.max_iter} epochs, before the "
                 f"{'score' if self.early_stopping else 'loss'} stayed within tol={self.tol:g} for "
@@ -232,7 +232,7 @@ class NetworkModel(Estimator):
     def _batch(self) -> int:
         return _BATCH if self.batch_size == "auto" else int(self.batch_size)
 
-    def _descent(self, data: Data, network: Network, history: History, reading: RowReading) -> Descent:
+    def _descent(self, data: Data, network: Network, history: History, reading: RowReading) -> NetworkDescent:
         _, loss, _ = self._outputs(data.schema)
         seed = seed_of(self.random_state)
         optimizer = Optimizer(
@@ -247,7 +247,7 @@ class NetworkModel(Estimator):
             self._iteration(number, **values)
             self._keep(**self._fitted(network, state, history, number, state["counts"][3]))
 
-        return Descent(
+        return NetworkDescent(
             type(self).__name__, network, optimizer, reading, self.learning_rate, self.power_t, self.max_iter,
             self.tol, self.n_iter_no_change, self.shuffle, seed,
             Validation(self.validation_fraction, seed) if self.early_stopping else None,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dbml.errors import InvalidParameter, listing
+from dbml.estimators.bigquery_options import early_stop_of_epochs
 from dbml.estimators.networks.network import ACTIVATIONS
 from dbml.estimators.random_state import RANDOM_STATE_RULE
 from dbml.params import Boolean, Either, Integer, Options, Real, Rule
@@ -50,7 +51,7 @@ RULES: Mapping[str, Rule] = {
     "max_iter": Integer(ge=1),
     "shuffle": Boolean(),
     "random_state": RANDOM_STATE_RULE,
-    "tol": Real(ge=0),
+    "tol": Either((Options((None,)), Real(ge=0))),
     "warm_start": Boolean(),
     "momentum": Real(ge=0, le=1),
     "nesterovs_momentum": Boolean(),
@@ -89,6 +90,6 @@ SQL_OPTIONS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "learn_rate": lambda value: {"learning_rate_init": value},
     "max_iterations": lambda value: {"max_iter": value},
     "min_rel_progress": lambda value: {"tol": value},
-    "early_stop": lambda value: {"early_stopping": value},
+    "early_stop": early_stop_of_epochs,
     "l2_reg": lambda value: {"alpha": value},
 }

@@ -91,7 +91,7 @@ def optimal_start(loss: str, epsilon: float, alpha: float) -> float:
 
 
 @dataclass
-class Descent:
+class SgdDescent:
     """Runs epochs from a state, and keeps the best.
 
     Attributes

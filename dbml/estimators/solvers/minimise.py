@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dbml.errors import ConvergenceWarning
+from dbml.estimators.row_counts import pass_rows
 from dbml.estimators.solvers.active_set import minimise_active
 from dbml.estimators.solvers.curvature import sample_curvature, widest_category
 from dbml.estimators.solvers.held_rows import HeldRows, spread_rows
@@ -107,8 +108,8 @@ def minimise(
     ConvergenceWarning
         `max_iter` steps did not reach the tolerance.
     """
-    n_rows = data.n_rows if data.n_rows >= 0 else data.statistics.n_rows
-    if sample.n_rows == n_rows and (data.n_rows >= 0 or data.statistics.exact_rows):
+    n_rows, exact = pass_rows(data)
+    if sample.n_rows == n_rows and exact:
         solutions = _minimise_held(data, sample, stages, starts, settings)
     else:
         solutions = _minimise_passes(data, sample, n_rows, stages, starts, settings)

@@ -129,11 +129,16 @@ class Rounds:
         What was grown, a tree each.
     n_held : int
         Rows that are held out.
+    losses, held_losses : list of float
+        Mean loss of all rows, and of those held out, after 0, 1, … rounds; the first list may lack the last one.
     """
 
     def __init__(self, shards: Shards, binning: Binning, boosting: Boosting) -> None:
         self.shards, self.binning, self.boosting = shards, binning, boosting
         self.trees: list[Trees] = []
+        self.losses: list[float] = []
+        self.held_losses: list[float] = []
+        self._held_weight = 0.0
         self._derivatives = DERIVATIVES[boosting.precision](boosting.loss, boosting.sampling.factor)
         self._histograms = self._derivatives.histograms(binning.n_columns)
         self._copies = self._room_for_copies()
@@ -185,10 +190,15 @@ class Rounds:
         """Run the rounds; return how many of them to keep. `report` gets number, training loss, held-out loss."""
         boosting = self.boosting
         best, kept = np.inf, 0
+        if self._holds_out:
+            self.held_losses.append(self._held_loss())
         for number in range(1, boosting.rounds + 1):
-            loss = self._round(number)
-            held = self._held_loss() if self._holds_out else None
-            report(number, loss, held)
+            self.losses.append(self._round(number))
+            held = None
+            if self._holds_out:
+                held = self._held_loss()
+                self.held_losses.append(held)
+            report(number, self.losses[-1], held)
             if held is None or held < best - boosting.tol:
                 best, kept = held if held is not None else best, number
             elif number - kept >= boosting.patience:
@@ -196,6 +206,30 @@ class Rounds:
             if all(tree.term.size == 1 for tree in self.trees[-boosting.loss.n_outputs :]):
                 break  # there is nothing left to split
         return kept
+
+    def complete_losses(self) -> None:
+        """Add the loss after the last round to `losses`."""
+
+        def work(shard: Shard) -> float:
+            self._catch_up(shard)
+            own = shard.resident
+            return self.boosting.loss.total(own["scores"], own["y"], weights_of(own))
+
+        found = self.shards.each(work, "trees: loss after the last round")
+        self._pending = None
+        self.losses.append(float(sum(found)) / max(self._weight, 1e-300))
+
+    def scores(self, kept: int) -> tuple[Floats, Floats]:
+        """Return the opposite of the mean loss of rows that trees grow from, and of those held out.
+
+        After 0, 1, … `kept` rounds, as far as it is known; empty where no rows are held out.
+        """
+        n = min(kept + 1, len(self.losses), len(self.held_losses))
+        if not n:
+            return np.empty(0), np.empty(0)
+        losses, held = np.array(self.losses[:n]), np.array(self.held_losses[:n])
+        share = self._held_weight / max(self._weight, 1e-300)
+        return -(losses - share * held) / max(1.0 - share, 1e-300), -held
 
     def _round(self, number: int) -> float:
         """Grow a tree for each output; return the mean loss before the round."""
@@ -330,5 +364,5 @@ class Rounds:
 
         found = np.array(self.shards.each(work, "trees: loss of the held-out rows"))
         self._pending = None
-        total, weight = found.sum(axis=0)
-        return float(total / max(weight, 1e-300))
+        total, self._held_weight = map(float, found.sum(axis=0))
+        return total / max(self._held_weight, 1e-300)

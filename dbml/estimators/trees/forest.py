@@ -93,7 +93,7 @@ class Growth:
         return max(1, min(2 * (n_rows // max(1, self.rule.min_leaf)), 2 ** (levels + 1)) + 1)
 
 
-class Rows(NamedTuple):
+class TreeRows(NamedTuple):
     """Rows that lie together, copied for a tree: see `dbml_kernels.forest_rows`."""
 
     bins: NDArray[np.uint8]
@@ -101,14 +101,16 @@ class Rows(NamedTuple):
     exact: Floats
 
     @classmethod
-    def room(cls, n: int, width: int) -> Rows:
+    def room(cls, n: int, width: int) -> TreeRows:
         """Return room for rows."""
         return cls(np.empty(n * width, np.uint8), np.empty(2 * n, np.int64), np.empty((n, 2)))
 
-    def part(self, first: int, last: int) -> Rows:
+    def part(self, first: int, last: int) -> TreeRows:
         """Return some of the rows."""
         width = self.bins.size // max(1, len(self.exact))
-        return Rows(self.bins[first * width : last * width], self.payload[2 * first : 2 * last], self.exact[first:last])
+        return TreeRows(
+            self.bins[first * width : last * width], self.payload[2 * first : 2 * last], self.exact[first:last]
+        )
 
 
 class Part(NamedTuple):
@@ -191,7 +193,7 @@ class Forest:
         balanced = totals.sum() / (np.count_nonzero(totals) * np.where(totals > 0.0, totals, 1.0))
         return units(growth.rule.criterion, growth.facts, np.where(totals > 0.0, balanced, 1.0), growth.draws)
 
-    def copied(self, tree: int) -> tuple[Rows, Units]:
+    def copied(self, tree: int) -> tuple[TreeRows, Units]:
         """Return copies of all rows of a tree, which must be in memory, and its units."""
         growth = self.growth
         sizes = growth.draws.sizes(tree)
@@ -202,7 +204,7 @@ class Forest:
             by_shard = [self.class_totals(shard, own) for shard, own in zip(shards, counts, strict=True)]
             totals = np.sum(by_shard, axis=0)
         own_units = self.units(totals)
-        rows = Rows.room(sum(int(np.count_nonzero(own)) for own in counts), self.width)
+        rows = TreeRows.room(sum(int(np.count_nonzero(own)) for own in counts), self.width)
         places = np.zeros(1, np.int64)
         for shard, own in zip(shards, counts, strict=True):
             reached = np.where(own > 0, 0, -1).astype(np.int32)
@@ -226,7 +228,7 @@ class Forest:
         gain = float(gain) if growth.least_decrease else -np.inf
         return growth.rule._replace(least_weight=least, least_gain=gain, coarse=mean_bits(own, growth.facts))
 
-    def part(self, rows: Rows, rule: Rule, depth: int, key: np.uint64, low: float, high: float) -> Part:
+    def part(self, rows: TreeRows, rule: Rule, depth: int, key: np.uint64, low: float, high: float) -> Part:
         """Grow a tree, or a part of one below a node of some depth."""
         growth = self.growth
         n_rows = len(rows.exact)

@@ -28,7 +28,7 @@ from dbml_kernels.forest_split import BIN, COLUMN, MISSING_LEFT
 from dbml_kernels.forest_sums import MISSING, N_BINS, Rule
 from numpy.typing import NDArray
 
-from dbml.estimators.trees.forest import Forest, Part, Rows, Table
+from dbml.estimators.trees.forest import Forest, Part, Table, TreeRows
 from dbml.estimators.trees.grown import Grown
 from dbml.passes.block import Floats
 from dbml.passes.engine import current
@@ -282,7 +282,7 @@ class Levels:
         """Copy the rows of some parts, and grow them; `found` are their rows in each shard."""
         starts = np.concatenate([[0], np.cumsum(found.sum(axis=0))])
         places = starts[:-1] + np.cumsum(found, axis=0) - found
-        copied = Rows.room(int(starts[-1]), self.width)
+        copied = TreeRows.room(int(starts[-1]), self.width)
         numbers, tops = _numbers(jobs), {id(top): top for top, _ in jobs}
 
         def copy(shard: Shard) -> None:

@@ -317,9 +317,8 @@ class ForestClassifier(ForestModel, TreeClassifier):
     def _n_classes(self, data: Data) -> int:
         return len(data.schema.classes)
 
-    def _decision_block(self, block: Block) -> Floats:
+    def _decision(self, raw: Floats) -> Floats:
         """Return how far the probability of the second class is from a half, twice; of more classes, probabilities."""
-        raw = self._raw_block(block)
         return 2.0 * raw[:, 1] - 1.0 if self.classes_.size == 2 else raw
 
     def _of_classes(self, data: Data, weighted: bool) -> tuple[Floats, bool]:

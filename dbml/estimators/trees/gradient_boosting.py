@@ -100,6 +100,8 @@ class GradientBoosting(TreeModel):
     tol: float
     random_state: Any
     n_iter_: int
+    train_score_: Floats
+    validation_score_: Floats
 
     def _boosting_loss(self, data: Data) -> BoostingLoss:
         raise NotImplementedError
@@ -158,9 +160,13 @@ class GradientBoosting(TreeModel):
             except KeyboardInterrupt:
                 done = len(rounds.trees) // loss.n_outputs
                 if done:
-                    self._keep(**self._fitted(rounds.trees, done, loss, baseline, before))
+                    fitted = self._fitted(rounds.trees, done, loss, baseline, before)
+                    self._keep(**fitted, **self._scores(rounds, done, before))
                 raise
-        vars(self).update(self._fitted(rounds.trees, kept, loss, baseline, before))
+            if rounds.n_held and kept == len(rounds.losses):
+                rounds.complete_losses()
+        scores = self._scores(rounds, kept, before)
+        vars(self).update(self._fitted(rounds.trees, kept, loss, baseline, before), **scores)
         self._tell(data, loss, rounds, sampled)
 
     @contextmanager
@@ -302,6 +308,28 @@ class GradientBoosting(TreeModel):
         whole = Trees.joined(([] if before is None else [before]) + trees[: rounds * loss.n_outputs])
         done = whole.n_trees // loss.n_outputs
         return {"trees_": whole, "baseline_": baseline, "link_": loss.link, "n_iter_": done}
+
+    def _scores(self, rounds: Rounds, kept: int, before: Trees | None) -> dict[str, Floats]:
+        """Return scores of the rounds as attributes; a warm start adds them to those there are."""
+        found = {}
+        for name, scores in zip(("train_score_", "validation_score_"), rounds.scores(kept), strict=True):
+            earlier = np.empty(0) if before is None else vars(self).get(name, np.empty(0))
+            found[name] = np.concatenate([earlier, scores[1:]]) if earlier.size else scores
+        return found
+
+    def _staged(self, X: Any, con: Any) -> Iterator[Floats]:
+        """Yield the sums of all rows of X after each round, shape (n, n_outputs), in one array that changes.
+
+        X is read once: kept are the leaves of each row, 4 bytes a tree.
+        """
+        self._check_fitted()
+        trees = self.trees_
+        leaves = self._streamed(X, "leaves", trees.leaves, con)
+        raw = np.tile(self.baseline_, (len(leaves), 1))
+        for tree in range(trees.n_trees):
+            raw[:, trees.outputs[tree]] += trees.value[leaves[:, tree], 0]
+            if (tree + 1) % self.baseline_.size == 0:
+                yield raw
 
     def _report(self, number: int, loss: float, held: float | None) -> None:
         self._iteration(number, loss=loss, **({} if held is None else {"validation_loss": held}))

@@ -10,7 +10,7 @@ from dbml_sql.forms import TreeForm
 from dbml.errors import InvalidParameter
 from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.model import TreeClassifier, TreeModel, TreeRegressor
-from dbml.passes.block import Block, Floats
+from dbml.passes.block import Floats
 from dbml.passes.plan import Plan
 from dbml.passes.schema import Schema
 
@@ -86,12 +86,12 @@ class ImportedTreesRegressor(ImportedTrees, TreeRegressor):
     def _has_form(self) -> bool:
         return self.link_ in ("identity", "log")
 
-    def _predict_block(self, block: Block) -> Floats:
+    def _numbers(self, raw: Floats) -> Floats:
         if self.link_ != "logistic":
-            return super()._predict_block(block)
+            return super()._numbers(raw)
         from scipy.special import expit
 
-        return expit(self._raw_block(block)[:, 0])
+        return expit(raw[:, 0])
 
 
 class ImportedTreesClassifier(ImportedTrees, TreeClassifier):
@@ -109,9 +109,9 @@ class ImportedTreesClassifier(ImportedTrees, TreeClassifier):
     def _has_form(self) -> bool:
         return self.link_ in ("logistic", "softmax")
 
-    def _proba_block(self, block: Block) -> Floats:
+    def _probabilities(self, raw: Floats) -> Floats:
         if str(self.link_) != "one_vs_rest":
-            return super()._proba_block(block)
+            return super()._probabilities(raw)
         from scipy.special import expit
 
-        return np.asarray(expit(self._raw_block(block)))
+        return np.asarray(expit(raw))

@@ -136,32 +136,45 @@ class TreeRegressor(TreeModel, Regressor):
     """A tree model of a number."""
 
     def _predict_block(self, block: Block) -> Floats:
-        raw = self._raw_block(block)[:, 0]
-        return np.exp(raw) if self.link_ == "log" else raw
+        return self._numbers(self._raw_block(block))
+
+    def _numbers(self, raw: Floats) -> Floats:
+        """Return the predictions of sums."""
+        return np.exp(raw[:, 0]) if self.link_ == "log" else raw[:, 0]
 
 
 class TreeClassifier(TreeModel, ProbabilisticClassifier):
     """A tree model of a class."""
 
     def _proba_block(self, block: Block) -> Floats:
-        raw = self._raw_block(block)
+        return self._probabilities(self._raw_block(block))
+
+    def _class_block(self, block: Block) -> np.ndarray:
+        return self._classes(self._raw_block(block))
+
+    def _decision_block(self, block: Block) -> Any:
+        return self._decision(self._raw_block(block))
+
+    def _probabilities(self, raw: Floats) -> Floats:
+        """Return the probabilities of sums."""
         if self.link_ == "probability":
             return raw
         if self.link_ == "logistic":
             from scipy.special import expit
 
             return np.column_stack([expit(-raw[:, 0]), expit(raw[:, 0])])
-        raw -= raw.max(axis=1, keepdims=True)
-        np.exp(raw, out=raw)
-        return raw / raw.sum(axis=1, keepdims=True)
+        proba = raw - raw.max(axis=1, keepdims=True)
+        np.exp(proba, out=proba)
+        return proba / proba.sum(axis=1, keepdims=True)
 
-    def _class_block(self, block: Block) -> np.ndarray:
+    def _classes(self, raw: Floats) -> np.ndarray:
+        """Return the numbers of the classes of sums."""
         if self.link_ == "logistic":
-            return (self._raw_block(block)[:, 0] > 0.0).astype(np.intp)
+            return (raw[:, 0] > 0.0).astype(np.intp)
         if self.link_ == "probability" and self.classes_.size == 2:
-            return (self._raw_block(block)[:, 1] > 0.5).astype(np.intp)
-        return self._raw_block(block).argmax(axis=1)
+            return (raw[:, 1] > 0.5).astype(np.intp)
+        return raw.argmax(axis=1)
 
-    def _decision_block(self, block: Block) -> Any:
-        raw = self._raw_block(block)
+    def _decision(self, raw: Floats) -> Floats:
+        """Return the confidence that sums tell."""
         return raw[:, 0] if self.link_ == "logistic" else raw
