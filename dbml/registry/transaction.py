@@ -22,8 +22,8 @@ def transact(con: duckdb.DuckDBPyConnection, what: str, work: Callable[[], T]) -
     """Run `work` in one transaction and return what it returns.
 
     In a transaction that the user opened, `work` takes part in it, and becomes durable when the user commits; where it
-    fails, that transaction is aborted, as by an error of DuckDB's. Otherwise a transaction of its own is committed; when
-    another connection changed the same rows meanwhile, `work` runs again.
+    fails, that transaction is aborted, as by an error of DuckDB's. Otherwise a transaction of its own is committed;
+    when another connection changed the same rows meanwhile, `work` runs again.
 
     Raises
     ------
