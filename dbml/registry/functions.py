@@ -75,7 +75,7 @@ class Functions:
         return self._con() is con
 
     @property
-    def is_left(self) -> bool:
+    def is_orphaned(self) -> bool:
         """Whether the connection is no more."""
         return self._con() is None
 
@@ -170,7 +170,7 @@ def _settle(cursor: duckdb.DuckDBPyConnection, *place: str) -> None:
 def functions_of(con: duckdb.DuckDBPyConnection, memory_limit: int | None = None) -> Functions:
     """Return the functions of a connection; the first call makes a place for them, with its limit."""
     with LOCK:
-        _registered[:] = [functions for functions in _registered if not functions.is_left]
+        _registered[:] = [functions for functions in _registered if not functions.is_orphaned]
         for functions in _registered:
             if functions.belongs_to(con):
                 return functions
