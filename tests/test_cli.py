@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import duckdb
 import pytest
 
+import dbml
 from dbml.cli import INTERRUPTED, OK, USAGE_ERROR, USER_ERROR, cli, run
 
 
@@ -267,17 +269,29 @@ def test_doctor_finds_this_machine_well(trained, capsys):
     assert run(["doctor", "--db", "houses.duckdb", "--json"]) == OK
     checks = {check["name"]: check for check in json.loads(said(capsys)[0])}
     assert checks["training"]["state"] == "ok"
-    assert checks["model price"]["state"] == "ok"
+    assert checks["model price@1"]["state"] == "ok"
     assert {"duckdb", "numba", "threads", "blas", "kernel cache", "temporary files", "memory"} <= set(checks)
 
 
 def test_doctor_finds_a_damaged_model_and_says_what_to_do(trained, capsys):
-    with duckdb.connect("houses.duckdb") as con:
-        con.execute("UPDATE ml.arrays SET data = '\\x00'::BLOB WHERE name = 'coef_'")
-    assert run(["doctor", "--db", "houses.duckdb"]) == USER_ERROR
-    out, _ = said(capsys)
-    assert "WRONG model price" in out
-    assert "DROP MODEL" in out
+    damage = "UPDATE ml.arrays SET data = '\\x00'::BLOB WHERE name = 'coef_' AND version = "
+    with dbml.connect("houses.duckdb") as con:
+        price = con.load_model("price")
+        for _ in range(2):
+            con.save_model("price", price)
+        con.save_model("o'clock", price)
+        con.execute(f"{damage} 1 OR version = 3")
+    for number in range(3):
+        assert run(["doctor", "--db", "houses.duckdb", "--json"]) == USER_ERROR
+        checks = {check["name"]: check for check in json.loads(said(capsys)[0]) if check["name"].startswith("model ")}
+        wrong = sorted(name for name, check in checks.items() if check["state"] == "wrong")
+        assert wrong == ["model o'clock@1", "model price@1", "model price@3"][: 3 - number], number
+        command = shlex.split(checks[wrong[-1]]["remedy"].partition(" and train")[0].partition(", or")[0])
+        assert command[:3] == ["dbml", "sql", "houses.duckdb"]
+        assert run(command[1:]) == OK
+        said(capsys)
+    assert run(["doctor", "--db", "houses.duckdb"]) == OK
+    assert "model price@2" in said(capsys)[0]
 
 
 def test_errors_of_duckdb_are_one_line(folder, capsys):

@@ -234,6 +234,12 @@ def test_split_methods(con):
             "CUSTOM": ["x", "g"],
             "SEQ": ["g", "held"],
         }.get(split.split("'")[1], ["x", "g", "held"])
+    # Rows of the largest value go together, even where they are more than were asked for.
+    seq = f"CREATE OR REPLACE MODEL m OPTIONS ({options}, data_split_method = 'SEQ', data_split_col = 'day') AS"
+    assert con.execute(f"{seq} SELECT x, y, x >= 40 AS day FROM t").fetchall()[0][2] == 40
+    assert con.execute(f"{seq} SELECT x, y, if(x < 40, NULL, 1) AS day FROM t").fetchall()[0][2] == 40
+    with pytest.raises(InvalidParameter, match=r"data_split_col 'day' has the same value in every row \(1\), which"):
+        con.execute(f"{seq} SELECT x, y, 1 AS day FROM t")
     con.execute("INSERT INTO t SELECT i, 'a', i, false FROM range(4000) r(i)")
     for _ in range(2):
         made = con.execute(

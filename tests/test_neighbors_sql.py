@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 
 import duckdb
 import numpy as np
@@ -11,6 +13,8 @@ import dbml
 from dbml import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
 from dbml.errors import InvalidData, InvalidParameter, RegistryError, StatementError, UnknownName, UnsupportedColumn
 from dbml.registry.registering import TYPES
+from dbml.registry.store import check_version
+from dbml.registry.versions import find_version
 
 ITEMS = """CREATE TABLE items AS SELECT 'it' || i AS item,
 array_value(sin(i * 7.1), cos(i * 3.3), sin(i * 1.7))::FLOAT[3] AS v,
@@ -158,6 +162,59 @@ def test_a_failed_addition_adds_nothing(con):
     assert con.extend_model("near", "SELECT item, v FROM items LIMIT 0") == 0
 
 
+def test_a_failed_training_keeps_no_copy_of_its_rows(con, monkeypatch):
+    def failing(self, data):
+        raise InvalidData("no")
+
+    monkeypatch.setattr(NearestNeighbors, "_fit", failing)
+    with pytest.raises(InvalidData, match=r"^no$"):
+        create(con)
+    kept = "SELECT count(*) FROM (SELECT table_name AS n FROM duckdb_tables() UNION ALL SELECT view_name FROM "
+    assert con.sql(f"{kept} duckdb_views()) WHERE n LIKE 'dbml_ids%'").fetchall() == [(0,)]
+
+
+def test_threads_ask_the_connection_of_kept_rows_one_at_a_time(con, monkeypatch):
+    create(con)
+    rows, asking, together = con.load_model("near").get_state().vectors, [], []
+
+    def asked(connection):
+        together.extend(asking)
+        asking.append(1)
+        time.sleep(0.01)
+        asking.pop()
+        return False
+
+    monkeypatch.setattr("dbml.data.duck.in_transaction_between_queries", asked)
+    numbers = []
+
+    def read():
+        with rows.reading() as reading:
+            numbers.append(sum(piece.n_rows for piece in reading.pieces()))
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (together, numbers) == ([], [600] * 4)
+
+
+def test_rows_are_added_where_the_statement_runs(con, tmp_path):
+    con.execute(f"ATTACH '{tmp_path / 'other.duckdb'}' AS other")
+    con.execute("CREATE SCHEMA other.s")
+    con.execute("CREATE TABLE other.s.items AS FROM items LIMIT 30")
+    train = (
+        "SELECT train_model('near', 'SELECT item, v FROM items', "
+        "{'model_type': 'nearest_neighbors', 'id_col': 'item'}).rows"
+    )
+    assert con.execute(train).fetchall() == [(600,)]
+    con.execute("USE other.s")
+    assert con.execute(train).fetchall() == [(30,)]
+    assert con.execute("SELECT add_rows('near', 'FROM items LIMIT 5')").fetchall() == [(5,)]
+    counts = "SELECT (SELECT count(*) FROM test.ml.vectors_1_1), (SELECT count(*) FROM other.ml.vectors_1_1)"
+    assert con.execute(counts).fetchall() == [(600, 35)]
+
+
 def test_tables_come_and_go_with_their_versions(con):
     create(con)
     create(con, "algorithm = 'brute'", columns="v")
@@ -180,6 +237,15 @@ def test_a_table_that_is_gone_is_a_damaged_model(con):
     con.execute("DROP TABLE ml.vectors_1_1")
     with pytest.raises(RegistryError, match="the table of its rows is missing"):
         con.load_model("near")
+
+
+def test_rows_that_are_gone_are_found_when_all_are_read(con):
+    create(con)
+    found = find_version(con.duckdb, "near")
+    check_version(con.duckdb, found)
+    con.execute("DELETE FROM ml.vectors_1_1 WHERE position IN (3, 4)")
+    with pytest.raises(RegistryError, match="2 of its 600 rows are missing in table"):
+        check_version(con.duckdb, found)
 
 
 def test_a_training_that_is_killed_leaves_nothing(database):
@@ -270,8 +336,10 @@ def test_a_vector_of_another_length_is_refused_and_a_missing_one_is_the_mean(con
 
 
 def test_explain_says_how_rows_are_searched(con):
-    query = "EXPLAIN CREATE MODEL n OPTIONS (model_type = 'nearest_neighbors', nprobe = 2) AS SELECT v FROM items"
+    query = "EXPLAIN CREATE MODEL n OPTIONS (model_type = 'nearest_neighbors', nprobe = 2, id_col = 'item') AS "
+    query += "SELECT v, item FROM items"
     told = dict(con.sql(query).fetchall())
+    assert told["columns"] == "1: v"
     assert told["solver"] == "an index of cells, because nprobe cells"
     told = dict(con.sql(query.replace("EXPLAIN", "EXPLAIN ANALYZE")).fetchall())
     assert told["recall"].startswith("about ")

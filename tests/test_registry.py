@@ -10,7 +10,7 @@ from dbml.estimators import discovery
 from dbml.estimators.regressor import Regressor
 from dbml.passes.plan import Plan
 from dbml.passes.schema import Schema, Target
-from dbml.registry import arrays, plain_json, store, versions
+from dbml.registry import arrays, changes, plain_json, store, versions
 
 FEATURES = (
     Feature("x", "DOUBLE", "number", fill=(1.5,), flag=True),
@@ -102,6 +102,19 @@ def test_a_taken_name_without_replace(raw, tiny):
     with pytest.raises(RegistryError, match="there is a model 'late' already: CREATE OR REPLACE MODEL makes a new"):
         store.save_model(raw, "Late", tiny, replace=False)
     assert raw.execute("SELECT count(*) FROM ml.model_versions").fetchall() == [(1,)]
+
+
+def test_a_model_that_is_dropped_while_it_is_loaded_is_not_damaged(raw, tiny, monkeypatch):
+    store.save_model(raw, "late", tiny)
+
+    def meanwhile(con, schema, keys, features):
+        with raw.cursor() as other:
+            changes.drop_model(other, "late")
+        return features
+
+    monkeypatch.setattr(store, "_with_texts", meanwhile)
+    with pytest.raises(UnknownName, match="model 'late@1' was dropped by another connection"):
+        store.load_model(raw, "late")
 
 
 DAMAGE = {

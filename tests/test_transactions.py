@@ -213,6 +213,31 @@ def test_a_conflict_inside_the_users_transaction_is_explained(con):
     assert con.execute("SELECT version FROM ml.models").fetchall() == [(3,)]
 
 
+def test_half_a_change_is_never_committed_from_the_users_transaction(con, monkeypatch):
+    from dbml.registry import store
+
+    con.execute(CREATE).execute(CREATE)
+    before = con.sql("FROM ml.models").fetchall()
+    con.execute("UPDATE ml.arrays SET sha256 = 'another' WHERE version = 1")
+    con.begin()
+    with pytest.raises(RegistryError, match=r"'coef_' is damaged.*; the open transaction is aborted: roll it back"):
+        con.execute("ALTER MODEL m RENAME TO n")
+    with pytest.raises(duckdb.TransactionException, match="aborted"):
+        con.execute("FROM t")
+    con.commit()
+    assert (con.sql("FROM ml.models").fetchall(), slope(con)) == (before, 2.0)
+
+    def interrupted(*ignored):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "replace_macros", interrupted)
+    con.begin()
+    with pytest.raises(KeyboardInterrupt):
+        con.execute(CREATE)
+    con.commit()
+    assert (con.sql("FROM ml.models").fetchall(), slope(con)) == (before, 2.0)
+
+
 def run(code, *arguments, **kwargs):
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],

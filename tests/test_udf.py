@@ -1,5 +1,8 @@
 """The SQL functions on a plain DuckDB connection: one return type each, and never a silent cast."""
 
+import gc
+import weakref
+
 import duckdb
 import pytest
 
@@ -82,6 +85,20 @@ def test_null_rows_and_values_are_scored(con):
     assert one(con, "SELECT predict('y_model', {'x': NULL::DOUBLE, 'g': NULL::VARCHAR})") == missing
     outer = "SELECT predict('y_model', s) FROM range(1) r(i) LEFT JOIN (SELECT x, g FROM t WHERE x < 0) s ON true"
     assert one(con, outer) == missing
+
+
+def test_functions_of_a_model_go_with_their_connection(raw):
+    raw.execute("CREATE TABLE points AS SELECT i::DOUBLE AS x, i % 3 AS y FROM range(30) r(i)")
+    model = dbml.KNeighborsRegressor().fit(raw.table("points"), "y")  # no form: scored by a function
+    for _ in range(2):
+        with dbml.attach(raw) as con:
+            assert len(model.predict(con.table("points")).fetchall()) == 30
+    with dbml.attach(raw) as con, con.cursor() as cursor:
+        assert len(model.predict(cursor.table("points")).fetchall()) == 30
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
 
 
 def test_no_rows(con):

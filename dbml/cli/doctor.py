@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -111,19 +112,50 @@ def check_training() -> Check:
 
 
 def check_database(db: Path) -> Iterator[Check]:
-    """Every model of a database, read whole and compared with its checksum."""
-    from dbml.errors import DbmlError
-
+    """Every version of every model of a database, read whole and compared with its checksum."""
     free = shutil.disk_usage(db.parent).free
     yield Check("database", "ok", f"{db}, {db.stat().st_size / 2**20:.1f} MiB, {free / 2**30:.0f} GiB free beside it")
     with opened(db, read_only=True) as con:
-        for (name,) in con.models().select("name").fetchall():
-            try:
-                con.load_model(name)
-                yield Check(f"model {name}", "ok", "read whole, checksum right")
-            except DbmlError as error:
-                remedy = f"dbml sql {db} -c 'DROP MODEL \"{name}\"' and train it again, or restore a copy"
-                yield Check(f"model {name}", "wrong", str(error), remedy)
+        for name, current in con.models().select("name, version").fetchall():
+            yield from _check_model(con.duckdb, db, name, current)
+
+
+def _check_model(con: Any, db: Path, name: str, current: int) -> Iterator[Check]:
+    """The versions of a model; where one is damaged the others are kept."""
+    import duckdb
+
+    from dbml.errors import DbmlError
+    from dbml.registry.store import check_version
+    from dbml.registry.versions import find_version, kept_versions, one_version
+
+    damaged: dict[int, str] = {}
+    kept = kept_versions(con, find_version(con, one_version(name)))
+    for number in kept:
+        try:
+            check_version(con, find_version(con, one_version(name, number)))
+        except (DbmlError, duckdb.Error) as error:
+            damaged[number] = str(error)
+    whole = [number for number in kept if number not in damaged]
+    for number in kept:
+        if number in damaged:
+            remedy = _remedy(db, name, number, current, whole)
+            yield Check(f"model {name}@{number}", "wrong", damaged[number], f"{remedy}, or restore a copy")
+        else:
+            yield Check(f"model {name}@{number}", "ok", "read whole, checksum right")
+
+
+def _remedy(db: Path, name: str, number: int, current: int, whole: list[int]) -> str:
+    """Return the command that takes a damaged version away, and no other one."""
+    from dbml_sql.expressions import identifier
+
+    model, gone = identifier(name), f"DROP MODEL {identifier(f'{name}@{number}')}"
+    if number != current:
+        statements, more = gone, ""
+    elif whole:
+        statements, more = f"ALTER MODEL {model} ROLLBACK TO VERSION {whole[-1]}; {gone}", ""
+    else:
+        statements, more = f"DROP MODEL {model}", " and train it again"
+    return f"dbml sql {shlex.quote(str(db))} -c {shlex.quote(statements)}{more}"
 
 
 def checks(db: Path | None) -> Iterator[Check]:

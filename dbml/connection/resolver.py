@@ -24,6 +24,7 @@ from dbml.registry.versions import (
     input_columns,
     input_types,
     macro_name,
+    unless_dropped,
     vector_columns,
     vector_table_name,
 )
@@ -57,10 +58,11 @@ class RegistryResolver:
         )
         columns = input_columns(self._con, found)
         if row is None or not columns:
-            raise RegistryError(
+            damaged = RegistryError(
                 f"{found} is damaged: rows of it are missing in schema ml; restore the database from a backup, or "
                 "train again"
             )
+            raise unless_dropped(self._con, found, damaged)
         kind, task, target, target_type, classes, link, run_id, query, params = row
         labels = labels_of(str(found), classes)
         bare = reference.version is None and reference.alias is None

@@ -17,7 +17,7 @@ from dbml.connection.resolver import RegistryResolver
 from dbml.errors import StatementError
 
 # What every statement and call of ours holds; text without it goes to DuckDB as it is.
-_OURS = re.compile(r"\bmodels?\b|\bpredict|\btransform\s*\(|\bml\s*\.", re.IGNORECASE)
+_OURS = re.compile(r"\bmodels?\b|\bpredict|\b(?:transform|add_rows|train_model)\s*\(|\bml\s*\.", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

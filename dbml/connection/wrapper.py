@@ -276,7 +276,7 @@ class Connection:
 
     def close(self) -> None:
         """Take dbml's functions away; close the connection if dbml opened it."""
-        if self._registers:
+        if self._registers or self._owns:  # relations of a cursor are scored by functions that it makes
             unregister(self.duckdb)
         if self._owns:
             self.duckdb.close()

@@ -6,11 +6,12 @@ import atexit
 import itertools
 import threading
 import weakref
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import duckdb
+from dbml_sql.expressions import identifier
 
 from dbml.errors import RegistryError
 from dbml.passes.memory import memory_limited
@@ -21,9 +22,30 @@ from dbml.registry.database import current_place
 _registered: list[Functions] = []
 LOCK = threading.RLock()
 
-# DuckDB does not hold the Python functions that it calls, and a connection can be closed behind our back: they are kept
-# for the life of the process.
-_kept: list[Callable[..., Any]] = []
+# DuckDB does not hold the Python functions that it calls, and a connection can be closed behind our back: what it calls
+# is kept for the life of the process, and is next to nothing once it is released.
+_kept: list[_Called] = []
+
+_CLOSED = "the connection that registered dbml's functions was closed: register them on an open one"
+
+
+class _Called:
+    """A function as DuckDB calls it: within a memory limit, since it is called on threads where none was chosen."""
+
+    def __init__(self, function: Callable[..., Any], memory_limit: int | None) -> None:
+        self._function: Callable[..., Any] | None = function
+        self._memory_limit = memory_limit
+
+    def __call__(self, *arguments: Any) -> Any:
+        function = self._function
+        if function is None:
+            raise RegistryError(_CLOSED)
+        with nullcontext() if self._memory_limit is None else memory_limited(self._memory_limit):
+            return function(*arguments)
+
+    def release(self) -> None:
+        """Let go of the function, and with it of the models that it scores with."""
+        self._function = None
 
 
 class Functions:
@@ -43,13 +65,19 @@ class Functions:
         self._database = current_place(con).database
         # Functions belong to the cursor that makes them: not to the user's open transaction.
         self._owner: duckdb.DuckDBPyConnection | None = con.cursor()
-        self._wanted: dict[str, tuple[Callable[..., Any], str, bool]] = {}
+        self._wanted: dict[str, tuple[_Called, str, bool]] = {}
         self._made: set[str] = set()
+        self._by_model: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
         self._cursors = threading.local()
 
     def belongs_to(self, con: duckdb.DuckDBPyConnection) -> bool:
         """Whether these are the functions of a connection."""
         return self._con() is con
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether the connection is no more."""
+        return self._con() is None
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return this thread's own cursor, in the database that was current when the functions were registered.
@@ -66,13 +94,20 @@ class Functions:
             except duckdb.ConnectionException:
                 found = None
             if found is None:
-                raise RegistryError(
-                    "the connection that registered dbml's functions was closed: register them on an open one"
-                )
-            found.execute(f'USE "{self._database.replace(chr(34), chr(34) * 2)}"')
-            found.execute("SET enable_progress_bar = false")
+                raise RegistryError(_CLOSED)
+            _settle(found, self._database)
             self._cursors.cursor = found
         return found
+
+    @contextmanager
+    def cursor_at(self, *place: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a cursor in a database and schema, where a statement was asked; without them, see `cursor`."""
+        if not place:
+            yield self.cursor()
+            return
+        with self.cursor().cursor() as found:
+            _settle(found, *place)
+            yield found
 
     def wants(self, name: str) -> bool:
         """Whether a function of this name was added."""
@@ -80,18 +115,13 @@ class Functions:
 
     def add(self, name: str, function: Callable[..., Any], type: str, side_effects: bool = False) -> None:
         """Want a function, see `make`."""
-        limited = self._limited(function)
-        self._wanted[name] = limited, type, side_effects
-        _kept.append(limited)
+        called = _Called(function, self.memory_limit)
+        self._wanted[name] = called, type, side_effects
+        _kept.append(called)
 
-    def _limited(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that computes within the limit: DuckDB calls it on threads where none was chosen."""
-
-        def within_limit(*arguments: Any) -> Any:
-            with nullcontext() if self.memory_limit is None else memory_limited(self.memory_limit):
-                return function(*arguments)
-
-        return within_limit
+    def made_for(self, model: Any) -> dict[str, str]:
+        """Return the names of the functions that were made for a model alone, by the method that they compute."""
+        return self._by_model.setdefault(model, {})
 
     def make(self) -> list[str]:
         """Make the functions that are wanted and not made; return the names that are taken already."""
@@ -116,6 +146,8 @@ class Functions:
     def remove(self) -> None:
         """Take the functions away; where the connection was closed before, there is nothing left to take away."""
         owner, self._owner = self._owner, None
+        for called, _, _ in self._wanted.values():
+            called.release()
         if owner is None:
             return
         for name in self._made:
@@ -126,12 +158,19 @@ class Functions:
                     raise
         self._made.clear()
         self._cursors = threading.local()
-        owner.close()
+        owner.close()  # and with it the cursors that were handed out
+
+
+def _settle(cursor: duckdb.DuckDBPyConnection, *place: str) -> None:
+    """Bring a new cursor to a database, or a schema in it."""
+    cursor.execute(f"USE {'.'.join(map(identifier, place))}")
+    cursor.execute("SET enable_progress_bar = false")
 
 
 def functions_of(con: duckdb.DuckDBPyConnection, memory_limit: int | None = None) -> Functions:
     """Return the functions of a connection; the first call makes a place for them, with its limit."""
     with LOCK:
+        _registered[:] = [functions for functions in _registered if not functions.is_orphaned]
         for functions in _registered:
             if functions.belongs_to(con):
                 return functions

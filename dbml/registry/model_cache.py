@@ -11,12 +11,11 @@ from typing import Generic, TypeVar
 
 import duckdb
 
-from dbml.errors import UnknownName
 from dbml.estimators.base import Estimator
 from dbml.registry.freshness import change_number
 from dbml.registry.reading import first_row
 from dbml.registry.store import load_version
-from dbml.registry.versions import Version, find_version
+from dbml.registry.versions import Version, dropped, find_version
 
 T = TypeVar("T")
 
@@ -70,7 +69,7 @@ class ModelCache(Generic[T]):
         query = f"SELECT checksum FROM {found.place.schema}.model_versions WHERE model_id = ? AND version = ?"
         row = first_row(con.execute(query, [found.model_id, found.version]))
         if row is None:
-            raise UnknownName(f"{found} was dropped by another connection")
+            raise dropped(found)
         key = (found, row[0])
         if key not in self._kept:
             self._kept[key] = self._prepare(found, load_version(con, found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import duckdb
@@ -161,6 +162,7 @@ def staged_ids(con: Any, who: str, relation: Any, column: str) -> tuple[Any, str
 
 
 def unstage(con: Any) -> None:
-    """Drop what `staged_ids` keeps."""
-    con.execute("DROP VIEW IF EXISTS temp.main.dbml_ids")
-    con.execute(f"DROP TABLE IF EXISTS {_IDS}_rows")
+    """Drop what `staged_ids` keeps, unless it goes with the transaction that failed or with the connection."""
+    with suppress(duckdb.ConnectionException, duckdb.TransactionException):
+        con.execute("DROP VIEW IF EXISTS temp.main.dbml_ids")
+        con.execute(f"DROP TABLE IF EXISTS {_IDS}_rows")

@@ -6,7 +6,6 @@ that is made for the model, with the type of its labels. Either way nothing runs
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +22,7 @@ from dbml.errors import InvalidData
 from dbml.estimators.base import Estimator
 from dbml.estimators.trees.model import TreeModel
 from dbml.registry.factors import item_rank
-from dbml.registry.functions import typed_function
+from dbml.registry.functions import functions_of, typed_function
 from dbml.registry.macros import native_reason, outputs_of
 from dbml.registry.missing import check_columns
 from dbml.registry.predictions import predict_label, predict_number, probabilities_of, transform
@@ -116,19 +115,14 @@ def _without(X: Any, names: Any) -> Any:
     return X.project(f"* EXCLUDE ({', '.join(map(identifier, old))})") if old else X
 
 
-# Functions made for a model on a connection, as long as the model lives.
-_functions: weakref.WeakKeyDictionary[Estimator, dict[tuple[int, str], str]] = weakref.WeakKeyDictionary()
-
-
 def _called(model: Estimator, con: Any, method: str) -> str:
     """Return the call of a function made for a model, over the columns of ``t``."""
-    made = _functions.setdefault(model, {})
-    key = (id(con), method)
-    if key not in made:
+    made = functions_of(con).made_for(model)
+    if method not in made:
         scorer = Scorer(type(model).__name__, model)
-        made[key] = typed_function(con, *_WRITERS[method](scorer))
+        made[method] = typed_function(con, *_WRITERS[method](scorer))
     arguments = ", ".join(f"t.{identifier(column)}" for column in model.schema_.encoding.columns)
-    return f"{made[key]}({arguments})"
+    return f"{made[method]}({arguments})"
 
 
 def _by_function(model: Estimator, rows: Any, method: str, name: str) -> Any:

@@ -31,8 +31,9 @@ def split_rows(who: str, relation: Any, options: dict[str, Any]) -> Split:
 
     ``NO_SPLIT`` (the default: no second pass for the evaluation) trains on all rows. ``RANDOM`` holds out
     ``data_split_eval_fraction`` (0.2) of them by a hash of the whole row, so that the same row always goes to the same
-    side. ``SEQ`` holds out the rows with the largest values of ``data_split_col``, ``CUSTOM`` those where it is true; a
-    NULL there trains. ``AUTO_SPLIT`` holds out nothing below 500 rows, 20 % up to 50,000 and about 10,000 rows above.
+    side. ``SEQ`` holds out the rows with the largest values of ``data_split_col`` (rows of one value go together),
+    ``CUSTOM`` those where it is true; a NULL there trains. ``AUTO_SPLIT`` holds out nothing below 500 rows, 20 % up to
+    50,000 and about 10,000 rows above.
 
     Raises
     ------
@@ -83,11 +84,17 @@ def _by_column(who: str, relation: Any, method: str, named: str, fraction: float
             raise InvalidParameter(f"{who}: data_split_col must be BOOLEAN for 'CUSTOM'; column {name!r} is {type}")
         held_out = column
     else:
-        quantile = f"CAST(quantile_disc({column}, {double(1.0 - fraction)}) AS VARCHAR)"
-        limit = relation.aggregate(quantile).fetchall()[0][0]
+        quantile = f"quantile_disc({column}, {double(1.0 - fraction)})"
+        asked = f"CAST({quantile} AS VARCHAR), {quantile} = max({column}), min({column}) = max({column}), count(*)"
+        limit, none_above, all_alike, without = relation.aggregate(f"{asked} - count({column})").fetchall()[0]
         if limit is None:
             raise InvalidParameter(f"{who}: data_split_col {name!r} has no values")
-        held_out = f"{column} > CAST({string(limit)} AS {type})"
+        if all_alike and not without:
+            raise InvalidParameter(
+                f"{who}: data_split_col {name!r} has the same value in every row ({limit}), which leaves no rows to "
+                "train on; name another column, or use data_split_method = 'RANDOM'"
+            )
+        held_out = f"{column} {'>=' if none_above else '>'} CAST({string(limit)} AS {type})"
     rest = f"* EXCLUDE ({column})"
     training = relation.filter(f"NOT coalesce({held_out}, false)").project(rest)
     return Split(training, relation.filter(f"coalesce({held_out}, false)").project(rest), name)

@@ -98,7 +98,10 @@ def _thresholds(options: pa.ChunkedArray) -> np.ndarray:
 
 
 def train_function(functions: Functions) -> Callable[..., Any]:
-    """Return ``train_model(name, query, options)``: it trains, saves, and returns what CREATE MODEL returns."""
+    """Return ``train_model(name, query, options)``: it trains, saves, and returns what CREATE MODEL returns.
+
+    Two more values, as in `add_rows_function`.
+    """
     type_ = pa.struct(
         [
             ("model", pa.string()),
@@ -110,25 +113,33 @@ def train_function(functions: Functions) -> Callable[..., Any]:
     )
 
     def train_model(*arguments: pa.ChunkedArray) -> pa.Array:
-        if len(arguments) != 3:
+        if len(arguments) not in (3, 5):
             raise InvalidParameter(
                 "expected train_model('name', 'SELECT …', {'model_type': 'linear_reg', 'input_label_cols': ['label']})"
             )
-        rows = zip(*(argument.to_pylist() for argument in arguments), strict=True)
-        return pa.array([train_row(functions.cursor(), *row) for row in rows], type=type_)
+        made = []
+        for name, query, options, *place in zip(*(argument.to_pylist() for argument in arguments), strict=True):
+            with functions.cursor_at(*place) as con:
+                made.append(train_row(con, name, query, options))
+        return pa.array(made, type=type_)
 
     return train_model
 
 
 def add_rows_function(functions: Functions) -> Callable[..., Any]:
-    """Return ``add_rows(name, query)``: it adds the rows of a query to a model that keeps rows; their number."""
+    """Return ``add_rows(name, query)``: it adds the rows of a query to a model that keeps rows; their number.
+
+    Two more values are the database and schema in which both are looked up: those that are current where the statement
+    runs. A connection of ours adds them; without, they are those of the connection that registered the functions.
+    """
 
     def add_rows(*arguments: pa.ChunkedArray) -> pa.Array:
-        if len(arguments) != 2:
+        if len(arguments) not in (2, 4):
             raise InvalidParameter("expected add_rows('model', 'SELECT …')")
-        con, done = functions.cursor(), []
-        for name, query in zip(*(argument.to_pylist() for argument in arguments), strict=True):
-            done.append(extend_model(con, name, con.sql(check_query(con, name, query))))
+        done = []
+        for name, query, *place in zip(*(argument.to_pylist() for argument in arguments), strict=True):
+            with functions.cursor_at(*place) as con:
+                done.append(extend_model(con, name, con.sql(check_query(con, name, query))))
         return pa.array(done, pa.int64())
 
     return add_rows

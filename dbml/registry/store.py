@@ -35,7 +35,16 @@ from dbml.registry.macros import native_reason, replace_macros
 from dbml.registry.reading import first_row
 from dbml.registry.rows import insert_rows
 from dbml.registry.transaction import transact
-from dbml.registry.versions import Version, check_name, find_version, one_version, read_target, vector_columns
+from dbml.registry.versions import (
+    Version,
+    check_name,
+    dropped,
+    find_version,
+    one_version,
+    read_target,
+    unless_dropped,
+    vector_columns,
+)
 from dbml.registry.weights import write_weights
 
 
@@ -144,6 +153,30 @@ def load_model(con: duckdb.DuckDBPyConnection, reference: str | ModelReference) 
 
 def load_version(con: duckdb.DuckDBPyConnection, found: Version) -> Estimator:
     """Return the fitted estimator of a version that `find_version` found."""
+    try:
+        return _load(con, found)
+    except RegistryError as error:
+        raise unless_dropped(con, found, error) from error
+
+
+def check_version(con: duckdb.DuckDBPyConnection, found: Version) -> None:
+    """Read a version whole, with the rows that it keeps.
+
+    Raises
+    ------
+    RegistryError
+        See `load_model`.
+    """
+    model = load_version(con, found)
+    if model.keeps_vectors:
+        from dbml.registry.vector_table import TableRows
+
+        vectors = model.get_state().vectors
+        assert isinstance(vectors, TableRows)
+        vectors.check()
+
+
+def _load(con: duckdb.DuckDBPyConnection, found: Version) -> Estimator:
     from dbml.estimators.discovery import stored_kinds
 
     state = read_state(con, found)
@@ -200,7 +233,7 @@ def read_state(con: duckdb.DuckDBPyConnection, found: Version) -> ModelState:
         )
     )
     if row is None:
-        raise UnknownName(f"{found} was dropped by another connection")
+        raise dropped(found)
     format, saved_by, checksum, *values = row
     if format > FORMAT:
         raise RegistryError(

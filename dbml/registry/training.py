@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import Any
@@ -88,6 +90,8 @@ class Job:
         """Train the estimator."""
         weights = {} if self.weight is None else {"sample_weight": self.weight}
         self.estimator.fit(self.split.training, self.label, options=self.encoding, **weights)
+        if self.id_column is not None:
+            vars(self.estimator)["id_column_"] = self.id_column
 
 
 def prepare_job(order: TrainingOrder, relation: Any) -> Job:
@@ -117,6 +121,9 @@ def prepare_job(order: TrainingOrder, relation: Any) -> Job:
     if weight is not None and "sample_weight" not in signature(estimator.fit).parameters:
         raise InvalidParameter(f"{who}: {type(estimator).__name__} takes no weights; leave out {_WEIGHT}")
     encoding = {name: data_options[name] for name in _ENCODING if name in data_options}
+    if ids is not None:
+        left_out = encoding.get("exclude", ())
+        encoding["exclude"] = [*([left_out] if isinstance(left_out, str) else left_out), ids]
     split = split_rows(who, relation, {name: data_options[name] for name in SPLIT_OPTIONS if name in data_options})
     if split.column is not None and label is not None and split.column.casefold() == label.casefold():
         raise InvalidParameter(f"{who}: data_split_col must not be the label column {label!r}")
@@ -161,33 +168,31 @@ def train(con: duckdb.DuckDBPyConnection, relation: Any, order: TrainingOrder) -
     if not order.replace:
         check_free(con, order.model)
     job = prepare_job(order, relation)
-    with training_log(con, order.model, job.estimator, order.query) as log:
+    with training_log(con, order.model, job.estimator, order.query) as log, _staged(con, job) as (job, ids):
         with listening(*([] if log is None else [log])):
-            ids = _fit(con, job)
+            job.fit()
         metrics = None if job.split.evaluation is None else evaluate(job.estimator, job.split.evaluation)
         n_rows = _rows_read(job.estimator)
         run_id = None if log is None else log.run_id
         provenance = Provenance(order.options, order.query, metrics, n_rows, run_id, ids)
         saved = save_model(con, order.model, job.estimator, replace=order.replace, provenance=provenance)
-        if ids is not None:
-            unstage(con)
         if log is not None:
             log.finish("interrupted" if log.was_interrupted else "succeeded", saved.version, n_rows)
     seconds = time.perf_counter() - began
     return Trained(saved.version, n_rows, len(job.estimator.plan_.passes), seconds, metrics)
 
 
-def _fit(con: duckdb.DuckDBPyConnection, job: Job) -> str | None:
-    """Train, and return the table of the ids of the rows where they have some: rows are read once, with their ids."""
+@contextmanager
+def _staged(con: duckdb.DuckDBPyConnection, job: Job) -> Iterator[tuple[Job, str | None]]:
+    """Give a job whose rows are read once with their ids, where they have some, and the table of the ids until then."""
     if job.id_column is None:
-        job.fit()
-        return None
-    rows, ids = staged_ids(con, type(job.estimator).__name__, job.split.training, job.id_column)
-    left_out = job.encoding.get("exclude", ())
-    exclude = [*([left_out] if isinstance(left_out, str) else left_out), job.id_column]
-    replace(job, split=replace(job.split, training=rows), encoding={**job.encoding, "exclude": exclude}).fit()
-    vars(job.estimator)["id_column_"] = job.id_column
-    return ids
+        yield job, None
+        return
+    try:
+        rows, ids = staged_ids(con, type(job.estimator).__name__, job.split.training, job.id_column)
+        yield replace(job, split=replace(job.split, training=rows)), ids
+    finally:
+        unstage(con)
 
 
 def _rows_read(estimator: Estimator) -> int | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import duckdb
 
 from dbml.data.duck import in_transaction
-from dbml.errors import RegistryError
+from dbml.errors import DbmlError, RegistryError
 
 T = TypeVar("T")
 
@@ -20,8 +21,9 @@ _CONFLICTS = ("conflict on", "write-write conflict", "primary key or unique cons
 def transact(con: duckdb.DuckDBPyConnection, what: str, work: Callable[[], T]) -> T:
     """Run `work` in one transaction and return what it returns.
 
-    In a transaction that the user opened, `work` takes part in it, and becomes durable when the user commits. Otherwise
-    a transaction of its own is committed; when another connection changed the same rows meanwhile, `work` runs again.
+    In a transaction that the user opened, `work` takes part in it, and becomes durable when the user commits; where it
+    fails, that transaction is aborted, as by an error of DuckDB's. Otherwise a transaction of its own is committed;
+    when another connection changed the same rows meanwhile, `work` runs again.
 
     Raises
     ------
@@ -32,7 +34,13 @@ def transact(con: duckdb.DuckDBPyConnection, what: str, work: Callable[[], T]) -
         try:
             return work()
         except duckdb.Error as error:
+            _abort(con)
             raise _explained(what, error, "the open transaction must be rolled back, then do it again") from error
+        except BaseException as error:
+            _abort(con)
+            if isinstance(error, DbmlError):
+                error.args = (f"{error}; the open transaction is aborted: roll it back (ROLLBACK)",)
+            raise
     for attempt in range(_ATTEMPTS):
         con.execute("BEGIN TRANSACTION")
         try:
@@ -49,6 +57,12 @@ def transact(con: duckdb.DuckDBPyConnection, what: str, work: Callable[[], T]) -
         else:
             return result
     raise AssertionError("unreachable")
+
+
+def _abort(con: duckdb.DuckDBPyConnection) -> None:
+    """Let nothing of the open transaction be committed: what was written of a change that failed is half a model."""
+    with suppress(duckdb.Error):
+        con.execute("SELECT error('a change of a model failed in this transaction')")
 
 
 def _roll_back(con: duckdb.DuckDBPyConnection) -> None:

@@ -142,23 +142,47 @@ class TableRows:
     def reading(self) -> Iterator[Any]:
         """Return a context in which the rows stay as they are: a transaction."""
         with self._cursor() as (con, own):
-            state = self._state(con) if own else None
-            if state is not None and self._resident is not None and self._resident[0] == state:
-                yield self._resident[1]
-                return
-            reading = _TableReading(self, con, self._sizes(con, state))
-            if state is not None and self._is_worth_keeping(int(reading.sizes.counts.sum())):
-                held = ResidentRows(_copied(reading), self.n_cells)
-                self._resident = state, held
-                yield held
-                return
+            with self._lock:  # of threads that come to it at the same time one copies
+                reading = self._reading(con, own)
             yield reading
-            self._handed_out += reading.handed_out
+            if isinstance(reading, _TableReading):
+                with self._lock:
+                    self._handed_out += reading.handed_out
+
+    def _reading(self, con: duckdb.DuckDBPyConnection, own: bool) -> ResidentRows | _TableReading:
+        state = self._state(con) if own else None
+        if state is not None and self._resident is not None and self._resident[0] == state:
+            return self._resident[1]
+        reading = _TableReading(self, con, self._sizes(con, state))
+        if state is None or not self._is_worth_keeping(int(reading.sizes.counts.sum())):
+            return reading
+        held = ResidentRows(_copied(reading), self.n_cells)
+        self._resident = state, held
+        return held
+
+    def check(self) -> None:
+        """Read all rows.
+
+        Raises
+        ------
+        RegistryError
+            Some are missing.
+        """
+        n_rows, last = 0, -1
+        with self.reading() as reading:
+            for piece in reading.pieces():
+                n_rows, last = n_rows + piece.n_rows, max(last, int(piece.position.max(initial=-1)))
+        if n_rows == 0 or n_rows != last + 1:
+            raise RegistryError(
+                f"{self.of} is damaged: {last + 1 - n_rows:,} of its {last + 1:,} rows are missing in table "
+                f"{vector_table(self.of)}; restore the database from a backup, or train again"
+            )
 
     @contextmanager
     def _cursor(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, bool]]:
         closed = RegistryError(f"{self.of}: its rows are in the database, and the connection was closed")
-        with duck.turned("ConnectionException", closed):
+        # The connection is one, and each asks it whether a transaction is open.
+        with self._lock, duck.turned("ConnectionException", closed):
             own = not duck.in_transaction_between_queries(self._con)
             con = self._con.cursor() if own else self._con
         if not own:

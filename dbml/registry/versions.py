@@ -200,6 +200,16 @@ def kept_versions(con: duckdb.DuckDBPyConnection, of: Version) -> list[int]:
     return [version for (version,) in con.execute(query, [of.model_id]).fetchall()]
 
 
+def unless_dropped(con: duckdb.DuckDBPyConnection, of: Version, error: RegistryError) -> RegistryError | UnknownName:
+    """Return an error about a version, or that it is gone: another connection may drop it while this one reads it."""
+    return error if of.version in kept_versions(con, of) else dropped(of)
+
+
+def dropped(of: Version) -> UnknownName:
+    """Return the error for a version that is gone since its name was looked up."""
+    return UnknownName(f"{of} was dropped by another connection")
+
+
 def vector_table(of: Version) -> str:
     """Return the qualified name of the table of the rows that a version keeps, if it keeps some."""
     return f"{of.place.schema}.{vector_table_name(of)}"

@@ -4,6 +4,7 @@ predict('late', f)                   a row by its alias (or a STRUCT)
 predict('late', a, b, {'threshold': 0.3})   columns in feature order
 predict_proba('late', f)['true']
 transform('pca', f)                  a list of numbers
+add_rows('near', 'SELECT …'), train_model('late', 'SELECT …', {…})   where the statement runs
 ML.PREDICT(MODEL late, TABLE t | (query) [, STRUCT(0.3 AS threshold)]) and the other functions of `dbml_sql.functions`
 """
 
@@ -39,9 +40,10 @@ from dbml_sql.signature import ModelSignature, Resolver
 from dbml_sql.statements import ModelReference, parse_reference, read_reference
 from dbml_sql.tokens import Cursor, Token, significant
 
-_OURS = re.compile(r"\b(?:predict(?:_proba)?|transform)\s*\(|\bml\s*\.", re.IGNORECASE)
+_OURS = re.compile(r"\b(?:predict(?:_proba)?|transform|add_rows|train_model)\s*\(|\bml\s*\.", re.IGNORECASE)
 _SCORING = ("PREDICT", "PREDICT_PROBA", "TRANSFORM")
 _MACROS = {"PREDICT": predict_macro, "PREDICT_PROBA": proba_macro, "TRANSFORM": transform_macro}
+_CHANGING = {"ADD_ROWS": 2, "TRAIN_MODEL": 3}  # functions that change models, and the values they are given
 _DEFINES = ("MACRO", "FUNCTION", "VIEW")
 
 
@@ -128,6 +130,8 @@ class Rewriter:
         word = token.name.upper()
         if word in _SCORING and self._is(index + 1, "("):
             return self._predict(index, end)
+        if word in _CHANGING and self._is(index + 1, "("):
+            return self._change(index, end)
         if word == "ML" and self._is(index + 1, ".") and self._is(index + 3, "(") and index + 4 < end:
             return self._function(index, end)
         return None
@@ -171,10 +175,13 @@ class Rewriter:
 
     # predict, predict_proba and transform ----------------------------------------------------------------------
 
+    def _is_called(self, index: int) -> bool:
+        """Whether a name before a parenthesis is a call of it, not one in a schema, or a definition."""
+        before = self.found[index - 1] if index else None
+        return before is None or not (before.is_operator(".") or before.is_word("MACRO", "FUNCTION", "EXISTS"))
+
     def _predict(self, index: int, end: int) -> tuple[str, int] | None:
-        qualified = index > 0 and self.found[index - 1].is_operator(".")
-        defined = index > 0 and self.found[index - 1].is_word("MACRO", "FUNCTION", "EXISTS")
-        ranges, after = ([], index) if qualified or defined else self.arguments(index + 1, end)
+        ranges, after = self.arguments(index + 1, end) if self._is_called(index) else ([], index)
         if not ranges or ranges[0][1] - ranges[0][0] != 1 or self.found[ranges[0][0]].kind != "string":
             return None
         reference = parse_reference(self.found[ranges[0][0]].string)
@@ -210,6 +217,14 @@ class Rewriter:
             ]
         named = f", {identifier(threshold_parameter(model.columns))} := {options}" if options else ""
         return f"{macro}({', '.join(columns)}{named})", after
+
+    def _change(self, index: int, end: int) -> tuple[str, int] | None:
+        """Tell a function that changes a model where it is asked: it runs on a connection of its own."""
+        ranges, after = self.arguments(index + 1, end) if self._is_called(index) else ([], index)
+        name = self.found[index]
+        if len(ranges) != _CHANGING[name.name.upper()]:
+            return None
+        return f"{name.text}{self.emit(index + 1, after - 1)}, current_database(), current_schema())", after
 
     def _check_method(self, model: ModelSignature, word: str, index: int) -> None:
         """Fail where a model has not what a call asks for; say what it has."""
