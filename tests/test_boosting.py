@@ -415,11 +415,12 @@ def test_settings_that_cannot_share_the_bins_are_refused():
 
 
 def test_folds_cover_every_row_once():
-    with as_data(np.arange(5_000.0).reshape(-1, 1), np.arange(5_000.0), task="regression", encode="values") as data:
-        binning = Binning.learn(data.sample(5_000, 0), data.schema.encoding, 255)
+    n = 40_000
+    with as_data(np.arange(float(n)).reshape(-1, 1), np.arange(float(n)), task="regression", encode="values") as data:
+        binning = Binning.learn(data.sample(n, 0), data.schema.encoding, 255)
         with bin_rows(data, binning, LOGISTIC, False, None, None) as shards:
             rows = [shard.start + Held(0.25, k / 4).find(shard) for k in range(4) for shard in (shards[0], shards[1])]
-    assert sorted(np.concatenate(rows)) == list(range(5_000))
+    assert sorted(np.concatenate(rows)) == list(range(n))
 
 
 # the plan ----------------------------------------------------------------------------------------------------------

@@ -190,8 +190,8 @@ def test_sizes_are_taken_from_the_data_alone():
     assert rows_of_a_shard(-1, 240) == 65_536
     assert rows_of_a_shard(10**9, 8_016) == (256 << 20) // 8_016
     assert rows_of_a_shard(10**9, 10**9) == 4_096
-    with Pieces(9_000).derive(lambda block: {"y": block.y.copy()}) as shards:
-        assert [shards[i].n_rows for i in range(len(shards))] == [4_096, 4_096, 808]
+    with Pieces(40_001).derive(lambda block: {"y": block.y.copy()}) as shards:
+        assert [shards[i].n_rows for i in range(len(shards))] == [20_001, 20_000]
 
 
 # passes ------------------------------------------------------------------------------------------------------------
