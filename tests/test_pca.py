@@ -154,6 +154,14 @@ def test_weights_are_repetitions(solver):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
+def test_scaled_terms_have_no_unit(solver):
+    X = correlated(60, 4)
+    how = {"svd_solver": solver, "tol": 0.0, "scale_features": True}
+    units = PCA(3, **how).fit(X * [1e15, 1.0, 1e-3, 1.0])
+    assert_alike(units, PCA(3, **how).fit(X), ("components_", "explained_variance_ratio_"))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_weights_below_one_have_no_unit(solver):
     X = correlated(64, 5)
     same = ("components_", "explained_variance_", "explained_variance_ratio_", "noise_variance_", "n_samples_", "scale_")

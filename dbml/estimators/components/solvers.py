@@ -16,6 +16,7 @@ from dbml.estimators.components.triangle_step import Centred, TriangleStep
 from dbml.estimators.components.view import View, variation
 from dbml.estimators.design import dense_rows
 from dbml.estimators.gram_step import GramStep, Moments
+from dbml.estimators.moment_steps import beyond_rounding
 from dbml.estimators.quadratic import require_gram
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
@@ -94,8 +95,9 @@ def by_blocks(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
     count = int(state["count"][0])
     require_rows(data, aim, count, float(state["triangle"][0, 0]) ** 2)
     found = Centred.of(state["triangle"])
-    spread = np.sqrt(np.einsum("ij,ij->j", found.triangle, found.triangle) / freedom_of(found.weight, count))
-    scale = scale_of(spread, aim.scaled)
+    variation = np.einsum("ij,ij->j", found.triangle, found.triangle)
+    variation = beyond_rounding(variation, variation + found.weight * found.mean**2)
+    scale = scale_of(np.sqrt(variation / freedom_of(found.weight, count)), aim.scaled)
     components, squares = _decomposed(found.triangle / scale)
     total = float(squares.sum())
     return Spectrum(components, squares, total, found.mean, found.weight, count, total), scale
@@ -111,7 +113,9 @@ def in_memory(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
     mean = weight @ X / total
     about = mean if aim.centred else -np.array(data.schema.encoding.centre())
     X = (X - about) * np.sqrt(weight)[:, None]
-    scale = scale_of(np.sqrt(np.einsum("ij,ij->j", X, X) / freedom_of(total, count)), aim.scaled)
+    variation = np.einsum("ij,ij->j", X, X)
+    variation = beyond_rounding(variation, variation + total * mean**2)
+    scale = scale_of(np.sqrt(variation / freedom_of(total, count)), aim.scaled)
     components, squares = _decomposed(X / scale)
     whole = float(squares.sum())
     shift = (mean - about) / scale
@@ -177,8 +181,7 @@ def scale_of(spread: Floats, scaled: bool) -> Floats:
     """Return what terms are divided by: their standard deviation, 1 for constant ones; or 1 for all."""
     if not scaled:
         return np.ones(len(spread))
-    largest = float(spread.max(initial=0.0))
-    return np.where(spread > 1e-14 * largest, spread, 1.0)
+    return np.where(spread > 0.0, spread, 1.0)
 
 
 def require_rows(data: Data, aim: Aim, count: int, weight: float) -> None:
