@@ -86,7 +86,7 @@ def test_designs_too_wide_for_gram_matrices_are_solved_by_their_columns():
     with memory_limited("64MiB"):
         columns = LassoCV(**how).fit(X, y)
         for without in (LassoCV(cv=3, alphas=[1.0, 0.0]), ElasticNetCV(cv=3, alphas=[1.0], l1_ratio=[0.5, 0.0])):
-            with pytest.raises(ExhaustedMemory, match="without an l1 part .* need the Gram matrices of 400 terms"):
+            with pytest.raises(ExhaustedMemory, match=r"without an l1 part .* need the Gram matrices of 400 terms"):
                 without.fit(X, y)
     assert "Gram matrices" in whole.explain().decisions[-1].choice
     assert any("working sets" in decision.choice for decision in columns.explain().decisions)

@@ -164,7 +164,7 @@ def test_scaled_terms_have_no_unit(solver):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_weights_below_one_have_no_unit(solver):
     X = correlated(64, 5)
-    same = ("components_", "explained_variance_", "explained_variance_ratio_", "noise_variance_", "n_samples_", "scale_")
+    same = (*FITTED[:3], "noise_variance_", "n_samples_", "scale_")
     plain = PCA(3, svd_solver=solver, tol=0.0, scale_features=True).fit(X)
     for unit in (1.0 / 64.0, (1.0 + 2.0**-50) / 64.0, 1e-3):  # sums of 1, a little more than 1, and any other
         shares = PCA(3, svd_solver=solver, tol=0.0, scale_features=True).fit(X, sample_weight=np.full(64, unit))

@@ -87,7 +87,7 @@ def trainings(data: Data, folds: Folds, how: Descending) -> Iterator[Iterator[Tr
         return
     if not how.sparse:
         raise ExhaustedMemory(
-            f"penalties without an l1 part (an alpha or an l1_ratio of 0) need the Gram matrices of {p:,} terms and {n} "
+            f"penalties without an l1 part (an alpha or l1_ratio of 0) need the Gram matrices of {p:,} terms and {n} "
             "folds, more than memory_limit leaves; raise memory_limit, or leave the 0 out"
         )
     reason = f"{p:,} terms, {n} folds: their Gram matrices do not fit in memory_limit"

@@ -103,7 +103,7 @@ class SimpleImputer(TermwiseTransformer):
         if self.strategy != "constant":
             found[weight == 0.0] = np.nan
         self.statistics_ = found
-        some = np.flatnonzero(weight < state["rows"][0]) if self.add_indicator else np.zeros(0, int)
+        some = np.flatnonzero(state["missing"]) if self.add_indicator else np.zeros(0, int)
         self.indicator_features_ = some.tolist()
 
     def _filled(self) -> list[Filled]:
