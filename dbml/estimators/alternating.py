@@ -132,7 +132,8 @@ def codes_of(block: Block, keys: Sequence[Keys]) -> tuple[NDArray[np.int32], NDA
 class EquationsStep:
     """Normal equations of some users or items, from ratings that do not fit in memory.
 
-    State: ``A`` (n, d, d), ``b`` (n, d), ``masses`` (n,) weight of the ratings, ``loss`` (1,). Cost: d^2 / 2 multiplications a rating.
+    State: ``A`` (n, d, d), ``b`` (n, d), ``masses`` (n,) weight of the ratings, ``loss`` (1,). Cost: d^2 / 2
+    multiplications a rating.
 
     Parameters
     ----------
