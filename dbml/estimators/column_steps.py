@@ -86,7 +86,7 @@ class DistinctStep:
     """
 
     # Sums of rounded weights are exact in any order, unless weights differ by so much that 53 digits do not hold them.
-    tolerance = 1e-15
+    tolerance = 0.0
     chained = False
 
     def __init__(self, terms: Sequence[int], names: Sequence[str], most: int) -> None:
