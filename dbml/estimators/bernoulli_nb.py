@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from dbml_sql.features import Encoding, Feature
 from dbml_sql.forms import LinearForm
 
+from dbml.estimators.base import ModelState
 from dbml.estimators.discrete_bayes import CountNB, DiscreteNB
 from dbml.estimators.naive_bayes import logs
 from dbml.params import Either, Options, Real, Rule
@@ -68,6 +68,8 @@ class BernoulliNB(CountNB):
 
     rules: ClassVar[Mapping[str, Rule]] = {**DiscreteNB.rules, "binarize": Either((Options((None,)), Real(ge=0)))}
 
+    _fitted_thresholds: Floats | None  # many terms take a while to go through, and blocks may be small
+
     def __init__(
         self,
         *,
@@ -98,13 +100,16 @@ class BernoulliNB(CountNB):
             sparse += [threshold] * len(feature.sparse_terms)
         return np.array(dense + sparse)
 
-    @cached_property
-    def _fitted_thresholds(self) -> Floats | None:
-        return self._thresholds(self.schema_.encoding)
-
     def _learn(self, state: State, schema: Schema) -> None:
-        vars(self).pop("_fitted_thresholds", None)
         super()._learn(state, schema)
+        self._fitted_thresholds = self._thresholds(schema.encoding)
+
+    @classmethod
+    def from_state(cls, state: ModelState) -> Self:
+        """Rebuild a fitted model from `get_state`."""
+        model = super().from_state(state)
+        model._fitted_thresholds = model._thresholds(state.schema.encoding)
+        return model
 
     def _smooth(self, sums: Floats, weight: Floats, alpha: Floats) -> None:
         total = logs(weight[:, None] + 2.0 * alpha)
