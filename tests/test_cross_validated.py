@@ -6,7 +6,7 @@ from sklearn import linear_model
 from sklearn.model_selection import KFold
 
 from dbml import ElasticNetCV, LassoCV, RidgeCV
-from dbml.errors import InvalidData, InvalidParameter
+from dbml.errors import ExhaustedMemory, InvalidData, InvalidParameter
 from dbml.passes.memory import memory_limited
 
 
@@ -85,6 +85,9 @@ def test_designs_too_wide_for_gram_matrices_are_solved_by_their_columns():
     whole = LassoCV(**how).fit(X, y)
     with memory_limited("64MiB"):
         columns = LassoCV(**how).fit(X, y)
+        for without in (LassoCV(cv=3, alphas=[1.0, 0.0]), ElasticNetCV(cv=3, alphas=[1.0], l1_ratio=[0.5, 0.0])):
+            with pytest.raises(ExhaustedMemory, match=r"without an l1 part .* need the Gram matrices of 400 terms"):
+                without.fit(X, y)
     assert "Gram matrices" in whole.explain().decisions[-1].choice
     assert any("working sets" in decision.choice for decision in columns.explain().decisions)
     np.testing.assert_allclose(whole.mse_path_, columns.mse_path_, rtol=1e-6)

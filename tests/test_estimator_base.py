@@ -11,7 +11,7 @@ import pytest
 from suited import suited
 
 import dbml
-from dbml import ElasticNet, Lasso, LinearRegression, Ridge
+from dbml import SVR, ElasticNet, Lasso, LinearRegression, RandomForestRegressor, Ridge
 from dbml.errors import InterruptedTraining, InvalidData, InvalidParameter, NotFitted
 from dbml.estimators.discovery import estimators, model_types
 from dbml.estimators.planning import plan_training
@@ -263,6 +263,21 @@ def test_an_interrupt_before_there_is_a_model_is_passed_on():
         model.fit(X, y)
     with pytest.raises(NotFitted):
         model.predict(X)
+
+
+@pytest.mark.parametrize("model", [LinearRegression(), SVR(), RandomForestRegressor(3)])
+def test_a_training_that_fails_leaves_the_model_as_it_was(model, monkeypatch):
+    def refuse(self, data):
+        raise InvalidData("not finite")
+
+    X, y = table("LinearRegression")
+    before, fitted = model.fit(X, y).predict(X), dict(vars(model))
+    with monkeypatch.context() as patched, pytest.raises(InvalidData, match="not finite"):
+        patched.setattr(type(model), "_check_finite", refuse)
+        model.fit(1e3 * X, -y)
+    assert vars(model).keys() == fitted.keys()
+    assert all(vars(model)[name] is value for name, value in fitted.items())
+    np.testing.assert_array_equal(model.predict(X), before)
 
 
 def test_iterations_are_recorded_and_announced():

@@ -392,6 +392,32 @@ def test_a_warm_start_ends_where_a_cold_one_does():
         model.set_params(n_estimators=3).fit(X, y)
 
 
+def test_a_warm_start_lets_all_trees_vote_on_the_rows_that_they_did_not_draw():
+    X, z, y = whole_numbers(300)
+    for kind, target in ((RandomForestClassifier, y), (RandomForestRegressor, z)):
+        model = kind(30, max_depth=3, warm_start=True, oob_score=True).fit(X, target)
+        first = model.oob_score_
+        assert model.fit(X, target).oob_score_ == pytest.approx(first)  # no new trees
+        model.set_params(n_estimators=40).fit(X, target)
+        cold = kind(40, max_depth=3, oob_score=True).fit(X, target)
+        assert model.oob_score_ == pytest.approx(cold.oob_score_)
+        np.testing.assert_array_equal(model.oob_votes_, cold.oob_votes_)
+        with pytest.raises(InvalidData, match="goes on with the same rows, of which there were 300; got 299"):
+            model.fit(X[1:], target[1:])
+        model.set_params(oob_score=False).fit(X, target)
+        assert not hasattr(model, "oob_score_")
+        with pytest.raises(InvalidParameter, match="oob_score must be False where warm_start=True goes on from trees"):
+            model.set_params(oob_score=True).fit(X, target)
+
+
+def test_a_warm_start_balances_the_classes_of_its_own_rows():
+    X, _, y = whole_numbers(600)
+    model = ExtraTreesClassifier(1, max_depth=1, class_weight="balanced", warm_start=True).fit(X, y)
+    rare = np.flatnonzero((y == 1) | (np.arange(600) < 100))
+    model.set_params(n_estimators=2).fit(X[rare], y[rare])
+    np.testing.assert_allclose(model.trees_.weight[model.trees_.roots[:-1]], [600, rare.size], rtol=1e-6)
+
+
 def test_an_interrupt_keeps_the_trees_that_are_done(monkeypatch):
     X, _, y = whole_numbers(300)
 

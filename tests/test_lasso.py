@@ -88,6 +88,10 @@ def test_without_an_l1_penalty_it_is_ridge():
     np.testing.assert_allclose(net.coef_, Ridge(0.5 * w.sum()).fit(X, y, w).coef_, rtol=1e-9)
     exact = ElasticNet(0.5, l1_ratio=0.0, positive=True).fit(X, y, w)
     assert (exact.coef_ >= 0.0).all()
+    X = np.random.default_rng(1).normal(size=(200, 100))  # more columns than a working set begins with
+    for without in (ElasticNet(0.01, l1_ratio=0.0, precompute=False), Lasso(0.0, precompute=False)):
+        np.testing.assert_allclose(without.fit(X, X[:, 99]).coef_[99], 1.0, rtol=0.05)
+        assert "no column can be left out" in str(without.explain())
 
 
 def test_constant_columns_and_a_constant_target_get_no_coefficient():

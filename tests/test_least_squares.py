@@ -57,6 +57,18 @@ def test_offsets_of_columns_and_target_cost_no_digits_that_the_data_have(offset)
     assert model.score(Z + offset, Z @ true + offset) == pytest.approx(1.0, abs=1e-12)
 
 
+@pytest.mark.parametrize("solver", ["cholesky", "sparse_cg"])
+def test_units_of_a_column_do_not_decide_on_another(solver):
+    rng = np.random.default_rng(8)
+    share = rng.random(300)
+    X = np.column_stack([rng.integers(0, 10**15, 300), share, np.full(300, 0.1), 1e-9 * rng.random(300)])
+    y = X @ [1e-15, 2.0, 5.0, 1e9]
+    weight = rng.random(300)  # sums of which are not exact
+    model = LinearRegression(solver=solver, tol=1e-12).fit(X, y, weight)
+    np.testing.assert_allclose(model.coef_, [1e-15, 2.0, 0.0, 1e9], rtol=1e-6)
+    assert solver == "sparse_cg" or model.rank_ == 3
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("n", [30, 300])
 def test_collinear_columns_get_the_solution_of_smallest_norm(solver, n):

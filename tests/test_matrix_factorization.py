@@ -96,13 +96,24 @@ def test_slices_of_users_are_all_users():
 
 
 def test_whole_weights_are_repetitions():
-    X, y = ratings(200)
+    X, y = ratings(200, users=12, items=20)
     weight = np.arange(200) % 3
-    how = {"regularization": 0.0, "bias_regularization": 0.0, "biases": False, "max_iter": 2, "tol": 0.0}
-    weighted = MatrixFactorization(1, **how).fit(X, y, sample_weight=weight)
-    repeated = MatrixFactorization(1, **how).fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
-    assert weighted.mean_ == pytest.approx(repeated.mean_)
-    assert weighted.loss_ == pytest.approx(repeated.loss_, abs=0.3)
+    assert np.unique(X[weight > 0, 0]).size == 12
+    assert np.unique(X[weight > 0, 1]).size == 20
+    for how in ({"solver": "memory"}, {"solver": "passes"}, {"n_factors": 24}, {"feedback": "implicit"}):
+        made = [MatrixFactorization(**{"n_factors": 2, "max_iter": 3, "tol": 0.0, **how}) for _ in range(4)]
+        target = np.abs(y)
+        weighted = made[0].fit(X, target, sample_weight=weight)
+        repeated = made[1].fit(np.repeat(X, weight, axis=0), np.repeat(target, weight))
+        assert weighted.mean_ == pytest.approx(repeated.mean_)
+        assert weighted.loss_ == pytest.approx(repeated.loss_, rel=1e-4)
+        np.testing.assert_allclose(weighted.predict(X), repeated.predict(X), atol=1e-3)
+        if "feedback" not in how:  # of explicit feedback, weights have no unit
+            small = made[2].fit(X, target, sample_weight=1e-9 * weight)
+            np.testing.assert_allclose(small.predict(X), weighted.predict(X), atol=1e-3)
+        # a user all of whose ratings weigh nothing is one that never rated
+        only = made[3].fit(X, target, sample_weight=weight * (X[:, 0] > 0))
+        assert not only.user_factors_[0].any()
 
 
 def test_threads_do_not_change_the_model():

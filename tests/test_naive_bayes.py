@@ -277,6 +277,22 @@ def test_three_ways_to_score_agree(con, kind, two):
         assert [row[0] for row in native] == labels.tolist()
 
 
+def test_what_is_yes_or_no_already_has_no_threshold(con):
+    con.execute(f"CREATE TABLE t AS {ROWS}")
+    rows = con.sql('SELECT "the kind", flag, amount, label FROM t')
+    low, high = (BernoulliNB(binarize=at).fit(rows, y="label") for at in (0.0, 1.0))
+    same = np.array([term != "amount" for term in low.terms_])  # levels, a BOOLEAN, the flag of a missing amount
+    assert same.sum() == 6
+    np.testing.assert_array_equal(high.feature_count_[:, same], low.feature_count_[:, same])
+    assert (high.feature_count_[:, ~same] < low.feature_count_[:, ~same]).all()
+    amount, n_yes = rows.to_arrow_table()["amount"].to_numpy(), high.feature_count_[:, ~same].sum()
+    assert n_yes == (amount > 1.0).sum()
+    kinds = con.sql('SELECT "the kind", label FROM t')
+    low, high = (BernoulliNB(binarize=at).fit(kinds, y="label") for at in (0.0, 1.0))
+    assert high.form() == low.form() is not None
+    np.testing.assert_array_equal(high.predict_proba(kinds.to_arrow_table()), low.predict_proba(kinds.to_arrow_table()))
+
+
 def test_gaussian_terms_are_those_of_scikit_learn_on_the_same_design(con):
     con.execute(f"CREATE TABLE t AS {ROWS}")
     model = GaussianNB().fit(con.sql('SELECT "the kind", amount, n, label FROM t'), y="label")
@@ -363,7 +379,7 @@ def test_kernels_take_read_only_rows():
         weight, mean, m2 = np.zeros(k), np.zeros((k, d)), np.zeros((k, d))
         class_moments_add(x, n, d, y, w, weighted, weight, mean, m2)
         sums, lowest = np.zeros((k, d)), np.zeros(d)
-        class_sums_add(x, n, d, y, w, weighted, False, 0.0, sums, lowest)
+        class_sums_add(x, n, d, y, w, weighted, np.zeros(0), sums, lowest)
         for c in range(k):
             own, own_w = X[y == c], w[y == c] if weighted else np.ones((y == c).sum())
             assert weight[c] == pytest.approx(own_w.sum())

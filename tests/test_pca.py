@@ -153,6 +153,24 @@ def test_weights_are_repetitions(solver):
     assert_alike(weighted, repeated, tolerance=1e-8)
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_scaled_terms_have_no_unit(solver):
+    X = correlated(60, 4)
+    how = {"svd_solver": solver, "tol": 0.0, "scale_features": True}
+    units = PCA(3, **how).fit(X * [1e15, 1.0, 1e-3, 1.0])
+    assert_alike(units, PCA(3, **how).fit(X), ("components_", "explained_variance_ratio_"))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_weights_below_one_have_no_unit(solver):
+    X = correlated(64, 5)
+    same = (*FITTED[:3], "noise_variance_", "n_samples_", "scale_")
+    plain = PCA(3, svd_solver=solver, tol=0.0, scale_features=True).fit(X)
+    for unit in (1.0 / 64.0, (1.0 + 2.0**-50) / 64.0, 1e-3):  # sums of 1, a little more than 1, and any other
+        shares = PCA(3, svd_solver=solver, tol=0.0, scale_features=True).fit(X, sample_weight=np.full(64, unit))
+        assert_alike(shares, plain, same)
+
+
 def test_categories_and_missing_values_are_terms(raw):
     raw.execute("""CREATE TABLE t AS SELECT CASE WHEN i % 7 = 0 THEN NULL ELSE sin(i) * 3 END AS "odd ""name",
         (i % 3 = 0)::BOOLEAN AS b, 'level ' || (i * i % 5) AS c FROM range(400) r(i)""")

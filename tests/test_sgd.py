@@ -211,6 +211,17 @@ def test_too_few_epochs_warn():
         SGDClassifier(max_iter=2).fit(X, y)
 
 
+@pytest.mark.parametrize("kind", [SGDClassifier, SGDRegressor])
+def test_a_warm_start_keeps_the_encoding_that_its_iterate_belongs_to(kind):
+    X, y = table(n=2_000)
+    model = kind(warm_start=True, max_iter=3, tol=None, average=False).fit(X, y)
+    encoding, before = model.schema_.encoding, model.coef_ @ X.T + np.reshape(model.intercept_, (-1, 1))
+    model.set_params(learning_rate="constant", eta0=1e-12, max_iter=1)  # it stays where it is
+    model.fit(X[X[:, 0] > X[:, 0].mean()], y[X[:, 0] > X[:, 0].mean()])
+    assert model.schema_.encoding == encoding
+    np.testing.assert_allclose(model.coef_ @ X.T + np.reshape(model.intercept_, (-1, 1)), before, atol=1e-3)
+
+
 class _Interrupt(Listener):
     def iteration(self, number, **values):
         raise KeyboardInterrupt

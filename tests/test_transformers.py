@@ -259,6 +259,37 @@ def test_weighted_quantiles_are_those_of_repeated_rows():
             np.testing.assert_array_equal(mine, other)
 
 
+def test_fractional_weights_mark_no_column_without_missing_values():
+    X, weight = numbers(20_000), np.random.default_rng(1).random(20_000)
+    marked = SimpleImputer(add_indicator=True).fit(X, sample_weight=weight)
+    assert marked.indicator_features_ == [0, 1, 3, 4]
+    weight[np.isnan(X[:, 0])] = 0.0
+    assert SimpleImputer(add_indicator=True).fit(X, sample_weight=weight).indicator_features_ == [1, 3, 4]
+    assert StandardScaler().fit(X[:, 2:3], sample_weight=weight).n_samples_seen_ == pytest.approx(weight.sum())
+
+
+def test_categories_are_counted_in_any_unit_of_weights():
+    X = np.array([[1.0], [2.0], [2.0], [np.nan], [3.0]])
+    weight = np.array([3.0, 1.0, 1.0, 1.0, 0.0])
+    for unit in (1e-9, 1e-300, 1e9):
+        assert SimpleImputer(strategy="most_frequent").fit(X, sample_weight=unit * weight).statistics_ == [1.0]
+        (codes,) = OneHotEncoder().fit(X, sample_weight=unit * weight).codes_
+        assert codes == [1.0, 2.0, None]
+    light = SimpleImputer(strategy="most_frequent").fit(X[1:], sample_weight=[1e-12, 1e-12, 1.0, 0.0])
+    assert light.statistics_ == [2.0]
+    whole = np.array([0.0, 1.0, 3.0, 2.0**20 + 1.0, 2.0**40 + 1.0])
+    np.testing.assert_array_equal(column_steps.rounded_weights(whole), whole)
+    shuffled = column_steps.rounded_weights(np.random.default_rng(0).random(10_000))
+    assert shuffled.cumsum()[-1] == np.sort(shuffled).cumsum()[-1]
+
+
+@pytest.mark.parametrize("subsample", [None, 100])
+def test_linear_quantiles_take_no_weights(subsample):
+    model = KBinsDiscretizer(3, quantile_method="linear", subsample=subsample)
+    with pytest.raises(InvalidParameter, match=r"quantile_method must be 'averaged_inverted_cdf' .* have weights"):
+        model.fit(numbers()[:, :2], sample_weight=np.full(500, 0.5))
+
+
 def test_all_rows_decide_where_no_sample_is_asked_for():
     X = np.random.default_rng(0).normal(size=(3000, 2))
     ours = KBinsDiscretizer(10, subsample=None).fit(X)
@@ -501,7 +532,9 @@ def test_kernels_take_read_only_rows():
     X = np.asfortranarray(numbers())
     X.flags.writeable = False
     moments, limits = np.zeros((3, 5)), np.array([[np.inf] * 5, [-np.inf] * 5])
-    column_moments_update(X, np.zeros(0), moments, limits)
+    missing = np.zeros(5)
+    column_moments_update(X, np.zeros(0), moments, limits, missing)
+    np.testing.assert_array_equal(missing, np.isnan(X).sum(axis=0))
     same(moments[1], np.nanmean(X, axis=0))
     same(moments[2] / moments[0], np.nanvar(X, axis=0), rtol=1e-7)
     same(limits, [np.nanmin(X, axis=0), np.nanmax(X, axis=0)])

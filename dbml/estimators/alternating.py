@@ -37,7 +37,7 @@ class Model:
     k: int
     l2: float
     bias_l2: float
-    by_count: bool
+    by_weight: bool
     biases: bool
     implicit: bool
     alpha: float
@@ -112,7 +112,7 @@ class Grouped:
         def some(part: tuple[int, int]) -> float:
             few = max(4, d // 2)
             scratch = (np.empty((d, d)), np.empty(d), np.zeros((few, d)), np.zeros(few), np.zeros(few), np.empty(d))
-            penalties = (model.l2, model.bias_l2, model.by_count, model.biases, model.implicit, model.alpha)
+            penalties = (model.l2, model.bias_l2, model.by_weight, model.biases, model.implicit, model.alpha)
             ratings = (self.indptr, self.indices, self.values, self.weights)
             return factors_solve(
                 *ratings, *part, other.factors, other.bias, shared, *penalties, own.factors, own.bias, *scratch
@@ -132,7 +132,8 @@ def codes_of(block: Block, keys: Sequence[Keys]) -> tuple[NDArray[np.int32], NDA
 class EquationsStep:
     """Normal equations of some users or items, from ratings that do not fit in memory.
 
-    State: ``A`` (n, d, d), ``b`` (n, d), ``counts`` (n,), ``loss`` (1,). Cost: d^2 / 2 multiplications a rating.
+    State: ``A`` (n, d, d), ``b`` (n, d), ``masses`` (n,) weight of the ratings, ``loss`` (1,). Cost: d^2 / 2
+    multiplications a rating.
 
     Parameters
     ----------
@@ -161,7 +162,7 @@ class EquationsStep:
         return {
             "A": np.zeros((n, d, d)),
             "b": np.zeros((n, d)),
-            "counts": np.zeros(n, np.int64),
+            "masses": np.zeros(n),
             "loss": np.zeros(1),
         }
 
@@ -184,7 +185,7 @@ class EquationsStep:
             model.alpha,
             state["A"],
             state["b"],
-            state["counts"],
+            state["masses"],
             np.zeros((4, model.width)),
             np.zeros(4),
             np.zeros(4),
@@ -227,9 +228,9 @@ class Streamed:
             last = min(first + size, len(own.factors))
             step = EquationsStep(model, self.keys, self.side, first, last, other)
             (state,) = self.data.fold(step, purpose="normal equations of " + ("users", "items")[self.side])
-            penalties = (model.l2, model.bias_l2, model.by_count, model.biases)
+            penalties = (model.l2, model.bias_l2, model.by_weight, model.biases)
             loss += float(state["loss"][0]) - equations_finish(
-                state["A"], state["b"], state["counts"], first, shared, *penalties, own.factors, own.bias, np.empty(d)
+                state["A"], state["b"], state["masses"], first, shared, *penalties, own.factors, own.bias, np.empty(d)
             )
         return loss
 

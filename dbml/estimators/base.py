@@ -149,6 +149,7 @@ class Estimator(SklearnProtocol, SqlOptions):
     ) -> Self:
         """Read X as the schema says, or learn one (None), and let `learn` train on it: the end of all ways to fit."""
         self._look_at(X)
+        schema = None if schema is None else schema.of_other_rows()
         how = {"task": self.task, "con": con, "schema": schema, "encode": self.encoding_style}
         how["options"] = {"owner": type(self).__name__, **self._encoding_options(options)}
         with as_data(X, y, sample_weight=sample_weight, **how) as data:
@@ -161,10 +162,14 @@ class Estimator(SklearnProtocol, SqlOptions):
         return getattr(self.fit(X, y, con=con, **fit_params), method)(X, con=con)
 
     def _train(self, data: Data, solve: Callable[[], None]) -> None:
-        """Run `solve` with the progress events of a training; an interrupt keeps the best model so far."""
+        """Run `solve` with the progress events of a training; an interrupt keeps the best model so far.
+
+        An error leaves the model as it was: its predictions are those of the last training that ended.
+        """
         name = type(self).__name__
         self._check_target(data)
         self._check_range(data)
+        before = dict(vars(self))
         self._began, self._best = time.perf_counter(), {}
         self.training_ = []
         try:
@@ -183,8 +188,11 @@ class Estimator(SklearnProtocol, SqlOptions):
                     warnings.warn(message, InterruptedTraining, stacklevel=4)
                 self._check_finite(data)
                 self._remember(data)
-        finally:
-            del self._began, self._best
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        del self._began, self._best
 
     def _check_hyperparameters(self) -> None:
         """Raise `InvalidParameter` for hyperparameters that rules forbid, or that do not go together."""

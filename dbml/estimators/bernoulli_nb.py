@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from dbml_sql.features import Encoding, Feature
 from dbml_sql.forms import LinearForm
 
+from dbml.estimators.base import ModelState
 from dbml.estimators.discrete_bayes import CountNB, DiscreteNB
 from dbml.estimators.naive_bayes import logs
 from dbml.params import Either, Options, Real, Rule
 from dbml.passes.block import Block, Floats, SparseRows
+from dbml.passes.schema import Schema
+from dbml.passes.step import State
 
 
 class BernoulliNB(CountNB):
@@ -24,7 +28,8 @@ class BernoulliNB(CountNB):
     force_alpha : bool, default=True
         Without, alpha is at least 1e-10.
     binarize : float or None, default=0.0
-        Numbers above it are a yes. None: they are 0 and 1 already.
+        Numbers above it are a yes. None: they are 0 and 1 already. What is yes or no as it is (BOOLEAN, categories,
+        text with ``text_weights='binary'``, flags of missing values) stays so.
     fit_prior : bool, default=True
         Whether classes have their shares of the rows as probabilities, or all the same.
     class_prior : array of shape (n_classes,), optional
@@ -63,6 +68,8 @@ class BernoulliNB(CountNB):
 
     rules: ClassVar[Mapping[str, Rule]] = {**DiscreteNB.rules, "binarize": Either((Options((None,)), Real(ge=0)))}
 
+    _fitted_thresholds: Floats | None  # many terms take a while to go through, and blocks may be small
+
     def __init__(
         self,
         *,
@@ -78,8 +85,31 @@ class BernoulliNB(CountNB):
         self.fit_prior = fit_prior
         self.class_prior = class_prior
 
-    def _threshold(self) -> float | None:
-        return None if self.binarize is None else float(self.binarize)
+    def _takes_negative(self) -> bool:
+        return self.binarize is not None
+
+    def _thresholds(self, encoding: Encoding) -> Floats | None:
+        if self.binarize is None:
+            return None
+        own = [0.0 if f.type == "BOOLEAN" or _yes_or_no(f) else float(self.binarize) for f in encoding.features]
+        dense: list[float] = []
+        sparse: list[float] = []
+        for feature, threshold in zip(encoding.features, own, strict=True):
+            n_values = len(feature.dense_terms) - feature.flag
+            dense += [threshold] * n_values + [0.0] * feature.flag
+            sparse += [threshold] * len(feature.sparse_terms)
+        return np.array(dense + sparse)
+
+    def _learn(self, state: State, schema: Schema) -> None:
+        super()._learn(state, schema)
+        self._fitted_thresholds = self._thresholds(schema.encoding)
+
+    @classmethod
+    def from_state(cls, state: ModelState) -> Self:
+        """Rebuild a fitted model from `get_state`."""
+        model = super().from_state(state)
+        model._fitted_thresholds = model._thresholds(state.schema.encoding)
+        return model
 
     def _smooth(self, sums: Floats, weight: Floats, alpha: Floats) -> None:
         total = logs(weight[:, None] + 2.0 * alpha)
@@ -88,20 +118,22 @@ class BernoulliNB(CountNB):
         self.intercept_ = self.class_log_prior_ + no.sum(axis=1)
 
     def _counted(self, block: Block) -> Block:
-        threshold = self._threshold()
-        if threshold is None:
+        thresholds = self._fitted_thresholds
+        if thresholds is None:
             return block
-        X, sparse = np.asfortranarray(threshold < block.X, dtype=np.float64), block.sparse
+        X, sparse = np.asfortranarray(thresholds[: block.X.shape[1]] < block.X, dtype=np.float64), block.sparse
         if sparse is not None:
-            sparse = SparseRows(sparse.indptr, sparse.indices, (sparse.values > threshold).astype(np.float64))
+            yes = sparse.values > thresholds[sparse.indices]
+            sparse = SparseRows(sparse.indptr, sparse.indices, yes.astype(np.float64))
         return Block(X, sparse, block.y, block.weight, block.start)
 
     def form(self) -> LinearForm | None:
         """Return the model as a form that SQL can score, None where a threshold changes the numbers of a row."""
         form = super().form()
-        threshold = self._threshold()
-        binary = all(
-            feature.kind == "category" or (feature.kind == "text" and feature.weighting == "binary")
-            for feature in self.schema_.encoding.features
-        )
-        return form if threshold is None or (binary and threshold < 1.0) else None
+        linear = self.binarize is None or all(map(_yes_or_no, self.schema_.encoding.features))
+        return form if linear else None
+
+
+def _yes_or_no(feature: Feature) -> bool:
+    """Whether the terms of a feature are 0 and 1 whatever its values are."""
+    return feature.kind == "category" or (feature.kind == "text" and feature.weighting == "binary")

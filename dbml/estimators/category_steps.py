@@ -139,7 +139,7 @@ class ClassCodesStep:
             class_codes_add(x, block.n_rows, *self.slots.of_codes, block.y, weight, weighted, state["counts"])
         if block.sparse is not None:
             sums = np.zeros((self.n_classes, self.slots.levels.size))
-            rest = (block.y, weight, weighted, False, 0.0, np.int64(self.n_dense))
+            rest = (block.y, weight, weighted, np.zeros(0), np.int64(self.n_dense))
             class_sums_add_sparse(*block.sparse, *rest, sums, np.zeros(self.slots.levels.size))
             state["counts"][:, self.slots.levels] += sums
 

@@ -72,8 +72,9 @@ class ColumnScaler(TermwiseTransformer):
         options = {"owner": type(self).__name__}
         with as_data(X, sample_weight=sample_weight, schema=self._more(), con=con, options=options) as data:
             state = self._fold(data)
+        step = ColumnMomentsStep(self.schema_.encoding.n_dense)
         before = {"moments": self.moments_.copy(), "limits": self.limits_.copy(), "rows": self.rows_.copy()}
-        self._learn(ColumnMomentsStep(self.schema_.encoding.n_dense).merge(before, state))
+        self._learn(step.merge({**step.start(), **before}, state))
         return self
 
     def _more(self) -> Schema:
@@ -90,7 +91,8 @@ class ColumnScaler(TermwiseTransformer):
         seen, rows = self.moments_[0], self.rows_[0]
         whole = np.all(seen == np.rint(seen)) and rows == np.rint(rows)
         found = seen.astype(np.int64) if whole else seen.copy()
-        same = bool(np.all(seen == rows))
+        # Other weights are summed in one order by column and in another for all rows.
+        same = bool(np.all(seen == rows if whole else np.isclose(seen, rows, rtol=1e-12, atol=0.0)))
         return (int(rows) if whole else float(rows)) if same else found
 
     def inverse_transform(self, X: Any) -> Floats:

@@ -18,7 +18,7 @@ from dbml.passes.step import State
 ONE_PASS = ExpectedPasses("1", "what is asked of each column is a sum, a limit or a count")
 
 _NO_WEIGHT = np.zeros(0)
-_UNITS = float(1 << 20)
+_DIGITS = 21  # binary ones of a weight
 
 
 def weight_of(block: Block) -> Floats:
@@ -26,10 +26,17 @@ def weight_of(block: Block) -> Floats:
     return _NO_WEIGHT if block.weight is None else block.weight
 
 
+def rounded_weights(weight: Floats) -> Floats:
+    """Return weights of 21 binary digits; from 1 on multiples of 2^-20, so that whole numbers stay what they are."""
+    exponent = _DIGITS - np.minimum(np.frexp(weight)[1], 1)
+    return np.ldexp(np.rint(np.ldexp(weight, exponent)), -exponent)
+
+
 class ColumnMomentsStep:
     """Weight, mean, squares about the mean, least and greatest value of each dense term, of plain values.
 
-    State: ``moments`` (3, n_terms), ``limits`` (2, n_terms), ``rows`` (2,) their weight and number.
+    State: ``moments`` (3, n_terms), ``limits`` (2, n_terms), ``missing`` (n_terms,) weight of the rows where a term is
+    missing, ``rows`` (2,) weight and number of all.
     """
 
     # Means of parts are moved to their common mean, in another order.
@@ -43,12 +50,13 @@ class ColumnMomentsStep:
         """Return the state of no rows."""
         limits = np.empty((2, self.n_terms))
         limits[0], limits[1] = np.inf, -np.inf
-        return {"moments": np.zeros((3, self.n_terms)), "limits": limits, "rows": np.zeros(2)}
+        missing = np.zeros(self.n_terms)
+        return {"moments": np.zeros((3, self.n_terms)), "limits": limits, "missing": missing, "rows": np.zeros(2)}
 
     def update(self, state: State, block: Block) -> None:
         """Add a block."""
         weight = weight_of(block)
-        column_moments_update(block.X, weight, state["moments"], state["limits"])
+        column_moments_update(block.X, weight, state["moments"], state["limits"], state["missing"])
         state["rows"] += (weight.sum(), np.count_nonzero(weight)) if weight.size else (block.n_rows, block.n_rows)
 
     def merge(self, into: State, other: State) -> State:
@@ -56,6 +64,7 @@ class ColumnMomentsStep:
         column_moments_join(into["moments"], other["moments"])
         np.minimum(into["limits"][0], other["limits"][0], out=into["limits"][0])
         np.maximum(into["limits"][1], other["limits"][1], out=into["limits"][1])
+        into["missing"] += other["missing"]
         into["rows"] += other["rows"]
         return into
 
@@ -76,7 +85,7 @@ class DistinctStep:
         Most different values of a term.
     """
 
-    # Weights are rounded to multiples of 2^-20, whose sums are exact.
+    # Sums of rounded weights are exact in any order, unless weights differ by so much that 53 digits do not hold them.
     tolerance = 0.0
     chained = False
 
@@ -95,7 +104,7 @@ class DistinctStep:
         for place, j in enumerate(self.terms):
             column, weight = block.X[:, j], block.weight
             if weight is not None:
-                weight = np.rint(weight * _UNITS) / _UNITS
+                weight = rounded_weights(weight)
             seen = ~np.isnan(column)
             if weight is not None:
                 state["missing"][place] += weight[~seen].sum()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dbml.errors import ConvergenceWarning
-from dbml.estimators.moment_steps import DiagonalStep, ResidualStep
+from dbml.estimators.moment_steps import DiagonalStep, ResidualStep, squares_about_mean
 from dbml.estimators.quadratic import Solved
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
@@ -39,7 +39,7 @@ def solve_passes(
         shifted_mean = first["target"][1] / weight
         y_mean = float(first["shift"][0] + shifted_mean)
         about = -x_mean if fit_intercept else centre
-        squares = first["squares"] - weight * x_mean**2
+        squares = squares_about_mean(first["squares"], first["sums"], weight)
         xy = first["products"] - weight * x_mean * shifted_mean
         if not fit_intercept:
             squares = squares + weight * (x_mean + centre) ** 2
@@ -55,7 +55,7 @@ def solve_passes(
         scale = squares + alpha
         if alpha == 0.0 and data.statistics.n_rows <= p:
             scale = np.ones(p)
-        inverse = np.divide(1.0, scale, out=np.zeros(p), where=scale > 1e-14 * scale.max(initial=0.0))
+        inverse = np.divide(1.0, scale, out=np.zeros(p), where=scale > 0.0)
         coef, residual = np.zeros(p), xy
         direction = inverse * residual
         size = start = float(residual @ direction)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dbml.errors import InvalidData
+from dbml.errors import ExhaustedMemory, InvalidData
 from dbml.estimators.coordinate_descent import Elastic, Goal, Quadratic
 from dbml.estimators.elastic_net import kept_if_it_fits, solve_penalised
 from dbml.estimators.folds import Folds, Held
@@ -64,11 +64,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class Descending:
-    """How each problem is solved."""
+    """How each problem is solved, and whether every penalty has an l1 part, without which no column is left out."""
 
     fit_intercept: bool
     tol: float
     max_iter: int
+    sparse: bool
 
 
 @contextmanager
@@ -84,6 +85,11 @@ def trainings(data: Data, folds: Folds, how: Descending) -> Iterator[Iterator[Tr
         data.decide_solver("coordinate descent on Gram matrices", reason, _FOLDED)
         yield _from_grams(data, folds, how)
         return
+    if not how.sparse:
+        raise ExhaustedMemory(
+            f"penalties without an l1 part (an alpha or l1_ratio of 0) need the Gram matrices of {p:,} terms and {n} "
+            "folds, more than memory_limit leaves; raise memory_limit, or leave the 0 out"
+        )
     reason = f"{p:,} terms, {n} folds: their Gram matrices do not fit in memory_limit"
     data.decide_solver("coordinate descent on working sets of columns", reason, WORKING_SETS)
     with kept_if_it_fits(data) as kept:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from dbml_kernels.class_sums import class_sums_add, class_sums_add_sparse, class_weight_add
-from dbml_sql.features import Reading
+from dbml_sql.features import Encoding, Reading
 from dbml_sql.forms import LinearForm
 
 from dbml.errors import DbmlWarning, InvalidData, InvalidParameter
@@ -33,16 +33,17 @@ class ClassSumsStep:
     ----------
     n_classes, n_terms : int
         Shape of the design and the target.
-    threshold : float, optional
-        Values above it count as 1, others as 0.
+    thresholds : ndarray of shape (n_terms,), optional
+        A value above that of its term counts as 1, others as 0.
     """
 
     # Sums are added in another order; sums of whole numbers are exact.
     tolerance = 1e-9
     chained = False
 
-    def __init__(self, n_classes: int, n_terms: int, threshold: float | None = None) -> None:
-        self.n_classes, self.n_terms, self.threshold = n_classes, n_terms, threshold
+    def __init__(self, n_classes: int, n_terms: int, thresholds: Floats | None = None) -> None:
+        self.n_classes, self.n_terms = n_classes, n_terms
+        self.thresholds = np.zeros(0) if thresholds is None else thresholds
 
     def start(self) -> State:
         """Return the state of no rows."""
@@ -55,9 +56,8 @@ class ClassSumsStep:
         n, d = block.X.shape
         weighted = block.weight is not None
         weight = block.weight if block.weight is not None else block.y
-        binary, threshold = self.threshold is not None, float(self.threshold or 0.0)
         class_weight_add(block.y, weight, weighted, state["weight"])
-        rest = (block.y, weight, weighted, binary, threshold)
+        rest = (block.y, weight, weighted, self.thresholds)
         if d:
             class_sums_add(flat(block.X), n, d, *rest, state["sums"], state["lowest"])
         if block.sparse is not None:
@@ -156,15 +156,21 @@ class CountNB(DiscreteNB):
     coef_: Floats
     intercept_: Floats
 
-    def _threshold(self) -> float | None:
+    def _thresholds(self, encoding: Encoding) -> Floats | None:
+        """Return the value of each term above which it counts as 1, else 0; None: terms count as they are."""
         return None
 
+    def _takes_negative(self) -> bool:
+        """Whether values may be below 0."""
+        return False
+
     def _step(self, data: Data) -> ClassSumsStep:
-        return ClassSumsStep(len(data.schema.classes), data.schema.encoding.n_terms, self._threshold())
+        encoding = data.schema.encoding
+        return ClassSumsStep(len(data.schema.classes), encoding.n_terms, self._thresholds(encoding))
 
     def _checked(self, state: State, schema: Schema) -> State:
         negative = np.flatnonzero(state["lowest"] < 0.0)
-        if self._threshold() is None and negative.size:
+        if not self._takes_negative() and negative.size:
             term = int(negative[0])
             raise InvalidData(
                 f"{type(self).__name__}: counts must be >= 0. Negative values in data passed to fit: "
@@ -214,5 +220,5 @@ class CountNB(DiscreteNB):
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: counts are not negative."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.positive_only = self._threshold() is None
+        tags.input_tags.positive_only = not self._takes_negative()
         return tags

@@ -73,10 +73,10 @@ class CoordinateDescent(LinearRegressor):
     def _from_gram(self, data: Data) -> bool:
         """Decide where second moments come from, and write the reason into the plan."""
         p = data.schema.encoding.n_terms
-        if self.precompute != "auto":
-            gram, reason = bool(self.precompute), "as asked for"
-        elif self.alpha * self.l1_ratio == 0.0:
+        if self.alpha * self.l1_ratio == 0.0:
             gram, reason = True, "without an l1 penalty no column can be left out"
+        elif self.precompute != "auto":
+            gram, reason = bool(self.precompute), "as asked for"
         else:
             gram = gram_fits(data) and gram_pays(data)
             reason = f"{p:,} terms: " + (
@@ -181,7 +181,8 @@ class ElasticNet(CoordinateDescent):
         Whether there is an intercept (without a penalty on it).
     precompute : {"auto"} or bool, default="auto"
         True: one pass for the Gram matrix of all terms, then no more. False: passes over a working set of columns,
-        for designs of many columns. ``"auto"`` takes what costs less.
+        for designs of many columns. ``"auto"`` takes what costs less. Without an l1 penalty no column can be left out:
+        then it is the Gram matrix.
     max_iter : int, default=1000
         Most sweeps over the coordinates.
     tol : float, default=1e-4

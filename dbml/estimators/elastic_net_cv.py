@@ -60,8 +60,10 @@ class CrossValidated(LinearRegressor):
 
     def _fit(self, data: Data) -> None:
         folds = folds_of(5 if self.cv is None else self.cv, self.random_state or 0, type(self).__name__)
-        how = Descending(self.fit_intercept, self.tol, self.max_iter)
         ratios = np.atleast_1d(np.asarray(self.l1_ratio, dtype=float))
+        # the weights that a number of alphas makes are never 0
+        sparse = bool(ratios.all()) and (isinstance(self.alphas, (int, np.integer)) or bool(np.all(self.alphas)))
+        how = Descending(self.fit_intercept, self.tol, self.max_iter, sparse)
         with trainings(data, folds, how) as each:
             whole = next(each)
             grids = [self._grid(whole, ratio) for ratio in ratios]

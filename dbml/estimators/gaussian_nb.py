@@ -55,7 +55,7 @@ class ClassMomentsStep:
         class_moments_add(flat(block.X), n, d, block.y, weight, weighted, state["weight"], state["mean"], state["m2"])
         if block.sparse is not None:
             indptr, indices, values = block.sparse
-            rest, first = (block.y, weight, weighted, False, 0.0), np.int64(d)
+            rest, first = (block.y, weight, weighted, np.zeros(0)), np.int64(d)
             lowest = np.zeros(self.n_terms - d)
             class_sums_add_sparse(indptr, indices, values, *rest, first, state["sums"], lowest)
             class_sums_add_sparse(indptr, indices, values * values, *rest, first, state["squares"], lowest)

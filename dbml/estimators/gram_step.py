@@ -12,6 +12,7 @@ from dbml_kernels.gram_sparse import gram_sparse_add
 from dbml.errors import InvalidData
 from dbml.estimators.design import flat
 from dbml.estimators.folds import Folds
+from dbml.estimators.moment_steps import beyond_rounding
 from dbml.passes.block import Block, Floats
 from dbml.passes.step import State
 
@@ -166,10 +167,11 @@ class Moments:
         weight = float(raw[0, 0])
         mean = raw[1:, 0] / weight if weight > 0.0 else np.zeros(len(raw) - 1)
         lower = raw[1:, 1:] - np.outer(raw[1:, 0], mean)
-        gram = np.tril(lower[1:, 1:])
+        gram, xy = np.tril(lower[1:, 1:]), lower[1:, 0].copy()
         gram += np.tril(gram, -1).T
-        np.fill_diagonal(gram, np.maximum(gram.diagonal(), 0.0))
-        return cls(weight, count, mean[1:], shift + mean[0], gram, lower[1:, 0].copy(), max(float(lower[0, 0]), 0.0))
+        constant = beyond_rounding(gram.diagonal(), raw.diagonal()[2:]) == 0.0
+        gram[constant] = gram[:, constant] = xy[constant] = 0.0
+        return cls(weight, count, mean[1:], shift + mean[0], gram, xy, max(float(lower[0, 0]), 0.0))
 
     def about_zero(self, centre: Floats) -> Moments:
         """Return the moments about 0 in the units of the columns, for a model without intercept."""

@@ -10,7 +10,7 @@ import numpy as np
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.components.batch_step import BatchStep
 from dbml.estimators.components.likelihood import ProbabilisticProjection
-from dbml.estimators.components.spectrum import rows_of, settled, signed
+from dbml.estimators.components.spectrum import freedom_of, rows_of, settled, signed
 from dbml.params import Boolean, Either, Integer, Options, Rule
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
@@ -59,8 +59,9 @@ class IncrementalPCA(ProbabilisticProjection):
     Notes
     -----
     One pass on one thread (batches follow each other), ``2 n p^2`` multiplications, ``8 p (batch_size + 2 k)`` bytes
-    for p terms and k components. The batches follow the order of the rows. Sample weights count as repetitions. A NULL
-    takes the mean of its column, and a term of its own marks it; `partial_fit` keeps the terms of its first call.
+    for p terms and k components. The batches follow the order of the rows. Sample weights count as repetitions; where
+    they sum to less than the n rows that weigh, variances are of weights that sum to n. A NULL takes the mean of its
+    column, and a term of its own marks it; `partial_fit` keeps the terms of its first call.
 
     References
     ----------
@@ -184,7 +185,7 @@ class IncrementalPCA(ProbabilisticProjection):
         directions = state["directions"][:k]
         singular = np.sqrt(np.einsum("ij,ij->i", directions, directions))
         weight = float(state["totals"][0])
-        freedom = weight - 1.0 if weight > 1.0 else weight
+        freedom = freedom_of(weight, rows)
         divisor = np.where(singular > 0.0, singular, 1.0)[:, None]
         self.components_ = signed(settled(directions / divisor, singular**2, (p * np.finfo(float).eps) ** 2))
         self.singular_values_ = singular

@@ -42,7 +42,7 @@ class KBinsDiscretizer(TermwiseTransformer):
     strategy : {"uniform", "quantile", "kmeans"}, default="quantile"
         Bins of one width, of as many rows each, or around the centres of one-dimensional k-means.
     quantile_method : {"averaged_inverted_cdf", "inverted_cdf", "linear"}, default="averaged_inverted_cdf"
-        How quantiles are defined, as in `numpy.quantile`.
+        How quantiles are defined, as in `numpy.quantile`; ``linear`` is not defined where rows have weights.
     subsample : int or None, default=200_000
         Most rows that decide on quantiles and k-means; None: all of them.
     random_state : int, RandomState or None, default=None
@@ -107,6 +107,12 @@ class KBinsDiscretizer(TermwiseTransformer):
 
     def _fit(self, data: Data) -> None:
         self._check_columns(data)
+        linear = self.strategy == "quantile" and self.quantile_method == "linear"
+        if linear and data.sample(1, 0).weight is not None:
+            raise InvalidParameter(
+                f"{type(self).__name__}: quantile_method must be 'averaged_inverted_cdf' or 'inverted_cdf' where rows "
+                "have weights; got 'linear'"
+            )
         wanted = self._wanted(data.schema.encoding.n_dense)
         taken = _BIN_BYTES * sum(wanted)
         check_room(type(self).__name__, f"{sum(wanted):,} bins", taken, "lower n_bins")
@@ -162,11 +168,6 @@ class KBinsDiscretizer(TermwiseTransformer):
                 raise InvalidData(f"{type(self).__name__}: {data.plan.source} has no rows to learn from")
             return found
         block = self._rows(data)
-        if self.quantile_method == "linear" and block.weight is not None:
-            raise InvalidParameter(
-                f"{type(self).__name__}: quantile_method must be 'averaged_inverted_cdf' or 'inverted_cdf' where rows "
-                "have weights; got 'linear'"
-            )
         return block_quantiles(block, shares, self.quantile_method)
 
     def _kept(self, edges: Floats, name: str) -> list[float]:

@@ -22,7 +22,8 @@ class Lasso(CoordinateDescent):
         Whether there is an intercept (without a penalty on it).
     precompute : {"auto"} or bool, default="auto"
         True: one pass for the Gram matrix of all terms, then no more. False: passes over a working set of columns,
-        for designs of many columns. ``"auto"`` takes what costs less.
+        for designs of many columns. ``"auto"`` takes what costs less. With ``alpha=0`` no column can be left out: then
+        it is the Gram matrix.
     max_iter : int, default=1000
         Most sweeps over the coordinates.
     tol : float, default=1e-4

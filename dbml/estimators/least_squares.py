@@ -17,9 +17,8 @@ _SAFE = 1e-7
 
 
 def _unit_scale(gram: Floats) -> tuple[Floats, Floats]:
-    """Return the terms' scale and the Gram matrix of the scaled terms; a constant term keeps scale 1 and is all 0."""
+    """Return the terms' scale and the Gram matrix of the scaled terms; a constant term has scale 0 and is all 0."""
     scale = np.sqrt(gram.diagonal())
-    scale[scale <= RANK_TOLERANCE * max(float(scale.max(initial=0.0)), np.finfo(float).tiny)] = 0.0
     inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0)
     return inverse, gram * inverse[:, None] * inverse
 

@@ -47,7 +47,8 @@ class MatrixFactorization(Regressor):
     feedback : {"explicit", "implicit"}, default="explicit"
         What ratings are.
     regularization : float, default=0.15
-        Penalty of the factors. Of explicit feedback it is multiplied by the number of ratings of the user or item.
+        Penalty of the factors. Of explicit feedback it is multiplied by the number of ratings of the user or item (by
+        the sum of their weights).
     biases : bool or "auto", default="auto"
         Whether users and items have a bias; "auto": of explicit feedback.
     bias_regularization : float or None, default=None

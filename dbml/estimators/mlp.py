@@ -57,7 +57,7 @@ class MLPClassifier(NetworkModel, ProbabilisticClassifier):
         Stops where the loss was not lower (early stopping: the score not higher) by this much for more than
         `n_iter_no_change` epochs; None: never.
     warm_start : bool, default=False
-        `fit` goes on from the last one.
+        `fit` goes on from the last one, by its encoding.
     momentum : float in [0, 1], default=0.9
         Of "sgd".
     nesterovs_momentum : bool, default=True

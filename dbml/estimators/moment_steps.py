@@ -9,6 +9,9 @@ from dbml.estimators.folds import Held
 from dbml.passes.block import Block, Floats
 from dbml.passes.step import State
 
+# Second moments about the mean that are a smaller share of those about another centre are rounding of their sums.
+_ROUNDING = 1e-12
+
 
 class DiagonalStep:
     """Sums, products with the target and squares of every term.
@@ -66,6 +69,19 @@ class DiagonalStep:
         into["target"] += weight, total + delta * weight, square + delta * (2.0 * total + delta * weight)
         into["count"] += other["count"]
         return into
+
+
+def squares_about_mean(squares: Floats, sums: Floats, weight: float) -> Floats:
+    """Return the sums of squares of terms about their means, from those about any centre; see `beyond_rounding`."""
+    return beyond_rounding(squares - sums * sums / weight, squares)
+
+
+def beyond_rounding(variation: Floats, squares: Floats) -> Floats:
+    """Return sums of squares about the means, 0 where they are rounding of `squares`, those about another centre.
+
+    Every term is judged by itself: what units the others have says nothing about it.
+    """
+    return np.where(variation < _ROUNDING * squares, 0.0, variation)
 
 
 class ResidualStep:

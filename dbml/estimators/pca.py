@@ -93,8 +93,9 @@ class PCA(ProbabilisticProjection):
     ``8 p^2`` bytes per block in flight; ``blockwise`` one, ``2 n p^2``, alike; ``randomized`` mostly 1 to 3,
     ``4 n p (k + n_oversamples)`` each, ``8 p (k + n_oversamples)`` bytes for each pass and block in flight, after a
     sample of up to 24 rows a term, as far as `memory_limit` leaves room for kept rows. So rows may be any number,
-    whatever `memory_limit` is. Sample weights count as repetitions. A NULL takes the mean of its column, and a term of
-    its own marks it; levels of categories are terms of 0 and 1.
+    whatever `memory_limit` is. Sample weights count as repetitions; where they sum to less than the n rows that weigh,
+    variances are of weights that sum to n. A NULL takes the mean of its column, and a term of its own marks it; levels
+    of categories are terms of 0 and 1.
 
     References
     ----------
@@ -225,7 +226,7 @@ class PCA(ProbabilisticProjection):
                     f"PCA: n_components='mle' needs at least as many rows as terms; got {spectrum.n_rows:,} rows of "
                     f"{spectrum.n_terms:,} terms"
                 )
-            return likeliest_number(spectrum.squares / spectrum.freedom, spectrum.weight)
+            return likeliest_number(spectrum.squares / spectrum.freedom, spectrum.n_rows)
         return number_for_share(spectrum.squares[: spectrum.most], spectrum.total, float(self.n_components))
 
     def _attributes_of(self, data: Data, kept: Spectrum, scale: Floats) -> None:

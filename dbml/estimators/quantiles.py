@@ -36,7 +36,7 @@ def column_quantiles(data: Data, shares: Sequence[Sequence[float]], method: str,
     shares : sequence of sequences of float
         For each term, between 0 and 1.
     method : {"averaged_inverted_cdf", "inverted_cdf", "linear"}
-        As in `numpy.quantile`; ``linear`` takes no notice of weights.
+        As in `numpy.quantile`; ``linear`` is of rows without weights.
     purpose : str
         Name of the passes.
 

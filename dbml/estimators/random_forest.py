@@ -61,7 +61,7 @@ class RandomForestClassifier(AveragedClassifier):
         Share of each term in the gain of all splits, averaged over the trees.
     classes_ : ndarray of shape (n_classes,)
         Labels in ascending order.
-    oob_score_, oob_decision_function_
+    oob_score_, oob_decision_function_, oob_votes_
         With ``oob_score=True``: accuracy, and probabilities of shape (n_rows, n_classes); NaN where all trees drew a
         row.
 
@@ -152,7 +152,7 @@ class RandomForestRegressor(AveragedRegressor):
     ----------
     trees_, max_features_, feature_importances_
         As in `RandomForestClassifier`.
-    oob_score_, oob_prediction_
+    oob_score_, oob_prediction_, oob_votes_
         With ``oob_score=True``: r2, and predictions of shape (n_rows,), NaN where all trees drew a row.
 
     Notes

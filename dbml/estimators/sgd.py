@@ -69,7 +69,7 @@ class SGDClassifier(LinearClassifier, SometimesProbabilistic, SgdEstimator):
     class_weight : dict or "balanced", optional
         Factor on the weight of each class.
     warm_start : bool, default=False
-        `fit` goes on from the last one.
+        `fit` goes on from the last one, by its encoding.
     average : bool or int, default=True
         Whether coefficients are averaged over the rows seen, later ones weighing more; from that row on for an integer.
 

@@ -113,8 +113,16 @@ class SgdEstimator(Estimator):
         if self.learning_rate == "optimal" and self.alpha == 0:
             raise InvalidParameter(f"{type(self).__name__}: alpha must be > 0 for learning_rate='optimal'; got 0")
 
+    @property
+    def _goes_on(self) -> bool:
+        """Whether `fit` continues with the iterate there is, in the encoding that it belongs to."""
+        return self.warm_start and "iterate_" in vars(self)
+
+    def _kept_schema(self) -> Schema | None:
+        return self.schema_ if self._goes_on else None
+
     def _fit(self, data: Data) -> None:
-        state, descent = self._prepared(data, self.warm_start)
+        state, descent = self._prepared(data, self._goes_on)
         seed = seed_of(self.random_state)
         validation = Validation(self.validation_fraction, seed) if self.early_stopping else None
         score = None

@@ -115,7 +115,7 @@ class SimpleImputer(TermwiseTransformer):
         if self.strategy != "constant":
             found[weight == 0.0] = 0.0 if self.keep_empty_features else np.nan
         self.statistics_ = found
-        some = np.flatnonzero(weight < state["rows"][0]) if self.add_indicator else np.zeros(0, int)
+        some = np.flatnonzero(state["missing"]) if self.add_indicator else np.zeros(0, int)
         self.indicator_features_ = some.tolist()
 
     def _filled(self) -> list[Filled]:

@@ -14,7 +14,7 @@ import numpy as np
 from dbml.estimators.coordinate_descent import Elastic, Goal, Order, Quadratic, descend
 from dbml.estimators.folds import Held
 from dbml.estimators.gram_step import GramStep, Moments
-from dbml.estimators.moment_steps import DiagonalStep, ResidualStep
+from dbml.estimators.moment_steps import DiagonalStep, ResidualStep, squares_about_mean
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
 from dbml.passes.plan import ExpectedPasses
@@ -55,7 +55,7 @@ class Columns:
         self.x_mean = first["sums"] / self.weight
         shifted = first["target"][1] / self.weight
         self.y_mean = float(first["shift"][0] + shifted)
-        self.squares = np.maximum(first["squares"] - self.weight * self.x_mean**2, 0.0)
+        self.squares = squares_about_mean(first["squares"], first["sums"], self.weight)
         self.xy = first["products"] - self.weight * self.x_mean * shifted
         self.yy = max(float(first["target"][2] - self.weight * shifted**2), 0.0)
         self.about = -self.x_mean if self.fit_intercept else self.centre

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -71,6 +71,10 @@ class Schema:
         """Class labels of a classifier's target."""
         assert self.target is not None and self.target.classes is not None, "the schema of a classifier has classes"
         return self.target.classes
+
+    def of_other_rows(self) -> Schema:
+        """Return the schema for a training on other rows: without what it says of these, the counts of the classes."""
+        return replace(self, target=replace(self.target, counts=None) if self.target else None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema as plain JSON values."""

@@ -1,6 +1,6 @@
 """Sums of every term by class: what naive Bayes on counts, on 0/1 values and on sparse terms needs of the rows.
 
-``sums[c, j] = sum_{i: y_i = c} w_i x_ij``, or of ``1[x_ij > threshold]`` where values are binarised. X is the flat
+``sums[c, j] = sum_{i: y_i = c} w_i x_ij``, or of ``1[x_ij > thresholds[j]]`` where there are thresholds. X is the flat
 memory of a column-major (n, d) matrix, S compressed rows with term numbers from d on; y holds class numbers.
 """
 
@@ -21,8 +21,12 @@ def class_weight_add(y, w, weighted, weight):
 
 
 @kernel
-def class_sums_add(x, n, d, y, w, weighted, binary, threshold, sums, lowest):
-    """Add n dense rows, and lower `lowest` to the least value of each term; sums (k, >= d), lowest (>= d,)."""
+def class_sums_add(x, n, d, y, w, weighted, thresholds, sums, lowest):
+    """Add n dense rows, and lower `lowest` to the least value of each term.
+
+    Shapes: sums (k, >= d), lowest (>= d,), thresholds (>= d,) or (0,).
+    """
+    binary = thresholds.shape[0] > 0
     for j in range(d):
         column = x[j * n : (j + 1) * n]
         least = lowest[j]
@@ -30,24 +34,25 @@ def class_sums_add(x, n, d, y, w, weighted, binary, threshold, sums, lowest):
             value = column[i]
             least = min(least, value)
             if binary:
-                value = 1.0 if value > threshold else 0.0
+                value = 1.0 if value > thresholds[j] else 0.0
             sums[np.int64(y[i]), j] += w[i] * value if weighted else value
         lowest[j] = least
 
 
 @kernel
-def class_sums_add_sparse(indptr, indices, values, y, w, weighted, binary, threshold, first, sums, lowest):
+def class_sums_add_sparse(indptr, indices, values, y, w, weighted, thresholds, first, sums, lowest):
     """Add sparse rows, and lower `lowest` to the least value; term t is column ``t - first``.
 
-    Shapes: sums (k, p), lowest (p,).
+    Shapes: sums (k, p), lowest (p,), thresholds (p,) or (0,).
     """
+    binary = thresholds.shape[0] > 0
     for i in range(y.shape[0]):
         c, factor = np.int64(y[i]), w[i] if weighted else 1.0
         for e in range(indptr[i], indptr[i + 1]):
             value, j = values[e], indices[e] - first
             lowest[j] = min(lowest[j], value)
             if binary:
-                value = 1.0 if value > threshold else 0.0
+                value = 1.0 if value > thresholds[j] else 0.0
             sums[c, j] += factor * value
 
 

@@ -9,7 +9,7 @@ from dbml_kernels.jit import kernel
 
 
 @kernel
-def column_moments_update(X, weight, moments, limits):
+def column_moments_update(X, weight, moments, limits, missing):
     """Add rows to the moments of each column.
 
     Parameters
@@ -22,6 +22,8 @@ def column_moments_update(X, weight, moments, limits):
         Sums of weights, means, sums of squares about them; changed in place.
     limits : (2, p)
         Least and greatest values, infinity and -infinity of no rows; changed in place.
+    missing : (p,)
+        Sums of weights of the rows where a column is missing; changed in place. Exactly 0 where none is.
     """
     n, p = X.shape
     weighted = weight.size > 0
@@ -33,7 +35,10 @@ def column_moments_update(X, weight, moments, limits):
         for i in range(n):
             value = X[i, j]
             w = weight[i] if weighted else 1.0
-            if math.isnan(value) or w == 0.0:
+            if math.isnan(value):
+                missing[j] += w
+                continue
+            if w == 0.0:
                 continue
             mass += w
             total += w * value
@@ -55,7 +60,7 @@ def column_moments_update(X, weight, moments, limits):
             squares += w * delta * delta
             rest += w * delta
         # What rounding left out of the mean.
-        squares -= rest * rest / mass
+        squares = max(squares - rest * rest / mass, 0.0)
         mean += rest / mass
         column_moments_merge(moments, j, mass, mean, squares)
 

@@ -1,7 +1,8 @@
 """Factors of one side of ratings, those of the other side fixed: a small ridge regression for each user or item.
 
 Explicit feedback: ``min_w sum_r weight (rating - bias' - x . w - b)^2 + l2 |w|^2 + bias_l2 b^2``, where x are the
-factors and bias' the bias of the other side; the penalties may grow with the number of ratings (Zhou et al. 2008).
+factors and bias' the bias of the other side; the penalties may grow with the weight of the ratings (their number of
+ratings without weights, Zhou et al. 2008), so that a weight of 2 is two ratings.
 Implicit feedback: ``min_w sum_all c (p - x . w)^2 + l2 |w|^2`` with c = 1 + alpha value and p = 1 for pairs that were
 seen, c = 1 and p = 0 for all others, whose share of the normal equations is one matrix (Hu, Koren & Volinsky 2008).
 """
@@ -58,7 +59,7 @@ def _rating_read(x, scales, targets, at, factors, bias, j, value, weight, with_b
         x[at, m] = factors[j, m]
     if implicit:  # the 1 of 1 + alpha value is in the matrix of all pairs, not in the right-hand side
         scales[at] = alpha * weight * value
-        targets[at] = 1.0 + scales[at]
+        targets[at] = weight + scales[at]
         return targets[at]
     target = value
     if with_bias:
@@ -71,14 +72,14 @@ def _rating_read(x, scales, targets, at, factors, bias, j, value, weight, with_b
 
 @kernel
 def _equations_solve(A, b, w, d):
-    """Solve ``A w = b`` by Cholesky; A (d, d) lower triangle, overwritten. A pivot that is not positive gives 0."""
+    """Solve ``A w = b`` by Cholesky; A (d, d) lower triangle, overwritten. A pivot that is but rounding gives 0."""
     for i in range(d):
         for j in range(i + 1):
             value = A[i, j]
             for m in range(j):
                 value -= A[i, m] * A[j, m]
             if i == j:
-                A[i, i] = value**0.5 if value > 1e-12 else 0.0
+                A[i, i] = value**0.5 if value > 1e-12 * A[i, i] else 0.0
             else:
                 A[i, j] = value / A[j, j] if A[j, j] > 0.0 else 0.0
     for i in range(d):
@@ -94,10 +95,12 @@ def _equations_solve(A, b, w, d):
 
 
 @kernel
-def _finish(A, b, x, count, l2, bias_l2, by_count, with_bias, own, own_bias, i):
-    """Solve the equations of one code and store its factors; return what that takes off the loss."""
+def _finish(A, b, x, mass, l2, bias_l2, by_weight, with_bias, own, own_bias, i):
+    """Solve the equations of one code, whose ratings weigh `mass`, and store its factors; return what that takes off
+    the loss.
+    """
     k = own.shape[1]
-    scale = float(count) if by_count else 1.0
+    scale = mass if by_weight else 1.0
     for m in range(k):
         A[m, m] += l2 * scale
     if with_bias:
@@ -160,7 +163,7 @@ def factors_solve(
     shared,
     l2,
     bias_l2,
-    by_count,
+    by_weight,
     with_bias,
     implicit,
     alpha,
@@ -186,14 +189,19 @@ def factors_solve(
     few = min(x.shape[0], d) if not implicit and l2 > 0.0 and (bias_l2 > 0.0 or not with_bias) else 0
     for i in range(first, last):
         count = indptr[i + 1] - indptr[i]
-        if 0 < count <= few:
+        mass = float(count)
+        if weights.shape[0]:
+            mass = 0.0
+            for r in range(indptr[i], indptr[i + 1]):
+                mass += weights[r]
+        if mass > 0.0 and count <= few:
             for at in range(count):
                 r = indptr[i] + at
                 weight = float(weights[r]) if weights.shape[0] else 1.0
                 value, j = float(values[r]), indices[r]
                 _rating_read(x, scales, targets, at, factors, bias, j, value, weight, with_bias, implicit, alpha)
                 targets[at] = value - bias[j] if with_bias else value
-            scale = float(count) if by_count else 1.0
+            scale = mass if by_weight else 1.0
             penalties = l2 * scale, bias_l2 * scale
             loss += _few_solve(x, scales, targets, count, *penalties, own, own_bias, i, A, b, solved)
             continue
@@ -213,7 +221,7 @@ def factors_solve(
                     x, scales, targets, at, factors, bias, j, value, weight, with_bias, implicit, alpha
                 )
             _equations_add(A, b, x, scales, targets)
-        loss -= _finish(A, b, solved, count, l2, bias_l2, by_count, with_bias, own, own_bias, i)
+        loss -= _finish(A, b, solved, mass, l2, bias_l2, by_weight, with_bias, own, own_bias, i)
     return loss
 
 
@@ -232,15 +240,15 @@ def equations_add(
     alpha,
     A,
     b,
-    counts,
+    masses,
     x,
     scales,
     targets,
 ):
     """Add ratings of codes ``first`` to ``last`` to their normal equations; return the loss of predicting 0.
 
-    own, other (n,) int32, negative ones are left out. A (last - first, d, d), b (last - first, d), counts
-    (last - first,). Scratch: x (4, d) of finite values, scales and targets (4,), 0 but for the first.
+    own, other (n,) int32, negative ones are left out. A (last - first, d, d), b (last - first, d), masses
+    (last - first,) take weights. Scratch: x (4, d) of finite values, scales and targets (4,), 0 but for the first.
     """
     loss = 0.0
     for r in range(own.shape[0]):
@@ -251,12 +259,12 @@ def equations_add(
         value, j = float(values[r]), other[r]
         loss += _rating_read(x, scales, targets, 0, factors, bias, j, value, weight, with_bias, implicit, alpha)
         _equations_add(A[i], b[i], x, scales, targets)
-        counts[i] += 1
+        masses[i] += weight
     return loss
 
 
 @kernel
-def equations_finish(A, b, counts, first, shared, l2, bias_l2, by_count, with_bias, own, own_bias, x):
+def equations_finish(A, b, masses, first, shared, l2, bias_l2, by_weight, with_bias, own, own_bias, x):
     """Solve the normal equations of `equations_add` and store the factors; return what that takes off the loss."""
     saved = 0.0
     d = b.shape[1]
@@ -264,5 +272,5 @@ def equations_finish(A, b, counts, first, shared, l2, bias_l2, by_count, with_bi
         for m in range(d):
             for j in range(m + 1):
                 A[i, m, j] += shared[m, j]
-        saved += _finish(A[i], b[i], x, counts[i], l2, bias_l2, by_count, with_bias, own, own_bias, first + i)
+        saved += _finish(A[i], b[i], x, masses[i], l2, bias_l2, by_weight, with_bias, own, own_bias, first + i)
     return saved

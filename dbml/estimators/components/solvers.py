@@ -11,11 +11,12 @@ from dbml.errors import InvalidData
 from dbml.estimators.components.krylov import Krylov
 from dbml.estimators.components.sample import first_directions
 from dbml.estimators.components.sketch_step import SketchStep
-from dbml.estimators.components.spectrum import Spectrum, of_gram, settled
+from dbml.estimators.components.spectrum import Spectrum, freedom_of, of_gram, settled
 from dbml.estimators.components.triangle_step import Centred, TriangleStep
 from dbml.estimators.components.view import View, variation
 from dbml.estimators.design import dense_rows
 from dbml.estimators.gram_step import GramStep, Moments
+from dbml.estimators.moment_steps import beyond_rounding
 from dbml.estimators.quadratic import require_gram
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
@@ -77,7 +78,7 @@ def by_covariance(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
     require_rows(data, aim, int(state["count"].sum()), float(state["gram"][0, 0, 0]))
     moments = Moments.of(state)
     variation = moments.gram.diagonal()
-    spread = np.sqrt(variation / freedom(moments.weight))
+    spread = np.sqrt(variation / freedom_of(moments.weight, moments.count))
     if not aim.centred:
         moments = moments.about_zero(np.array(encoding.centre()))
     scale = scale_of(spread, aim.scaled)
@@ -94,8 +95,9 @@ def by_blocks(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
     count = int(state["count"][0])
     require_rows(data, aim, count, float(state["triangle"][0, 0]) ** 2)
     found = Centred.of(state["triangle"])
-    spread = np.sqrt(np.einsum("ij,ij->j", found.triangle, found.triangle) / freedom(found.weight))
-    scale = scale_of(spread, aim.scaled)
+    variation = np.einsum("ij,ij->j", found.triangle, found.triangle)
+    variation = beyond_rounding(variation, variation + found.weight * found.mean**2)
+    scale = scale_of(np.sqrt(variation / freedom_of(found.weight, count)), aim.scaled)
     components, squares = _decomposed(found.triangle / scale)
     total = float(squares.sum())
     return Spectrum(components, squares, total, found.mean, found.weight, count, total), scale
@@ -111,7 +113,9 @@ def in_memory(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
     mean = weight @ X / total
     about = mean if aim.centred else -np.array(data.schema.encoding.centre())
     X = (X - about) * np.sqrt(weight)[:, None]
-    scale = scale_of(np.sqrt(np.einsum("ij,ij->j", X, X) / freedom(total)), aim.scaled)
+    variation = np.einsum("ij,ij->j", X, X)
+    variation = beyond_rounding(variation, variation + total * mean**2)
+    scale = scale_of(np.sqrt(variation / freedom_of(total, count)), aim.scaled)
     components, squares = _decomposed(X / scale)
     whole = float(squares.sum())
     shift = (mean - about) / scale
@@ -141,7 +145,8 @@ def by_sketch(data: Data, aim: Aim, how: Sketching, report: Report) -> tuple[Spe
     if aim.scaled:
         (state,) = data.fold(SketchStep(np.empty((p, 0)), True), purpose="standard deviations")
         require_rows(data, aim, int(state["count"][0]), float(state["weight"][0]))
-        scale = scale_of(np.sqrt(variation(state) / freedom(float(state["weight"][0]))), True)
+        divisor = freedom_of(float(state["weight"][0]), int(state["count"][0]))
+        scale = scale_of(np.sqrt(variation(state) / divisor), True)
     view = View(scale, np.array(encoding.centre()), aim.centred)
     start = first_directions(data, view, n, min(p, n + how.oversamples), how.tol, how.seed)
     data.plan = data.plan.decide("sample", f"{start.n_rows:,} rows", "passes begin with its leading directions")
@@ -172,17 +177,11 @@ def by_sketch(data: Data, aim: Aim, how: Sketching, report: Report) -> tuple[Spe
     return Spectrum(components, squares, total, mean, weight, count, about_mean), scale, number
 
 
-def freedom(weight: float) -> float:
-    """Return what a sum of squares about the mean is divided by for a variance; see `Spectrum.freedom`."""
-    return weight - 1.0 if weight > 1.0 else weight
-
-
 def scale_of(spread: Floats, scaled: bool) -> Floats:
     """Return what terms are divided by: their standard deviation, 1 for constant ones; or 1 for all."""
     if not scaled:
         return np.ones(len(spread))
-    largest = float(spread.max(initial=0.0))
-    return np.where(spread > 1e-14 * largest, spread, 1.0)
+    return np.where(spread > 0.0, spread, 1.0)
 
 
 def require_rows(data: Data, aim: Aim, count: int, weight: float) -> None:

@@ -61,8 +61,8 @@ class Spectrum:
 
     @property
     def freedom(self) -> float:
-        """What sums of squares are divided by for a variance: a row less than there are, weights as repetitions."""
-        return self.weight - 1.0 if self.weight > 1.0 else self.weight
+        """What sums of squares are divided by for a variance; see `freedom_of`."""
+        return freedom_of(self.weight, self.count)
 
     def first(self, n: int) -> Spectrum:
         """Return the first n components, with signs that do not depend on how they were computed."""
@@ -72,6 +72,17 @@ class Spectrum:
 def rows_of(count: int, weight: float) -> int:
     """Return the number of rows that `count` rows of positive weight stand for."""
     return max(count, round(weight))
+
+
+def freedom_of(weight: float, count: int) -> float:
+    """Return what a sum of squares about the mean is divided by for a variance, ``weight (n - 1) / n`` of n rows.
+
+    The rows are those of positive weight, or as many as the sum of their weights says where that is more. So whole
+    weights are repetitions (``weight - 1``), and weights that sum to less than the rows have no unit: variances are
+    those of weights that sum to the rows.
+    """
+    n = max(float(count), weight)
+    return weight * (n - 1.0) / n if count > 1 else weight
 
 
 def signed(components: Floats) -> Floats:

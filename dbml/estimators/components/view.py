@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dbml.estimators.components.sketch_step import SketchStep
+from dbml.estimators.moment_steps import squares_about_mean
 from dbml.passes.block import Floats
 from dbml.passes.step import State
 
@@ -61,5 +62,4 @@ class View:
 
 def variation(moments: State) -> Floats:
     """Return the sum of squares of every term about its mean."""
-    sums = moments["sums"]
-    return np.maximum(moments["squares"] - sums * sums / float(moments["weight"][0]), 0.0)
+    return squares_about_mean(moments["squares"], moments["sums"], float(moments["weight"][0]))

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dbml.errors import InvalidParameter
+from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS
 from dbml.estimators.trees.forest import Forest
 from dbml.estimators.trees.forest_model import ForestClassifier, ForestModel, ForestRegressor, Votes
@@ -53,6 +54,10 @@ class AveragedTrees(ForestModel):
     warm_start: bool
     max_samples: float | None
     oob_score_: float
+    oob_votes_: NDArray[np.int64]
+
+    # The fitted attribute that holds the predictions of rows by the trees that did not draw them.
+    _oob_means: ClassVar[str]
 
     def _check_params(self) -> None:
         super()._check_params()
@@ -105,7 +110,30 @@ class AveragedTrees(ForestModel):
         return super()._threads() if self.n_jobs in (None, -1) else int(self.n_jobs or 1)
 
     def _votes(self, forest: Forest) -> Votes | None:
-        return Votes(forest) if self.oob_score else None
+        names = ("oob_score_", "oob_votes_", self._oob_means)
+        earlier = {name: vars(self).pop(name) for name in names if name in vars(self)}
+        if not self.oob_score:
+            return None
+        votes = Votes(forest)
+        if self._goes_on:
+            self._go_on(votes, earlier)
+        return votes
+
+    def _go_on(self, votes: Votes, earlier: dict[str, Any]) -> None:
+        """Begin with the votes of the trees there are already."""
+        name, instead = type(self).__name__, "for an out of bag score of all trees fit them anew, with warm_start=False"
+        if "oob_votes_" not in earlier:
+            raise InvalidParameter(
+                f"{name}: oob_score must be False where warm_start=True goes on from trees that were fitted without "
+                f"it; {instead}"
+            )
+        n_rows, n_voted = sum(part.size for part in votes.counts), earlier["oob_votes_"].size
+        if n_rows != n_voted:
+            raise InvalidData(
+                f"{name}: with oob_score=True warm_start=True goes on with the same rows, of which there were "
+                f"{n_voted:,}; got {n_rows:,}. Hint: {instead}"
+            )
+        votes.add_means(earlier[self._oob_means].reshape(n_rows, -1), earlier["oob_votes_"])
 
     def _score_votes(self, votes: Votes, forest: Forest) -> None:
         means = votes.means()
@@ -117,6 +145,7 @@ class AveragedTrees(ForestModel):
                 UserWarning,
                 stacklevel=6,
             )
+        self.oob_votes_ = np.concatenate(votes.counts)
         y = np.concatenate([forest.shards[number].read("y") for number in range(len(forest.shards))])
         self._keep_votes(means, y, known)
 
@@ -131,6 +160,8 @@ class AveragedClassifier(AveragedTrees, ForestClassifier):
     ----------
     oob_decision_function_ : ndarray of shape (n_rows, n_classes)
         With ``oob_score=True``: probabilities by the trees that did not draw a row; NaN where all did.
+    oob_votes_ : ndarray of shape (n_rows,)
+        How many trees did not.
     """
 
     rules: ClassVar[Mapping[str, Rule]] = {
@@ -143,6 +174,7 @@ class AveragedClassifier(AveragedTrees, ForestClassifier):
         **CLASS_WEIGHT_OPTIONS,
     }
     oob_decision_function_: Floats
+    _oob_means: ClassVar[str] = "oob_decision_function_"
 
     def _of_classes(self, data: Data, weighted: bool) -> tuple[Floats, bool]:
         if self.class_weight == "balanced_subsample" and not self.bootstrap:
@@ -166,10 +198,13 @@ class AveragedRegressor(AveragedTrees, ForestRegressor):
     ----------
     oob_prediction_ : ndarray of shape (n_rows,)
         With ``oob_score=True``: the prediction by the trees that did not draw a row; NaN where all did.
+    oob_votes_ : ndarray of shape (n_rows,)
+        How many trees did not.
     """
 
     rules: ClassVar[Mapping[str, Rule]] = {**ForestRegressor.rules, **AveragedTrees.rules}
     oob_prediction_: Floats
+    _oob_means: ClassVar[str] = "oob_prediction_"
 
     def _keep_votes(self, means: Floats, y: Floats, known: np.ndarray) -> None:
         self.oob_prediction_ = means[:, 0]

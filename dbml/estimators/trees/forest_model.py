@@ -265,6 +265,13 @@ class Votes:
         self.sums = [np.zeros((n, forest.growth.n_values)) for n in sizes]
         self.counts = [np.zeros(n, np.int64) for n in sizes]
 
+    def add_means(self, means: Floats, counts: NDArray[np.int64]) -> None:
+        """Add earlier votes, as `means` gives them and how many they are; shapes (n_rows, n_values) and (n_rows,)."""
+        sums = np.where(counts[:, None] > 0, means, 0.0) * counts[:, None]
+        ends = np.cumsum([part.size for part in self.counts])[:-1]
+        self.sums = [own + more for own, more in zip(self.sums, np.split(sums, ends), strict=True)]
+        self.counts = [own + more for own, more in zip(self.counts, np.split(counts, ends), strict=True)]
+
     def means(self) -> Floats:
         """Return the mean prediction of each row, NaN where every tree drew it."""
         sums, counts = np.concatenate(self.sums), np.concatenate(self.counts)
