@@ -96,9 +96,7 @@ def _equations_solve(A, b, w, d):
 
 @kernel
 def _finish(A, b, x, mass, l2, bias_l2, by_weight, with_bias, own, own_bias, i):
-    """Solve the equations of one code, whose ratings weigh `mass`, and store its factors; return what that takes off
-    the loss.
-    """
+    """Solve the equations of one code, whose ratings weigh `mass`; store its factors, return what the loss falls by."""
     k = own.shape[1]
     scale = mass if by_weight else 1.0
     for m in range(k):
