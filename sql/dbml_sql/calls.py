@@ -192,8 +192,9 @@ class Rewriter:
             return probe(row, options), after
         if model.native is None:
             given = f", {{'threshold': {options}}}" if options else ""
-            exact = ModelReference(model.name, reference.version, reference.alias)
-            values = f"{string(model.called(str(exact)))}, {', '.join(columns)}{given}"
+            # This version and no later one: its columns are those that stand here.
+            exact = f"{model.name}@{model.version}"
+            values = f"{string(model.called(exact))}, {', '.join(columns)}{given}"
             if word != "PREDICT":
                 return f"{word.lower()}({values})", after
             return f"CAST({predict_function(model)}({values}) AS {predicted_type(model)})", after
@@ -203,13 +204,13 @@ class Rewriter:
             expression = smaller.expression(by_name, None if word != "PREDICT" else options or DEFAULT_THRESHOLD)
             return expression, after
         macro = _MACROS[word](model.native, model.schema)
-        if self.defines is not None:
-            # A view outlives the model: replaced by one with other columns, it must fail, not take one for another.
-            columns = [
-                f"{identifier(name)} := {value}" for name, value in zip(parameters(model.columns), columns, strict=True)
-            ]
-        named = f", {identifier(threshold_parameter(model.columns))} := {options}" if options else ""
-        return f"{macro}({', '.join(columns)}{named})", after
+        # Views, and relations that are not read yet, outlive the model: replaced by one with other columns, they must
+        # fail, not take one for another.
+        names = parameters(model.columns)
+        named = [f"{identifier(name)} := {value}" for name, value in zip(names, columns, strict=True)]
+        if options:
+            named.append(f"{identifier(threshold_parameter(model.columns))} := {options}")
+        return f"{macro}({', '.join(named)})", after
 
     def _check_method(self, model: ModelSignature, word: str, index: int) -> None:
         """Fail where a model has not what a call asks for; say what it has."""
