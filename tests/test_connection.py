@@ -172,7 +172,31 @@ def test_save_and_load_from_python(con):
 def test_models_of_a_new_database_are_none(con):
     assert con.models().fetchall() == []
     assert con.execute("SHOW MODELS").fetchall() == []
+    for ask in (con.sql, con.execute):
+        with pytest.raises(duckdb.CatalogException, match="this database has no models yet: CREATE MODEL makes"):
+            ask("FROM ml.models")
     assert con.execute("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = 'ml'").fetchone() == (0,)
+
+
+def test_a_query_given_as_text_may_call_models(con):
+    con.execute("CREATE MODEL scaled OPTIONS (model_type = 'standard_scaler') AS SELECT x FROM t")
+    query = "SELECT x, y FROM ML.TRANSFORM(MODEL scaled, TABLE t)"
+    assert dbml.LinearRegression().fit(query, "y", con=con).coef_[0] == pytest.approx(34.6, rel=0.01)
+    near = OPTIONS.replace("linear_reg", "KNeighborsRegressor")
+    con.execute(f"CREATE MODEL near {near} AS {query}")
+    assert con.extend_model("near", query) == 60
+
+
+def test_sparse_columns_are_named_in_sql(con):
+    lists = "SELECT [i % 3] AS idx, [1] AS val, i % 3 AS y FROM range(60) r(i)"
+    con.execute(f"CREATE MODEL m {OPTIONS[:-1]}, sparse = ['idx', 'val']) AS {lists}")
+    assert con.sql(f"SELECT mean_absolute_error < 0.01 FROM ML.EVALUATE(MODEL m, ({lists}))").fetchall() == [(True,)]
+
+
+def test_parameters_of_a_training_are_not_those_of_a_later_question(con):
+    con.execute(f"CREATE MODEL m {OPTIONS} AS SELECT x, y FROM t WHERE x > $1", [30])
+    with pytest.raises(StatementError, match="not trained on a query that could be read again: name rows"):
+        con.execute("SELECT feature FROM ML.GLOBAL_EXPLAIN(MODEL m) WHERE attribution > $1", [50])
 
 
 NATIVE_OR_NOT = {"native": OPTIONS, "function": OPTIONS.replace("linear_reg", "KNeighborsRegressor")}

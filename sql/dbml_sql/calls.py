@@ -42,6 +42,7 @@ from dbml_sql.tokens import Cursor, Token, significant
 _OURS = re.compile(r"\b(?:predict(?:_proba)?|transform)\s*\(|\bml\s*\.", re.IGNORECASE)
 _SCORING = ("PREDICT", "PREDICT_PROBA", "TRANSFORM")
 _MACROS = {"PREDICT": predict_macro, "PREDICT_PROBA": proba_macro, "TRANSFORM": transform_macro}
+_BEFORE_A_TABLE = ("INTO", "TABLE", "VIEW", "UPDATE", "EXISTS", "COPY")
 _DEFINES = ("MACRO", "FUNCTION", "VIEW")
 
 
@@ -178,9 +179,14 @@ class Rewriter:
         if not ranges or ranges[0][1] - ranges[0][0] != 1 or self.found[ranges[0][0]].kind != "string":
             return None
         reference = parse_reference(self.found[ranges[0][0]].string)
-        model = self.resolve(reference)
-        probed = self.is_probed
         word = self.found[index].name.upper()
+        try:
+            model = self.resolve(reference)
+        except LookupError:
+            if self.resolver.has_macro(word.lower()):
+                return None
+            raise
+        probed = self.is_probed
         self._check_method(model, word, index)
         arguments, options = ranges[1:], ""
         if len(arguments) > 1 and self._is(arguments[-1][0], "{"):
@@ -333,6 +339,8 @@ class Rewriter:
                 known = ", ".join(f"ML.{function}" for function in FUNCTIONS)
                 self.fail(f"no function ML.{name} (functions: {known})", index + 2)
             return None
+        if not by_model and self._is_table(index):
+            return None
         if not by_model:
             self.fail(f"expected ML.{name}(MODEL name, …)", index + 4)
         first, last = ranges[0]
@@ -347,6 +355,10 @@ class Rewriter:
         if calls_python(name, call):
             self.python.append(f"ML.{name} calls a Python function")
         return make_call(name, call), after
+
+    def _is_table(self, index: int) -> bool:
+        """Whether a name in schema ml, before a parenthesis, is that of a table: ``INSERT INTO ml.weights (…)``."""
+        return index > 0 and (self.found[index - 1].is_operator(".") or self.found[index - 1].is_word(*_BEFORE_A_TABLE))
 
     @property
     def defines(self) -> Token | None:

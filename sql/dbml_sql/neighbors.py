@@ -30,8 +30,9 @@ def neighbors_query(source: str, model: ModelSignature, settings: str) -> str:
         "distance": "t.dbml_one.distance",
         "rank": "CAST(t.dbml_rank AS INTEGER)",
     }
-    hidden = ("dbml_one", "dbml_rank")
+    hidden = ["dbml_one", "dbml_rank"]
     if model.ids:
         each = f"SELECT t.*, v.id AS dbml_id FROM ({each}) t JOIN {model.vectors} v ON v.position = t.dbml_one.position"
-        outputs["neighbor_id"], hidden = "t.dbml_id", (*hidden, "dbml_id")
+        outputs["neighbor_id"] = "t.dbml_id"
+        hidden.append("dbml_id")
     return f"({outputs_query(f'({each})', model.columns, outputs, hidden)})"
