@@ -150,7 +150,13 @@ def test_train_on_a_table_and_on_a_query(folder, capsys):
     assert run(["train", "my houses", "-y", "price", "--db", "town.duckdb", "-x", "dear"]) == OK
     query = "SELECT area, price AS cost FROM \"my houses\" WHERE district = 'west'"
     assert run(["train", query, "-y", "cost", "--db", "town.duckdb"]) == OK
+    calling = "SELECT area, predict('cost', h) AS cost FROM \"my houses\" h"
+    assert run(["train", calling, "-y", "cost", "-i", "area", "--name", "again", "--db", "town.duckdb"]) == OK
     capsys.readouterr()
+    assert run(["evaluate", "again", f"{calling} LIMIT 9", "--json", "--db", "town.duckdb"]) == OK
+    assert json.loads(said(capsys)[0])["r2_score"] > 0.9
+    assert run(["predict", "again", calling.replace("predict('cost'", "predict('gone'"), "--db", "town.duckdb"]) > 0
+    assert "no model 'gone'" in said(capsys)[1]
     assert run(["models", "--json", "--db", "town.duckdb"]) == OK
     found = {model["name"]: model for model in json.loads(said(capsys)[0])}
     assert found["cost"]["features"] == ["area"]
@@ -237,10 +243,11 @@ def test_show_tells_features_and_weights(trained, capsys):
 
 
 def test_export_prints_sql_for_another_database(trained, capsys):
-    assert run(["export", "price", "--dialect", "postgres", "--table", "new houses"]) == OK
-    out, _ = said(capsys)
-    assert "area" in out
-    assert '"new houses"' in out
+    for dialect in ("postgres", "duckdb"):
+        assert run(["export", "price", "--dialect", dialect, "--table", "new town.houses"]) == OK
+        out, _ = said(capsys)
+        assert "area" in out
+        assert '"new town"."houses"' in out
     assert "ml." not in out
     assert run(["export", "price", "--dialect", "klingon"]) in (USER_ERROR, USAGE_ERROR)
     assert "klingon" in said(capsys)[1]

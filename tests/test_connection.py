@@ -172,14 +172,71 @@ def test_save_and_load_from_python(con):
 def test_models_of_a_new_database_are_none(con):
     assert con.models().fetchall() == []
     assert con.execute("SHOW MODELS").fetchall() == []
+    for ask in (con.sql, con.execute):
+        with pytest.raises(duckdb.CatalogException, match="this database has no models yet: CREATE MODEL makes"):
+            ask("FROM ml.models")
     assert con.execute("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = 'ml'").fetchone() == (0,)
 
 
-def test_a_relation_is_scored_again_without_stacking_predictions(con):
-    con.execute(f"CREATE MODEL m {OPTIONS} AS FROM t")
+def test_a_query_given_as_text_may_call_models(con):
+    con.execute("CREATE MODEL scaled OPTIONS (model_type = 'standard_scaler') AS SELECT x FROM t")
+    query = "SELECT x, y FROM ML.TRANSFORM(MODEL scaled, TABLE t)"
+    assert dbml.LinearRegression().fit(query, "y", con=con).coef_[0] == pytest.approx(34.6, rel=0.01)
+    near = OPTIONS.replace("linear_reg", "KNeighborsRegressor")
+    con.execute(f"CREATE MODEL near {near} AS {query}")
+    assert con.extend_model("near", query) == 60
+
+
+def test_sparse_columns_are_named_in_sql(con):
+    lists = "SELECT [i % 3] AS idx, [1] AS val, i % 3 AS y FROM range(60) r(i)"
+    con.execute(f"CREATE MODEL m {OPTIONS[:-1]}, sparse = ['idx', 'val']) AS {lists}")
+    assert con.sql(f"SELECT mean_absolute_error < 0.01 FROM ML.EVALUATE(MODEL m, ({lists}))").fetchall() == [(True,)]
+
+
+def test_parameters_of_a_training_are_not_those_of_a_later_question(con):
+    con.execute(f"CREATE MODEL m {OPTIONS} AS SELECT x, y FROM t WHERE x > $1", [30])
+    with pytest.raises(StatementError, match="not trained on a query that could be read again: name rows"):
+        con.execute("SELECT feature FROM ML.GLOBAL_EXPLAIN(MODEL m) WHERE attribution > $1", [50])
+
+
+NATIVE_OR_NOT = {"native": OPTIONS, "function": OPTIONS.replace("linear_reg", "KNeighborsRegressor")}
+
+
+@pytest.mark.parametrize("options", NATIVE_OR_NOT.values(), ids=NATIVE_OR_NOT)
+def test_rows_that_were_scored_before_hold_the_new_predictions_alone(con, options):
+    con.execute(f"CREATE MODEL m {options} AS FROM t")
+    con.execute("CREATE TABLE scored AS SELECT x, g, -1e6 AS Predicted_Y, y FROM t")
     model = con.load_model("m")
-    twice = model.predict(model.predict(con.table("t")))
+    twice = model.predict(model.predict(con.table("scored")))
     assert twice.columns == ["x", "g", "y", "predicted_y"]
+    sources = ["ML.PREDICT(MODEL m, TABLE scored)"] + ["ml.predict_m(scored)"] * (options == OPTIONS)
+    for source in sources:
+        again = con.sql(f"FROM {source}")
+        assert again.columns == ["x", "g", "y", "predicted_y"]
+        assert sorted(again.fetchall()) == sorted(twice.fetchall())
+    for asked in ("EVALUATE(MODEL m, TABLE {})", "PARTIAL_DEPENDENCE(MODEL m, TABLE {}, STRUCT('x' AS feature))"):
+        new, old = (con.sql(f"FROM ML.{asked.format(table)}").fetchall() for table in ("t", "scored"))
+        assert new == old
+
+
+@pytest.mark.parametrize("options", NATIVE_OR_NOT.values(), ids=NATIVE_OR_NOT)
+def test_an_input_of_the_name_of_the_prediction_is_read(con, options):
+    con.execute(f"CREATE MODEL m {options} AS SELECT x AS predicted_y, y FROM t")
+    con.execute("CREATE TABLE old AS SELECT x AS predicted_y, y FROM t")
+    expected = con.sql("SELECT predict('m', old) AS p, y FROM old ORDER BY y").fetchall()
+    assert len(set(expected)) > 30
+    assert con.sql("SELECT * FROM ML.PREDICT(MODEL m, TABLE old) ORDER BY y").fetchall() == expected
+    assert con.load_model("m").predict(con.table("old")).order("y").project("predicted_y, y").fetchall() == expected
+    assert con.sql("SELECT r2_score > 0.9 FROM ML.EVALUATE(MODEL m, TABLE old)").fetchall() == [(True,)]
+    asked = "STRUCT('predicted_y' AS feature, 60 AS grid)"
+    dependence = con.sql(f"FROM ML.PARTIAL_DEPENDENCE(MODEL m, TABLE old, {asked})").fetchall()
+    assert [value for value, _ in dependence] == [float(i) for i in range(60)]
+    if options == OPTIONS:
+        errors = con.sql("SELECT max(approximation_error) FROM ML.EXPLAIN_PREDICT(MODEL m, TABLE old)").fetchall()
+        assert errors[0][0] < 1e-9
+        added = con.sql("SELECT top_feature_attributions[1].attribution FROM ML.EXPLAIN_PREDICT(MODEL m, TABLE old)")
+        by_gain = con.sql("SELECT p - avg(p) OVER () FROM (SELECT predict('m', old) AS p FROM old)")
+        assert sum(sorted(added.fetchall()), ()) == pytest.approx(sum(sorted(by_gain.fetchall()), ()))
 
 
 LABELS = {

@@ -70,6 +70,14 @@ def test_all_columns_of_the_queries_are_kept(con):
     rows = con.sql("FROM ML.NEIGHBORS(MODEL near, TABLE queries)")
     assert rows.columns == ["v", "rank_before", "item", "neighbor_id", "distance", "rank"]
     assert len(rows.fetchall()) == 6
+    old = con.sql(
+        "SELECT neighbor_id, rank FROM ML.NEIGHBORS(MODEL near, (FROM ML.NEIGHBORS(MODEL near, TABLE queries)))"
+    )
+    assert len(old.fetchall()) == 12
+    create(con, "n_neighbors = 2, id_col = 'item'", columns="item, price AS distance")
+    rows = con.sql("FROM ML.NEIGHBORS(MODEL near, (SELECT price AS distance, -1 AS Rank, third FROM items LIMIT 3))")
+    assert rows.columns == ["distance", "third", "neighbor_id", "rank"]
+    assert sorted(row[0] for row in rows.fetchall()) == [0.0] * 3 + [0.5] * 3
 
 
 def test_without_ids_a_row_is_called_by_its_number(con):

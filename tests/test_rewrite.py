@@ -35,6 +35,9 @@ class Models:
             raise LookupError(f"no model {reference}")
         return self.known[reference.name.lower()]
 
+    def has_macro(self, name):
+        return name == "predict_proba"
+
     def trees(self, model):
         return None
 
@@ -63,6 +66,11 @@ def test_models_are_listed_in_order_of_appearance():
 def test_an_unknown_model_is_the_resolvers_error():
     with pytest.raises(LookupError, match="no model lat"):
         rewrite_calls("SELECT predict('lat', f) FROM f", MODELS)
+
+
+def test_a_macro_of_the_persons_is_called_where_no_model_is_meant():
+    query = "SELECT predict_proba('lat', x), predict('one', x) FROM ml.t"
+    assert rewrite_calls(query, MODELS).sql == query.replace("predict('one', x)", 'ml."predict_one"("x" := x)')
 
 
 def test_a_statement_without_our_calls_is_the_same_object():

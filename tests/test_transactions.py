@@ -69,6 +69,21 @@ def test_a_transaction_of_the_user_takes_the_model_along(con):
     assert other.execute("FROM mine").fetchall() == [(1,)]
 
 
+def test_a_function_never_scores_with_another_version_than_the_statement_was_written_for(con):
+    options = "OPTIONS (model_type = 'KNeighborsRegressor', input_label_cols = ['y'], n_neighbors = 1)"
+    con.execute(f"CREATE MODEL near {options} AS SELECT x, 1.0 AS z, y FROM t")
+    con.execute("CREATE TABLE u AS SELECT x, 1.0 AS z, y FROM t")
+    wrong = "SELECT count(*) FROM u WHERE predict('near', u) <> y"
+    before = con.sql(wrong)
+    con.begin()
+    con.execute(f"CREATE OR REPLACE MODEL near {options} AS SELECT z, x, y FROM u")
+    with pytest.raises(duckdb.Error, match=r"no version 2 \(versions: 1\); one made in an open transaction can be"):
+        con.sql(wrong).fetchall()
+    con.rollback()
+    con.execute(f"CREATE OR REPLACE MODEL near {options} AS SELECT z, x, y FROM u")
+    assert before.fetchall() == con.sql(wrong).fetchall() == [(0,)]
+
+
 def test_a_training_that_fails_leaves_no_trace_but_its_run(con):
     with pytest.raises(dbml.errors.DbmlError):
         con.execute(

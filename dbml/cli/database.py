@@ -113,12 +113,15 @@ def file_reader(data: str) -> str | None:
     return None
 
 
-def source(data: str) -> str:
-    """Return DATA as what may follow FROM: a file, a query in brackets, or a table of the database."""
+def source(data: str, con: Connection | None = None) -> str:
+    """Return DATA as what may follow FROM: a file, a query in brackets, or a table of the database.
+
+    A query may call models of the database that is open, if one is.
+    """
     from dbml_sql.expressions import identifier
 
     if is_query(data):
-        return f"({_one_query(data)}\n)"
+        return f"({_one_query(data, con)}\n)"
     reader = file_reader(data)
     if reader is not None:
         return reader
@@ -130,12 +133,12 @@ def source(data: str) -> str:
     return ".".join(identifier(part) for part in data.split("."))
 
 
-def _one_query(data: str) -> str:
+def _one_query(data: str, con: Connection | None) -> str:
     """Return a query without a ``;`` at its end; anything else would run in the database of the person."""
     from dbml.data.duck import private_connection, what_is_no_query
 
-    with private_connection() as con:
-        came = what_is_no_query(con, data)
+    with private_connection() as reader:
+        came = what_is_no_query(reader, data if con is None else con.rewritten(data))
     if came:
         raise click.UsageError(f"DATA, as SQL, must be one query that only reads (SELECT, FROM, WITH, …); got {came}")
     return data.strip().rstrip("; \n\t")

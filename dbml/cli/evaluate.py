@@ -28,8 +28,8 @@ def evaluate(model: str, data: str | None, db: Path | None, as_json: bool) -> No
     from dbml.cli.models import find, reference
     from dbml.cli.output import echo_json, echo_table, records
 
-    rows = "" if data is None else f", (SELECT * FROM {source(data)})"
     with opened(existing_database(db), read_only=True) as con:
+        rows = "" if data is None else f", (SELECT * FROM {source(data, con)})"
         find(con, model)
         (metrics,) = records(con.sql(f"FROM ML.EVALUATE(MODEL {reference(model)}{rows})"))
     if as_json:

@@ -196,7 +196,9 @@ def _by_term(weights: list[dict[str, Any]]) -> list[dict[str, Any]]:
     click.option(
         "--dialect", default="duckdb", show_default=True, help="postgres, snowflake, bigquery, mysql, sqlite, tsql, …"
     ),
-    click.option("--table", default="input_table", show_default=True, help="The table to score there."),
+    click.option(
+        "--table", default="input_table", show_default=True, help="The table to score there, schema.table too."
+    ),
     db_option,
 )
 def export(model: str, dialect: str, table: str, db: Path | None) -> None:

@@ -48,8 +48,8 @@ def predict(model: str, data: str, output: Path | None, db: Path | None, as_json
 
     if output is not None and output.suffix not in (".parquet", ".csv"):
         raise click.BadParameter(f"must end in .parquet or .csv, got {output.name!r}", param_hint="--output")
-    rows = source(data)
     with opened(existing_database(db), read_only=True) as con:
+        rows = source(data, con)
         find(con, model)
         known = RegistryResolver(con.duckdb).resolve(parse_reference(model))
         scored = con.sql(f"FROM ML.{row_function(known)}(MODEL {reference(model)}, (SELECT * FROM {rows}))")

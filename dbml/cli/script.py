@@ -82,7 +82,7 @@ def dot_command(con: Any, printer: Printer, line: str) -> bool:
     if name == ".help":
         click.echo(_HELP)
     elif name == ".models":
-        printer.run(con, "SELECT name, version, type, target, n_rows, created_at FROM ml.models")
+        printer.run(con, "SHOW MODELS")
     elif name == ".tables":
         printer.run(con, _TABLES)
     elif name == ".timer":

@@ -93,9 +93,10 @@ def train(
         target = str(given.pop(kind.label_option, kind.label_option.removesuffix("_col")))
     if kind is not None and kind.task == "none" and target is not None:
         raise click.UsageError(f"{model_type} has no label; leave out --target")
-    rows, name = source(data), name or target or model_type
+    name = name or target or model_type
     database = db or default_database(data)
     with made(database) as con:
+        rows = source(data, con)
         choice = choose(con, rows, target, exclude, (*include, *texts), _keys(kind, given))
         chosen = choice.model_type if model_type == "auto" else model_type
         # Rows held out would tell nothing of a model without a label, and its scale or its centres miss them.

@@ -9,6 +9,7 @@ import duckdb
 from dbml_sql.forms import TreeForm
 from dbml_sql.groups import GROUP_LINKS
 from dbml_sql.pruned import TreeModelForm
+from dbml_sql.query_text import has_parameters
 from dbml_sql.recommend import FACTORIZATION
 from dbml_sql.signature import ModelSignature
 from dbml_sql.statements import ModelReference
@@ -88,7 +89,7 @@ class RegistryResolver:
             groups=target is None and (link in GROUP_LINKS if native else _is_clusterer(kind)),
             transforms=target is None and (link in TRANSFORM_LINKS if native else _has(kind, "transform")),
             categories=category_columns(self._con, found),
-            query=query,
+            query=None if query is None or has_parameters(query) else query,
             schema="ml" if own else found.place.schema,
             database=found.place.database,
             vectors=f"{'ml' if own else found.place.schema}.{vector_table_name(found)}" if kept else None,
@@ -96,6 +97,15 @@ class RegistryResolver:
             types=input_types(self._con, found) if kind == FACTORIZATION else (),
             implicit=kind == FACTORIZATION and json.loads(params).get("feedback") == "implicit",
         )
+
+    def has_macro(self, name: str) -> bool:
+        """Return whether the person has a macro of a name in lower case: functions of that name are ours."""
+        query = (
+            "SELECT count(*) FROM duckdb_functions() "
+            "WHERE lower(function_name) = ? AND function_type = 'macro' AND NOT internal AND schema_name <> 'ml'"
+        )
+        row = first_row(self._con.execute(query, [name]))
+        return row is not None and row[0] > 0
 
     def outputs(self, model: ModelSignature) -> tuple[str, ...]:
         """Return the names of the columns that `transform` of a model makes."""

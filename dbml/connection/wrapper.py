@@ -23,6 +23,7 @@ from dbml.registry.registering import register
 
 _RAISED = re.compile(r"Python exception occurred while executing the UDF: (\w+): (.*)", re.DOTALL)
 _JUPYSQL = "sql.connection.connection"
+_NO_REGISTRY = 'because schema "ml" does not exist'
 _TRAINS = re.compile(r"\btrain_model\s*\(", re.IGNORECASE)
 
 # What reads the result of `execute`. The one of a model statement is handed to DuckDB when it is asked for: left
@@ -189,7 +190,7 @@ class Connection:
         from dbml.registry.neighbors import extend_model
 
         with self._within_limit():
-            return extend_model(self.duckdb, name, self.duckdb.sql(rows) if isinstance(rows, str) else rows)
+            return extend_model(self.duckdb, name, self.sql(rows) if isinstance(rows, str) else rows)
 
     def import_model(
         self,
@@ -248,6 +249,18 @@ class Connection:
         place = read_target(self.duckdb, name)
         model = ModelReference(place.name, database=place.database)
         return import_model(self.duckdb, ImportOrder(model, given)).saved.version
+
+    def rewritten(self, query: str) -> str:
+        """Return a query as DuckDB understands it: its calls about models are replaced.
+
+        Raises
+        ------
+        StatementError
+            A call is not well formed.
+        UnknownName
+            A call names a model that does not exist.
+        """
+        return rewrite(self.duckdb, query)
 
     def prune_versions(self, name: str, keep: int = 1) -> list[int]:
         """Drop old versions of a model and return their numbers.
@@ -360,6 +373,9 @@ class Connection:
                 raise as_written(error) from None
             raise explained from error
         except duckdb.Error as error:
+            if isinstance(error, duckdb.CatalogException) and _NO_REGISTRY in str(error):
+                hint = "this database has no models yet: CREATE MODEL makes the first one, SHOW MODELS lists them"
+                raise type(error)(f"{error}\nHint: {hint}") from None
             if written is None:
                 raise
             raise as_written(error) from None

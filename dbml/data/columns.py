@@ -266,7 +266,8 @@ def refusal(column_type: str) -> str:
         return _REFUSALS[column_type]
     if column_type.endswith("[]"):
         return (
-            "cast lists of one length to an array, ::FLOAT[d], or name sparse rows: options={'sparse': ('idx', 'val')}"
+            "cast lists of one length to an array, ::FLOAT[d], or name the two columns of sparse rows: "
+            "options={'sparse': ('idx', 'val')}, in SQL OPTIONS (sparse = ['idx', 'val'])"
         )
     if _VECTOR.fullmatch(column_type):
         return "only arrays of numbers are features: cast it to FLOAT[d], flattened if it is nested"

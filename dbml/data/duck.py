@@ -56,6 +56,12 @@ def unwrap(con: Any) -> duckdb.DuckDBPyConnection:
     return getattr(con, "duckdb", con)
 
 
+def plain_query(con: Any, text: str) -> str:
+    """Return a query as DuckDB understands it: a dbml connection replaces its calls about models."""
+    rewritten = getattr(con, "rewritten", None)
+    return text if rewritten is None else str(rewritten(text))
+
+
 def private_connection() -> duckdb.DuckDBPyConnection:
     """Return a connection to a database in memory of our own, that prints no progress and keeps to its memory."""
     import duckdb

@@ -211,8 +211,9 @@ def _named(text: str, con: Any) -> tuple[duckdb.DuckDBPyRelation, str]:
         if _is_table(connection, text):
             return connection.table(identifier(text)), text
         if is_query:
-            _refuse_no_query(connection, text)
-            return connection.sql(text), "the query"
+            query = duck.plain_query(con, text)
+            _refuse_no_query(connection, query)
+            return connection.sql(query), "the query"
         if is_file:
             return connection.sql(f"SELECT * FROM {string(text)}"), text
         return connection.table(text), text

@@ -65,7 +65,7 @@ class ModelCache(Generic[T]):
 
     def _look_up(self, reference: str, con: duckdb.DuckDBPyConnection) -> _Known[T]:
         change, now = change_number(), time.monotonic()
-        found = find_version(con, reference)
+        found = _committed(con, reference)
         query = f"SELECT checksum FROM {found.place.schema}.model_versions WHERE model_id = ? AND version = ?"
         row = first_row(con.execute(query, [found.model_id, found.version]))
         if row is None:
@@ -77,3 +77,13 @@ class ModelCache(Generic[T]):
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return _Known(self._kept[key], change, now)
+
+
+def _committed(con: duckdb.DuckDBPyConnection, reference: str) -> Version:
+    try:
+        return find_version(con, reference)
+    except UnknownName as error:
+        # Statements name the version that they found, in a transaction that functions take no part in.
+        if not reference.rpartition("@")[2].isdecimal():
+            raise
+        raise UnknownName(f"{error}; one made in an open transaction can be called after COMMIT") from error

@@ -15,6 +15,7 @@ from dbml_sql.expressions import identifier
 from dbml_sql.forms import Form
 from dbml_sql.groups import GROUP, GROUP_LINKS, GROUP_PROBABILITIES, group_query
 from dbml_sql.macros import DEFAULT_THRESHOLD, parameters, scored_query
+from dbml_sql.outputs import added_names, outputs_query
 from dbml_sql.score import label_type, predictors_of
 from dbml_sql.transform import TRANSFORM_LINKS, listed_query, transform_query
 
@@ -66,17 +67,17 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
         "decision_function": "decision_function",
         "item_rank": "item_rank",
     }
-    rows = _without(X, made.values())
+    rows = _without(X, added_names(made.values(), model.schema_.encoding.columns))
     form = model.form()
     if form is None or native_reason(form, model.schema_) is not None:
         return _by_function(model, rows, method, made[method])
     if method == "decision_function":
         etas = predictors_of(form, model.schema_.encoding, lambda column: f"t.{identifier(column)}")
         value = etas[0] if len(etas) == 1 else f"[{', '.join(etas)}]"
-        return rows.query(_ROWS, f"SELECT t.*, {value} AS decision_function FROM {_ROWS} t")
+        return rows.query(_ROWS, outputs_query(_ROWS, model.schema_.encoding.columns, {method: value}))
     query = scored_query(_ROWS, form, model.schema_.encoding, target, DEFAULT_THRESHOLD)
     scored = rows.query(_ROWS, query)
-    columns = [*rows.columns, made[method]]
+    columns = [column for column in rows.columns if column.casefold() != made[method].casefold()] + [made[method]]
     return scored.project(", ".join(identifier(column) for column in columns))
 
 
@@ -130,7 +131,7 @@ def _by_function(model: Estimator, rows: Any, method: str, name: str) -> Any:
     value = _called(model, rows._con, method)
     if method == "predict" and target is not None and target.classes is not None:
         value = f"CAST({value} AS {label_type(target.classes, target.type)})"
-    return rows.query(_ROWS, f"SELECT t.*, {value} AS {identifier(name)} FROM {_ROWS} t")
+    return rows.query(_ROWS, outputs_query(_ROWS, model.schema_.encoding.columns, {name: value}))
 
 
 def _explained(model: Estimator, X: Any) -> Any:

@@ -29,7 +29,7 @@ from dbml.registry.versions import check_name
 _LABELS = "input_label_cols"
 _WEIGHT = "sample_weight_col"
 _BIGQUERY_WEIGHT = "instance_weight_col"
-_ENCODING = ("max_levels", "min_level_rows", "exclude", *TEXT_OPTIONS)
+_ENCODING = ("max_levels", "min_level_rows", "exclude", "sparse", *TEXT_OPTIONS)
 _IDS = "id_col"
 DATA_OPTIONS = ("model_type", _LABELS, _WEIGHT, _IDS, *_ENCODING, *SPLIT_OPTIONS)
 

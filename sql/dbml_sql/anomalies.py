@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dbml_sql.call import probed
 from dbml_sql.groups import GROUP
-from dbml_sql.transform import outputs_query
+from dbml_sql.outputs import outputs_query
 
 if TYPE_CHECKING:
     from dbml_sql.call import Call

@@ -44,6 +44,7 @@ _OURS = re.compile(r"\b(?:predict(?:_proba)?|transform|add_rows|train_model)\s*\
 _SCORING = ("PREDICT", "PREDICT_PROBA", "TRANSFORM")
 _MACROS = {"PREDICT": predict_macro, "PREDICT_PROBA": proba_macro, "TRANSFORM": transform_macro}
 _CHANGING = {"ADD_ROWS": 2, "TRAIN_MODEL": 3}  # functions that change models, and the values they are given
+_BEFORE_A_TABLE = ("INTO", "TABLE", "VIEW", "UPDATE", "EXISTS", "COPY")
 _DEFINES = ("MACRO", "FUNCTION", "VIEW")
 
 
@@ -185,9 +186,14 @@ class Rewriter:
         if not ranges or ranges[0][1] - ranges[0][0] != 1 or self.found[ranges[0][0]].kind != "string":
             return None
         reference = parse_reference(self.found[ranges[0][0]].string)
-        model = self.resolve(reference)
-        probed = self.is_probed
         word = self.found[index].name.upper()
+        try:
+            model = self.resolve(reference)
+        except LookupError:
+            if self.resolver.has_macro(word.lower()):
+                return None
+            raise
+        probed = self.is_probed
         self._check_method(model, word, index)
         arguments, options = ranges[1:], ""
         if len(arguments) > 1 and self._is(arguments[-1][0], "{"):
@@ -199,8 +205,9 @@ class Rewriter:
             return probe(row, options), after
         if model.native is None:
             given = f", {{'threshold': {options}}}" if options else ""
-            exact = ModelReference(model.name, reference.version, reference.alias)
-            values = f"{string(model.called(str(exact)))}, {', '.join(columns)}{given}"
+            # This version and no later one: its columns are those that stand here.
+            exact = f"{model.name}@{model.version}"
+            values = f"{string(model.called(exact))}, {', '.join(columns)}{given}"
             if word != "PREDICT":
                 return f"{word.lower()}({values})", after
             return f"CAST({predict_function(model)}({values}) AS {predicted_type(model)})", after
@@ -210,13 +217,13 @@ class Rewriter:
             expression = smaller.expression(by_name, None if word != "PREDICT" else options or DEFAULT_THRESHOLD)
             return expression, after
         macro = _MACROS[word](model.native, model.schema)
-        if self.defines is not None:
-            # A view outlives the model: replaced by one with other columns, it must fail, not take one for another.
-            columns = [
-                f"{identifier(name)} := {value}" for name, value in zip(parameters(model.columns), columns, strict=True)
-            ]
-        named = f", {identifier(threshold_parameter(model.columns))} := {options}" if options else ""
-        return f"{macro}({', '.join(columns)}{named})", after
+        # Views, and relations that are not read yet, outlive the model: replaced by one with other columns, they must
+        # fail, not take one for another.
+        names = parameters(model.columns)
+        named = [f"{identifier(name)} := {value}" for name, value in zip(names, columns, strict=True)]
+        if options:
+            named.append(f"{identifier(threshold_parameter(model.columns))} := {options}")
+        return f"{macro}({', '.join(named)})", after
 
     def _change(self, index: int, end: int) -> tuple[str, int] | None:
         """Tell a function that changes a model where it is asked: it runs on a connection of its own."""
@@ -347,6 +354,8 @@ class Rewriter:
                 known = ", ".join(f"ML.{function}" for function in FUNCTIONS)
                 self.fail(f"no function ML.{name} (functions: {known})", index + 2)
             return None
+        if not by_model and self._is_table(index):
+            return None
         if not by_model:
             self.fail(f"expected ML.{name}(MODEL name, …)", index + 4)
         first, last = ranges[0]
@@ -361,6 +370,10 @@ class Rewriter:
         if calls_python(name, call):
             self.python.append(f"ML.{name} calls a Python function")
         return make_call(name, call), after
+
+    def _is_table(self, index: int) -> bool:
+        """Whether a name in schema ml, before a parenthesis, is that of a table: ``INSERT INTO ml.weights (…)``."""
+        return index > 0 and (self.found[index - 1].is_operator(".") or self.found[index - 1].is_word(*_BEFORE_A_TABLE))
 
     @property
     def defines(self) -> Token | None:

@@ -37,8 +37,11 @@ def _labels(model: ModelSignature) -> str:
     return f"[{', '.join(label_literal(label, model.target_type) for label in model.classes)}]"
 
 
-def explain_predict(scored: str, model: ModelSignature, top: int) -> str:
-    """Return the query of ``ML.EXPLAIN_PREDICT``: the `top` features by the size of what they add, of each row."""
+def explain_predict(source: str, scored: Scored, model: ModelSignature, top: int) -> str:
+    """Return the query of ``ML.EXPLAIN_PREDICT``: the `top` features by the size of what they add, of each row.
+
+    Rows are explained before they are scored: a prediction may take the place of an input of its name.
+    """
     predicted, probs = identifier(f"predicted_{model.target}"), identifier(f"predicted_{model.target}_probs")
     place, dropped, probability = "1", "dbml_explained", ""
     if model.classes is not None:
@@ -47,6 +50,7 @@ def explain_predict(scored: str, model: ModelSignature, top: int) -> str:
         dropped += f", {probs}"
         probability = f"{probs}[list_position({_labels(model)}, {predicted})].prob AS probability,\n  "
     order = "list_sort(list_transform(dbml_explained.attributions, lambda a, i: {'size': -abs(a), 'at': i}))"
+    rows = scored(f"SELECT t.*, {_attributions(model)} AS dbml_outputs FROM ({source}\n) t")
     feature = f"{{'feature': {_names(model)}[o.at], 'attribution': dbml_explained.attributions[o.at]}}"
     return f"""SELECT * EXCLUDE ({dropped}),
   {probability}list_transform({order}[1:{top}], lambda o: {feature}) AS top_feature_attributions,
@@ -54,7 +58,7 @@ def explain_predict(scored: str, model: ModelSignature, top: int) -> str:
   dbml_explained.prediction AS prediction_value,
   abs(dbml_explained.baseline + list_sum(dbml_explained.attributions) - dbml_explained.prediction)
     AS approximation_error
-FROM (SELECT t.*, {_attributions(model)}[{place}] AS dbml_explained FROM {scored} t)"""
+FROM (SELECT t.* EXCLUDE (dbml_outputs), dbml_outputs[{place}] AS dbml_explained FROM {rows} t)"""
 
 
 def global_explain(source: str, model: ModelSignature, by_class: bool) -> str:
@@ -89,22 +93,23 @@ def partial_dependence(source: str, scored: Scored, model: ModelSignature, featu
         few = f"(SELECT count(*) FROM dbml_values) <= {grid}"
         values = f"""SELECT v FROM dbml_values WHERE {few}
   UNION SELECT unnest((SELECT quantile_disc({column}, [{shares}]) FROM dbml_given)) AS v WHERE NOT {few}"""
-    rows = scored(f"SELECT r.* REPLACE (g.v AS {column}) FROM dbml_given r, dbml_grid g")
+    # The value a second time: a prediction may take the place of an input of its name.
+    rows = scored(f"SELECT r.* REPLACE (g.v AS {column}), g.v AS dbml_value FROM dbml_given r, dbml_grid g")
     return f"""WITH dbml_given AS MATERIALIZED ({source}
 ), dbml_values AS (
   SELECT {column} AS v, count(*) AS n FROM dbml_given WHERE {column} IS NOT NULL GROUP BY {column}
 ), dbml_grid AS MATERIALIZED (
   {values}
 )
-{_mean_prediction(rows, model, column)}"""
+{_mean_prediction(rows, model)}"""
 
 
-def _mean_prediction(rows: str, model: ModelSignature, column: str) -> str:
+def _mean_prediction(rows: str, model: ModelSignature) -> str:
     predicted, probs = identifier(f"predicted_{model.target}"), identifier(f"predicted_{model.target}_probs")
     if model.classes is None:
         return (
-            f"SELECT {column} AS feature_value, avg({predicted}) AS prediction "
-            f"FROM {rows} GROUP BY {column} ORDER BY {column}"
+            f"SELECT dbml_value AS feature_value, avg({predicted}) AS prediction "
+            f"FROM {rows} GROUP BY dbml_value ORDER BY dbml_value"
         )
     numbers = [2] if len(model.classes) == 2 else range(1, len(model.classes) + 1)
     means = [
@@ -114,10 +119,12 @@ def _mean_prediction(rows: str, model: ModelSignature, column: str) -> str:
         for k in numbers
     ]
     if len(means) == 1:
-        return f"SELECT {column} AS feature_value, {means[0]} AS prediction FROM {rows} GROUP BY {column} ORDER BY 1"
+        return (
+            f"SELECT dbml_value AS feature_value, {means[0]} AS prediction FROM {rows} GROUP BY dbml_value ORDER BY 1"
+        )
     texts = ", ".join(string(label_text(label)) for label in model.classes)
     return f"""SELECT feature_value, unnest([{texts}]) AS class_label, unnest(dbml_means) AS prediction
-FROM (SELECT {column} AS feature_value, [{", ".join(means)}] AS dbml_means FROM {rows} GROUP BY {column})
+FROM (SELECT dbml_value AS feature_value, [{", ".join(means)}] AS dbml_means FROM {rows} GROUP BY dbml_value)
 ORDER BY feature_value, class_label"""
 
 

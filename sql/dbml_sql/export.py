@@ -13,7 +13,7 @@ from typing import Any
 from dbml_sql.errors import SqlError
 from dbml_sql.export_outputs import group_of_distances, names_beside_inputs, own_query, termwise_outputs
 from dbml_sql.export_trees import TreeWriter
-from dbml_sql.expressions import double, string, total
+from dbml_sql.expressions import double, identifier, string, total
 from dbml_sql.features import Encoding, Feature
 from dbml_sql.forms import Form, LinearForm, QuadraticForm, TermwiseForm, TreeForm
 from dbml_sql.groups import GROUP, GROUP_LINKS
@@ -63,7 +63,7 @@ def export(
     dialect : str
         A dialect of sqlglot: postgres, snowflake, bigquery, sqlite, mysql, tsql, …; duckdb gives DuckDB's own query.
     table : str
-        Name of the table to score.
+        Name of the table to score, ``schema.table`` too.
     names : sequence of str
         Names of the outputs of a model that transforms.
 
@@ -82,7 +82,7 @@ def export(
     """
     name = dialect.lower()
     if name == "duckdb":
-        source = '"' + table.replace('"', '""') + '"'
+        source = ".".join(identifier(part) for part in table.split("."))
         if target is None:
             return own_query(source, form, encoding, names)
         return scored_query(source, form, encoding, target, DEFAULT_THRESHOLD)
@@ -117,7 +117,7 @@ class _Exporter:
 
     def table(self, name: str) -> str:
         """Return a quoted name in the common dialect."""
-        return self._placeholder(self._identifier(name))
+        return ".".join(self._placeholder(self._identifier(part)) for part in name.split("."))
 
     def query(self, predictors: list[str], link: str, target: Target | None, rows: str) -> str:
         """Return the whole query of predictors over the columns of ``t``, the alias of `rows`."""

@@ -14,8 +14,9 @@ from dbml_sql.features import Encoding, Feature
 from dbml_sql.forms import Binned, Filled, Form, Marked, Scaled, TermFunction, TermwiseForm
 from dbml_sql.groups import DISTANCE, GROUP, group_query
 from dbml_sql.macros import parameters
+from dbml_sql.outputs import outputs_query
 from dbml_sql.termwise import scaled
-from dbml_sql.transform import outputs_query, transform_outputs, transform_query
+from dbml_sql.transform import transform_outputs, transform_query
 
 # From a feature to its value: a finite number, or the text of a category; NULL where it is missing.
 Value = Callable[[Feature], str]

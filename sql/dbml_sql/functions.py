@@ -17,10 +17,11 @@ from dbml_sql.explain import (
     partial_dependence,
     permutation_importance,
 )
-from dbml_sql.expressions import identifier, string
+from dbml_sql.expressions import string
 from dbml_sql.features import CENTRES
 from dbml_sql.macros import DEFAULT_THRESHOLD, predict_macro, scored_query
 from dbml_sql.neighbors import neighbors_query
+from dbml_sql.outputs import outputs_query
 from dbml_sql.pruned import pruned_for
 from dbml_sql.recommend import FACTORIZATION, evaluate_rankings, factor_weights, recommend
 from dbml_sql.score import label_text, label_type
@@ -54,14 +55,12 @@ def scored_source(call: Call, source: str, threshold: str | None) -> str:
     option = "" if threshold is None else f", {{'threshold': {threshold}}}"
     type_ = label_type(model.classes, model.target_type)
     predict = predict_function(model)
-    made = [f"CAST({predict}({name}, {arguments}{option}) AS {type_}) AS {identifier(f'predicted_{model.target}')}"]
+    outputs = {f"predicted_{model.target}": f"CAST({predict}({name}, {arguments}{option}) AS {type_})"}
     if model.probabilities:
         pairs = f"map_entries({model.python_call('predict_proba')})"
-        made.append(
-            f"list_transform({pairs}, lambda e: {{'label': CAST(e.key AS {type_}), 'prob': e.value}}) "
-            f"AS {identifier(f'predicted_{model.target}_probs')}"
-        )
-    return f"(SELECT t.*, {', '.join(made)} FROM ({source}) t)"
+        item = f"{{'label': CAST(e.key AS {type_}), 'prob': e.value}}"
+        outputs[f"predicted_{model.target}_probs"] = f"list_transform({pairs}, lambda e: {item})"
+    return f"({outputs_query(f'({source})', model.columns, outputs)})"
 
 
 def predict_function(model: ModelSignature) -> str:
@@ -158,8 +157,10 @@ def _explain_predict(call: Call) -> str:
     _target(call.model, call)
     options = call.options(2, ("top_k_features", "threshold"))
     top = call.whole_number(options, "top_k_features", 5, 1)
-    scored = scored_source(call, call.source(), options.get("threshold"))
-    return scored if call.probed else f"({explain_predict(scored, call.model, top)})"
+    source, threshold = call.source(), options.get("threshold")
+    if call.probed:
+        return scored_source(call, source, threshold)
+    return f"({explain_predict(source, lambda rows: scored_source(call, rows, threshold), call.model, top)})"
 
 
 def _global_explain(call: Call) -> str:

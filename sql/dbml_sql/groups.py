@@ -10,10 +10,10 @@ from dbml_sql.features import Encoding
 from dbml_sql.forms import Form, QuadraticForm
 from dbml_sql.linear import Column, predictor_list
 from dbml_sql.macros import parameters, predict_macro, proba_macro
+from dbml_sql.outputs import outputs_query
 from dbml_sql.quadratic import as_linear
 from dbml_sql.retyped import guarded
 from dbml_sql.score import Scores, predictors_of
-from dbml_sql.transform import outputs_query
 
 GROUP_LINKS = ("nearest", "softmax")
 GROUP = "centroid_id"

@@ -8,6 +8,7 @@ from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier
 from dbml_sql.features import Encoding
 from dbml_sql.forms import Form, LinearForm, TreeForm
+from dbml_sql.outputs import added_names, listed, other_columns, with_outputs
 from dbml_sql.retyped import guarded
 from dbml_sql.score import Scores, Target, form_scores, predictors_of
 from dbml_sql.statements import RESERVED_PREFIX
@@ -137,30 +138,32 @@ def scored_query(
     about. `write` makes predictors of a tree form in another way, from the values and the columns. With `who`, the
     model's name, types that hold no value for the model are an error (see `dbml_sql.retyped`).
     """
-    made_inside: list[str] = []
+    ready: dict[str, str] = {}
     if isinstance(form, TreeForm):
-        values = Values(encoding, lambda column: f"r.{identifier(column)}", lambda k: f"t.{_value_name(k)}")
+        values = Values(encoding, lambda column: f"r.{identifier(column)}", lambda k: f"t.{identifier(_value_name(k))}")
         predictors = write(values, lambda column: f"t.{identifier(column)}") if write else sums(form, values)
-        made_inside = [_value_name(k) for k in range(len(values.definitions))]
-        ready = "".join(f", {value} AS {name}" for value, name in zip(values.definitions, made_inside, strict=True))
-        source = f"(SELECT r.*{ready} FROM {source} r)"
+        ready = {_value_name(k): value for k, value in enumerate(values.definitions)}
     else:
         predictors = predictors_of(form, encoding, lambda column: f"t.{identifier(column)}")
     if who is not None:
         predictors[0] = guarded(predictors[0], who, encoding, lambda column: f"t.{identifier(column)}")
-    inner = [identifier(f"dbml eta {k}") for k in range(len(predictors))]
-    scores = Scores(tuple(f"s.{eta}" for eta in inner), target.classes, target.type, form.link)
-    made = [f"{scores.prediction(threshold)} AS {identifier(f'predicted_{target.name}')}"]
+    etas = {f"dbml eta {k}": predictor for k, predictor in enumerate(predictors)}
+    scores = Scores(tuple(f"s.{identifier(eta)}" for eta in etas), target.classes, target.type, form.link)
+    outputs = {f"predicted_{target.name}": scores.prediction(threshold)}
     probabilities = scores.probability_list()
     if probabilities is not None:
-        made.append(f"{probabilities} AS {identifier(f'predicted_{target.name}_probs')}")
-    etas = ", ".join(f"{predictor} AS {eta}" for predictor, eta in zip(predictors, inner, strict=True))
-    left_out = ", ".join(made_inside + inner)
-    return f"SELECT s.* EXCLUDE ({left_out}), {', '.join(made)} FROM (SELECT t.*, {etas} FROM {source} t) s"
+        outputs[f"predicted_{target.name}_probs"] = probabilities
+    added = added_names(outputs, encoding.columns)
+    # In the innermost query, which has the fewest columns: DuckDB takes time with the square of their number.
+    kept = other_columns(added)
+    if ready:
+        source, kept = f"(SELECT {kept}, {listed(ready)} FROM {source} r)", "t.*"
+    rows = f"(SELECT {kept}, {listed(etas)} FROM {source} t)"
+    return f"SELECT {with_outputs('s', added, outputs, (*ready, *etas))} FROM {rows} s"
 
 
 def _value_name(k: int) -> str:
-    return identifier(f"dbml value {k}")
+    return f"dbml value {k}"
 
 
 def drop_macros(name: str, schema: str = "ml") -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbml_sql.expressions import identifier, string
+from dbml_sql.outputs import outputs_query
 
 if TYPE_CHECKING:
     from dbml_sql.signature import ModelSignature
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 def neighbors_query(source: str, model: ModelSignature, settings: str) -> str:
     """Return the query, in parentheses: the columns of the source, ``neighbor_id``, ``distance`` and ``rank`` from 1.
 
-    The id of a row is its value in the column that ``id_col`` named, else its number in the order of the training.
-    `settings` are k and nprobe, as SQL.
+    Columns of these names are replaced. The id of a row is its value in the column that ``id_col`` named, else its
+    number in the order of the training. `settings` are k and nprobe, as SQL.
     """
     name = string(model.called(f"{model.name}@{model.version}"))
     arguments = ", ".join(f"t.{identifier(column)}" for column in model.columns)
@@ -24,12 +25,14 @@ def neighbors_query(source: str, model: ModelSignature, settings: str) -> str:
         "SELECT t.* EXCLUDE (dbml_found), unnest(dbml_found) AS dbml_one, "
         f"unnest(range(1, len(dbml_found) + 1)) AS dbml_rank FROM ({scored}) t"
     )
-    rank = "CAST(t.dbml_rank AS INTEGER) AS rank"
-    distance = "t.dbml_one.distance AS distance"
-    hidden = "t.* EXCLUDE (dbml_one, dbml_rank)"
-    if not model.ids:
-        return f"(SELECT {hidden}, t.dbml_one.position AS neighbor_id, {distance}, {rank} FROM ({each}) t)"
-    return (
-        f"(SELECT {hidden}, v.id AS neighbor_id, {distance}, {rank} "
-        f"FROM ({each}) t JOIN {model.vectors} v ON v.position = t.dbml_one.position)"
-    )
+    outputs = {
+        "neighbor_id": "t.dbml_one.position",
+        "distance": "t.dbml_one.distance",
+        "rank": "CAST(t.dbml_rank AS INTEGER)",
+    }
+    hidden = ["dbml_one", "dbml_rank"]
+    if model.ids:
+        each = f"SELECT t.*, v.id AS dbml_id FROM ({each}) t JOIN {model.vectors} v ON v.position = t.dbml_one.position"
+        outputs["neighbor_id"] = "t.dbml_id"
+        hidden.append("dbml_id")
+    return f"({outputs_query(f'({each})', model.columns, outputs, hidden)})"

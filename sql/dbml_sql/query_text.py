@@ -28,6 +28,11 @@ def writing_part(text: str) -> str | None:
     return None
 
 
+def has_parameters(text: str) -> bool:
+    """Return whether a query has parameters, whose values it cannot run without."""
+    return any(token.kind == "parameter" for token in significant(text))
+
+
 def _may_be_written(token: Token, verb: str) -> bool:
     """Return whether a token may be the table that a verb without a second word names, or the query that it copies."""
     if token.kind == "word":

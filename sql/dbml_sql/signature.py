@@ -51,7 +51,7 @@ class ModelSignature:
     categories : frozenset of str
         Input columns that are one category.
     query : str or None
-        Query that it was trained on, where that is known.
+        Query that it was trained on, where that is known and can run again: it has no parameters.
     types : tuple of str
         DuckDB types of the input columns in training; of matrix factorizations only.
     implicit : bool
@@ -112,6 +112,9 @@ class Resolver(Protocol):
 
     def resolve(self, reference: ModelReference) -> ModelSignature:
         """Return the signature of a model; raise an error that says which models exist for an unknown one."""
+
+    def has_macro(self, name: str) -> bool:
+        """Return whether the person has a macro of a name in lower case, which calls without a model may mean."""
 
     def outputs(self, model: ModelSignature) -> tuple[str, ...]:
         """Return the names of the columns that `transform` of a model makes."""

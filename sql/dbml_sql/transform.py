@@ -1,17 +1,15 @@
-"""What a model makes of a row, as macros and queries: ``transform`` gives a list, or a column for each output.
-
-An output of the name of an input column takes its place; of the name of any other column of the rows, it replaces it.
-"""
+"""What a model makes of a row, as macros and queries: ``transform`` gives a list, or a column for each output."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dbml_sql.expressions import identifier, string
+from dbml_sql.expressions import identifier
 from dbml_sql.features import Encoding
 from dbml_sql.forms import Form
 from dbml_sql.linear import Column
 from dbml_sql.macros import parameters, transform_macro
+from dbml_sql.outputs import outputs_query
 from dbml_sql.retyped import guarded
 from dbml_sql.score import predictors_of
 
@@ -65,33 +63,3 @@ def listed_query(source: str, columns: Sequence[str], names: Sequence[str], made
     inner = f"(SELECT t.*, {made} AS dbml_made FROM {source} t)"
     outputs = {name: f"t.dbml_made[{i + 1}]" for i, name in enumerate(names)}
     return outputs_query(inner, columns, outputs, hidden=("dbml_made",))
-
-
-def outputs_query(source: str, columns: Sequence[str], outputs: dict[str, str], hidden: Sequence[str] = ()) -> str:
-    """Return the query of a table's columns and more, by name, as expressions over its row ``t``.
-
-    Parameters
-    ----------
-    source : str
-        What stands after FROM.
-    columns : sequence of str
-        Columns that the table surely has: an output of such a name stands in its place.
-    outputs : dict of str to str
-        Expressions by name. Any other column of that name is replaced.
-    hidden : sequence of str
-        Columns of the source that are left out.
-    """
-    own = {column.casefold() for column in columns}
-    inside = {name: made for name, made in outputs.items() if name.casefold() in own}
-    added = {name: made for name, made in outputs.items() if name not in inside}
-    left_out = f" EXCLUDE ({', '.join(map(identifier, hidden))})" if hidden else ""
-    replaced = f" REPLACE ({_listed(inside)})" if inside else ""
-    if not added:
-        return f"SELECT t.*{left_out}{replaced} FROM {source} t"
-    gone = ", ".join(string(name.casefold()) for name in (*added, *(() if inside else hidden)))
-    rows = f"SELECT COLUMNS(lambda c: lower(c) NOT IN ({gone})), {_listed(added)} FROM {source} t"
-    return f"SELECT t.*{left_out}{replaced} FROM ({rows}) t" if inside else rows
-
-
-def _listed(outputs: dict[str, str]) -> str:
-    return ", ".join(f"{made} AS {identifier(name)}" for name, made in outputs.items())

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from dbml_sql.call import probed
 from dbml_sql.groups import GROUP, GROUP_PROBABILITIES, group_evaluation
 from dbml_sql.macros import predict_macro, transform_macro
+from dbml_sql.outputs import outputs_query
 from dbml_sql.stored import stored_metrics
-from dbml_sql.transform import listed_query, outputs_query
+from dbml_sql.transform import listed_query
 
 if TYPE_CHECKING:
     from dbml_sql.call import Call
