@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 import duckdb
 
+from dbml.errors import UnknownName
 from dbml.estimators.base import Estimator
 from dbml.registry.freshness import change_number
 from dbml.registry.reading import first_row
