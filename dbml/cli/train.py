@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbml.cli.database import db_option, file_reader, json_option, made, source, with_options
+from dbml.cli.database import db_option, file_reader, is_query, json_option, made, source, with_options
 
 if TYPE_CHECKING:
     from dbml.choice import Choice
@@ -94,9 +94,10 @@ def train(
     if kind is not None and kind.task == "none" and target is not None:
         raise click.UsageError(f"{model_type} has no label; leave out --target")
     name = name or target or model_type
+    rows = None if is_query(data) else source(data)
     database = db or default_database(data)
     with made(database) as con:
-        rows = source(data, con)
+        rows = rows or source(data, con)
         choice = choose(con, rows, target, exclude, (*include, *texts), _keys(kind, given))
         chosen = choice.model_type if model_type == "auto" else model_type
         # Rows held out would tell nothing of a model without a label, and its scale or its centres miss them.

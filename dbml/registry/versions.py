@@ -202,7 +202,10 @@ def kept_versions(con: duckdb.DuckDBPyConnection, of: Version) -> list[int]:
 
 def unless_dropped(con: duckdb.DuckDBPyConnection, of: Version, error: RegistryError) -> RegistryError | UnknownName:
     """Return an error about a version, or that it is gone: another connection may drop it while this one reads it."""
-    return error if of.version in kept_versions(con, of) else dropped(of)
+    query = f"SELECT current_version FROM {of.place.schema}.registered_models WHERE model_id = ?"
+    # A version that is to be there, and has no row, is damaged.
+    wanted = {version for (version,) in con.execute(query, [of.model_id]).fetchall()}
+    return error if of.version in wanted.union(kept_versions(con, of)) else dropped(of)
 
 
 def dropped(of: Version) -> UnknownName:
