@@ -60,6 +60,8 @@ class ChunkedData(Data, ABC):
         `chunks(partitions)` reads only these partitions.
     divisible : bool
         `chunks(partitions)` also takes runs of rows inside partitions, at proportionate cost.
+    waits_to_read : bool
+        Reading all rows in order is waiting for threads of DuckDB.
     temp_directory : str or None
         Where kept blocks are spilled: DuckDB's temp directory; None: the system's.
     """
@@ -69,6 +71,7 @@ class ChunkedData(Data, ABC):
     partitions: tuple[Partition, ...] = ()
     seekable: bool = False
     divisible: bool = False
+    waits_to_read: bool = False
     temp_directory: str | None = None
     _kept: ChunkedData | None = None  # the encoded blocks that shuffled passes over an unseekable source read
 
@@ -123,9 +126,10 @@ class ChunkedData(Data, ABC):
         sparse, texts = self._sparse_and_texts
         return 8 * (self.n_dense + 2) + 12 * sparse + _TEXT_BYTES * texts
 
-    def _work(self, purpose: str, interrupt: Callable[[], None]) -> Work:
+    def _work(self, purpose: str, interrupt: Callable[[], None], in_order: bool = True) -> Work:
         size = self.block_rows * self.row_bytes
-        return Work(purpose, self.n_rows, size, size, memory_budget().blocks, interrupt)
+        waits = self.waits_to_read and in_order
+        return Work(purpose, self.n_rows, size, size, memory_budget().blocks, interrupt, waits)
 
     # passes ------------------------------------------------------------------------------------------------------
 
@@ -133,7 +137,8 @@ class ChunkedData(Data, ABC):
         """Run one pass over all rows; see `Data.fold`."""
         chunks, interrupt = self._ordered(order)
         with _Recorded(self, purpose, order, chunks) as counted:
-            return current().run(counted, steps, self._work(purpose, interrupt))
+            work = self._work(purpose, interrupt, isinstance(order, Sequential))
+            return current().run(counted, steps, work)
 
     def map(self, function: Callable[[Block], T], purpose: str = "") -> Iterator[T]:
         """Apply `function` to every block; see `Data.map`."""

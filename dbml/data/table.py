@@ -223,6 +223,10 @@ class TableData(ChunkedData):
     def n_rows(self) -> int:
         return self._n_rows
 
+    @property
+    def waits_to_read(self) -> bool:  # type: ignore[override]
+        return self._scan.snapshot is None
+
     def chunks(self, partitions: Sequence[Partition] | None = None) -> Iterator[Chunk]:
         """Yield runs of rows; see `ChunkedData.chunks`."""
         return self._read(self._scan, self.block_rows, partitions)

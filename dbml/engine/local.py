@@ -2,8 +2,8 @@
 
     chunks ─► a worker reads the next one, then encodes it and updates ─► merge, in block order
 
-One worker reads at a time. Where reading takes most of the time it stays the only one: DuckDB decodes on the other
-cores, and one more thread that waits for rows would take its share of them. Every block has a state of its own, so
+One worker reads at a time. Where that is waiting for DuckDB, and takes most of the time, it stays the only one: DuckDB
+decodes on the other cores, and one more thread would take its share of them. Every block has a state of its own, so
 results do not depend on the number of workers. Whoever finishes the block whose turn it is merges it and all finished
 ones after it. A chained step updates its one state at that point instead: in order, on one thread at a time, while the
 other workers read and encode.
@@ -144,8 +144,8 @@ class _Pass:
 
     def __init__(self, chunks: Iterator[Chunk], task: _Fold | _Map, workers: int, ahead: int, work: Work) -> None:
         self.source, self.task, self.workers, self.ahead, self.work = chunks, task, workers, ahead, work
-        self.first: list[Chunk] = []  # read before it was known whether the pass is short
-        self.chunks = itertools.chain(self.first, chunks)
+        self.first: deque[Chunk] = deque()  # read before it was known whether the pass is short
+        self.chunks = self._chunks()
         self.lock = threading.Lock()
         self.to_work = threading.Condition(self.lock)  # nobody reads, and there is room ahead
         self.to_yield = threading.Condition(self.lock)  # a result, the end, or an error
@@ -166,6 +166,11 @@ class _Pass:
         """Whether the pass has so few chunks that threads would cost more than they bring."""
         self.first.extend(itertools.islice(self.source, _SHORT + 1))
         return len(self.first) <= _SHORT
+
+    def _chunks(self) -> Iterator[Chunk]:
+        while self.first:
+            yield self.first.popleft()
+        yield from self.source
 
     def serially(self) -> Iterator[Any]:
         """Run in this thread."""
@@ -239,7 +244,7 @@ class _Pass:
             self._hand_in(number, result, block, space)
             with self.lock:
                 self.busy -= 1
-                if number >= len(self.first):
+                if self.work.waits_to_read and number > _SHORT:
                     self.pace.saw(waited, time.thread_time() - started)
 
     def _may_read(self) -> bool:

@@ -83,6 +83,8 @@ class Work:
         What queue, blocks and states may take together.
     interrupt : callable or None
         Makes a blocked read return soon with an error; called when the pass is given up.
+    waits_to_read : bool
+        Reading a chunk is waiting for threads that are not the engine's.
     """
 
     purpose: str = ""
@@ -91,6 +93,7 @@ class Work:
     block_bytes: int = 1 << 20
     memory_bytes: int = 1 << 28
     interrupt: Callable[[], None] | None = None
+    waits_to_read: bool = False
 
 
 class Crew(Protocol):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dbml.errors import InvalidData
 from dbml.estimators.trees.walk import Walk
 from dbml.passes.block import Block, Floats
+from dbml.passes.engine import current
 
 _MOST_CATEGORIES = 256
 
@@ -76,25 +77,30 @@ class Trees:
 
     @classmethod
     def joined(cls, parts: list[Trees]) -> Trees:
-        """Return the trees of several ensembles, in order."""
+        """Return the trees of several ensembles, in order.
+
+        Threads join an array each: where trees are large, most of it is the system handing over memory.
+        """
         nodes = np.cumsum([0, *(part.term.size for part in parts)])
         sets = np.cumsum([0, *(len(part.category_sets) for part in parts)])
+        moved = {"left": nodes, "category_set": sets}
 
-        def shifted(name: str, by: NDArray) -> NDArray:
+        def join(name: str) -> NDArray:
             whole = np.concatenate([getattr(part, name) for part in parts])
-            for first, last, more in zip(nodes[:-1], nodes[1:], by[:-1].tolist(), strict=True):
-                own = whole[first:last]
-                np.add(own, more, out=own, where=own >= 0)
+            if name in moved:
+                for first, last, more in zip(nodes[:-1], nodes[1:], moved[name][:-1].tolist(), strict=True):
+                    own = whole[first:last]
+                    np.add(own, more, out=own, where=own >= 0)
             return whole
 
-        whole = {
-            field.name: np.concatenate([getattr(part, field.name) for part in parts])
-            for field in fields(cls)
-            if field.name not in ("roots", "left", "category_set")
-        }
+        names = [field.name for field in fields(cls) if field.name != "roots"]
+        crew = current().crew(len(names))
+        try:
+            whole = dict(zip(names, crew.each(join, names), strict=True))
+        finally:
+            crew.close()
         starts = [part.roots[:-1] + first for part, first in zip(parts, nodes[:-1], strict=True)]
-        roots = np.append(np.concatenate(starts), nodes[-1])
-        return cls(roots=roots, left=shifted("left", nodes), category_set=shifted("category_set", sets), **whole)
+        return cls(roots=np.append(np.concatenate(starts), nodes[-1]), **whole)
 
     def take(self, trees: slice) -> Trees:
         """Return some trees, in order."""
