@@ -122,8 +122,9 @@ def test_read_only_keeps_the_database_as_it_is(tmp_path, capsys):
 
 def test_standard_input_is_read_when_piped(tmp_path):
     command = [sys.executable, "-m", "dbml", "sql", str(tmp_path / "piped.duckdb"), "--csv"]
-    done = subprocess.run(command, input=SCRIPT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-2:] == ["y", "201.0"]
+    lines = f"{SCRIPT};\n.timer\n.quit\nSELECT 'not run';\n"
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-3:] == ["y", "201.0", "timer on"]
     assert "Traceback" not in done.stderr
     assert "nanobind" not in done.stderr
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dbml.cli.output import one_line
-from dbml.cli.script import Printer, dot_command, is_complete, run_script
+from dbml.cli.script import Lines, Printer, run_complete
 from dbml.errors import DbmlError
 
 _KEYWORDS = """
@@ -85,26 +86,21 @@ class Prompt:
     def loop(self) -> None:
         """Run statements as they are completed; an error is printed on one line and the shell goes on."""
         forget = self._start_readline()
-        pending = ""
+        lines = Lines()
         try:
             while True:
                 try:
-                    line = input("   ... " if pending else "dbml > ")
+                    line = input("   ... " if lines.pending else "dbml > ")
                 except EOFError:
                     click.echo()
                     return
                 except KeyboardInterrupt:
                     click.echo()
-                    pending = ""
+                    lines = Lines()
                     continue
-                if not pending and line.lstrip().startswith("."):
-                    if not self._guarded(lambda line=line: dot_command(self._con, self._printer, line)):
-                        return
-                    continue
-                pending = f"{pending}\n{line}" if pending else line
-                if is_complete(pending):
-                    text, pending = pending, ""
-                    self._guarded(lambda text=text: run_script(self._con, self._printer, text))
+                text = lines.take(line)
+                if text is not None and not self._guarded(partial(run_complete, self._con, self._printer, text)):
+                    return
         finally:
             forget()
 

@@ -74,6 +74,42 @@ def is_complete(text: str) -> bool:
     return not found or found[-1].is_operator(";")
 
 
+class Lines:
+    """Puts lines together to what is run: statements, when they are complete, or a line that starts with a dot."""
+
+    def __init__(self) -> None:
+        self.pending = ""
+
+    def take(self, line: str) -> str | None:
+        """Add a line; return what is complete with it, or None."""
+        if not self.pending and line.lstrip().startswith("."):
+            return line
+        self.pending = f"{self.pending}\n{line}" if self.pending else line
+        # Statements of many lines are looked at where one may end.
+        if (";" in line or self.pending == line) and is_complete(self.pending):
+            text, self.pending = self.pending, ""
+            return text
+        return None
+
+
+def run_complete(con: Any, printer: Printer, text: str) -> bool:
+    """Run what `Lines` made; return False if it was .quit."""
+    if text.lstrip().startswith("."):
+        return dot_command(con, printer, text)
+    run_script(con, printer, text)
+    return True
+
+
+def run_input(con: Any, printer: Printer, text: str) -> None:
+    """Run a text as if its lines were typed, but that the first error ends it."""
+    lines = Lines()
+    for line in text.splitlines():
+        complete = lines.take(line)
+        if complete is not None and not run_complete(con, printer, complete):
+            return
+    run_script(con, printer, lines.pending)
+
+
 def dot_command(con: Any, printer: Printer, line: str) -> bool:
     """Run a line that starts with a dot; return False if it was .quit."""
     name, _, rest = line.strip().partition(" ")

@@ -7,7 +7,7 @@ import sys
 import click
 
 from dbml.cli.database import json_option, opened, with_options
-from dbml.cli.script import Printer, run_script
+from dbml.cli.script import Printer, run_input, run_script
 
 
 @click.command(short_help="A SQL shell that understands models.")
@@ -34,7 +34,7 @@ def sql(db: str, command: tuple[str, ...], as_csv: bool, as_json: bool, read_onl
             for text in command:
                 run_script(con, printer, text)
         elif not sys.stdin.isatty():
-            run_script(con, printer, sys.stdin.read())
+            run_input(con, printer, sys.stdin.read())
         else:
             from dbml.cli.prompt import Prompt
 
