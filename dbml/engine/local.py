@@ -250,18 +250,19 @@ class _Pass:
     def _may_read(self) -> bool:
         """Wait until this worker is the one that reads the next chunk; return False at the end of the pass."""
         with self.lock:
-            while not (self.read_all or self.stopped or self._is_work()):
+            while not self._is_work():
+                if self.read_all or self.stopped:
+                    return False
                 self.to_work.wait()
-            if self.read_all or self.stopped:
-                return False
             self.reading = True
             self.busy += 1
             return True
 
     def _is_work(self) -> bool:
         """Whether one more worker may read: nobody does, the pass needs one more, and there is room ahead."""
-        ahead = self.taken - self.next + len(self.results)
-        return not self.reading and self.busy < self.pace.workers and ahead < self.ahead
+        if self.read_all or self.stopped or self.reading:
+            return False
+        return self.busy < self.pace.workers and self.taken - self.next + len(self.results) < self.ahead
 
     def _call_worker(self) -> None:
         """Wake a worker if there is work for it: one that finds none costs others the interpreter's lock."""

@@ -135,7 +135,7 @@ class Estimator(SklearnProtocol, SqlOptions):
         self
         """
         self._check_hyperparameters()
-        return self._train_on(X, y, sample_weight, con, options, self._kept_schema(), self._fit)
+        return self._train_on(X, y, sample_weight, con, options, self.schema_ if self._goes_on else None, self._fit)
 
     def _train_on(
         self,
@@ -209,9 +209,10 @@ class Estimator(SklearnProtocol, SqlOptions):
         """Return the encoding options of a training: those of the person, and what the estimator asks for."""
         return {**(options or {}), **self.encoding_options}
 
-    def _kept_schema(self) -> Schema | None:
-        """Return the schema that `fit` encodes by where it goes on from an earlier one; None: learn it."""
-        return None
+    @property
+    def _goes_on(self) -> bool:
+        """Whether `fit` continues with what it learned before, in the encoding that it belongs to."""
+        return False
 
     def _check_target(self, data: Data) -> None:
         """Raise `InvalidData` for a target this estimator cannot learn."""

@@ -74,7 +74,7 @@ class Classifier(Estimator):
         """Return the accuracy against labels that do not lie in X, and may be none that training saw."""
         how = {"sample_weight": sample_weight, "con": con, "options": self._scoring_options()}
         with as_data(X, schema=self.schema_, **how) as data:
-            parts = list(data.map(lambda block: (self._class_block(block), _weights(block).copy()), purpose="score"))
+            parts = list(data.map(lambda block: (self._class_block(block), block.weights.copy()), purpose="score"))
         n_rows = sum(len(weight) for _, weight in parts)
         if labels.size != n_rows:
             raise InvalidData(
@@ -91,12 +91,8 @@ class Classifier(Estimator):
         return float(hits / total)
 
     def _hits(self, block: Block) -> tuple[float, float]:
-        weight = _weights(block)
+        weight = block.weights
         return float(weight[self._class_block(block) == block.y].sum()), float(weight.sum())
-
-
-def _weights(block: Block) -> Floats:
-    return np.ones(block.n_rows) if block.weight is None else block.weight
 
 
 class ProbabilisticClassifier(Classifier):

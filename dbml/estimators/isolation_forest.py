@@ -194,5 +194,5 @@ class IsolationForest(TreeModel):
 
 def _weights(data: Data) -> Floats:
     """Return the weight of every row, in order."""
-    parts = data.map(lambda block: np.ones(block.n_rows) if block.weight is None else block.weight.copy(), "weights")
+    parts = data.map(lambda block: block.weights.copy(), "weights")
     return np.concatenate([np.empty(0), *parts])

@@ -48,7 +48,7 @@ class LeaveOneOutStep:
     def update(self, state: State, block: Block) -> None:
         """Add a block."""
         assert block.y is not None
-        weight = np.ones(block.n_rows) if block.weight is None else block.weight
+        weight = block.weights
         residual = (block.y - self.y_mean)[:, None] - self._times(block, self.coefs)
         influence = self._times(block, self.vectors) ** 2 @ self.shrunk + self.share
         left = np.maximum(1.0 - weight[:, None] * influence, np.finfo(float).eps)

@@ -131,5 +131,5 @@ class ResidualStep:
 
 def row_weights(block: Block, held: Held | None) -> Floats:
     """Return the weight of each row of a block, 0 for rows that are held out."""
-    weight = np.ones(block.n_rows) if block.weight is None else block.weight
+    weight = block.weights
     return weight if held is None else weight * held.used(block)

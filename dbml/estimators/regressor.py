@@ -62,7 +62,7 @@ class Regressor(Estimator):
         """Return weight, mean and spread of y and the squared residuals of a block (so that large offsets cancel)."""
         y = block.y
         assert y is not None
-        weight = np.ones(len(y)) if block.weight is None else block.weight
+        weight = block.weights
         total = float(weight.sum())
         mean = float(weight @ y / total) if total > 0.0 else 0.0
         return total, mean, float(weight @ (y - mean) ** 2), float(weight @ (y - self._predict_block(block)) ** 2)

@@ -118,9 +118,6 @@ class SgdEstimator(Estimator):
         """Whether `fit` continues with the iterate there is, in the encoding that it belongs to."""
         return self.warm_start and "iterate_" in vars(self)
 
-    def _kept_schema(self) -> Schema | None:
-        return self.schema_ if self._goes_on else None
-
     def _fit(self, data: Data) -> None:
         state, descent = self._prepared(data, self._goes_on)
         seed = seed_of(self.random_state)

@@ -56,3 +56,8 @@ class Block:
     def n_rows(self) -> int:
         """Number of rows."""
         return self.X.shape[0]
+
+    @property
+    def weights(self) -> Floats:
+        """Weight of each row: `weight`, or ones of its own."""
+        return np.ones(self.n_rows) if self.weight is None else self.weight

@@ -29,16 +29,22 @@ def _no_threshold(scorer: Scorer) -> InvalidParameter:
     )
 
 
+def _refuse_threshold(scorer: Scorer, threshold: np.ndarray | None) -> None:
+    if threshold is not None:
+        raise _no_threshold(scorer)
+
+
+def _require(scorer: Scorer, method: str, otherwise: str) -> None:
+    """Raise an error that says what a model does instead, if it lacks a method."""
+    if not scorer.has(method):
+        raise InvalidData(f"model {scorer.name!r} is a {type(scorer.model).__name__}, which {otherwise}")
+
+
 def predict_number(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
     """Return predictions as DOUBLE: numbers, or labels that are numbers or booleans."""
     if scorer.classes is None:
-        if threshold is not None:
-            raise _no_threshold(scorer)
-        if not scorer.has("predict"):
-            raise InvalidData(
-                f"model {scorer.name!r} is a {type(scorer.model).__name__}, which predicts nothing: "
-                f"use transform('{scorer.name}', …)"
-            )
+        _refuse_threshold(scorer, threshold)
+        _require(scorer, "predict", f"predicts nothing: use transform('{scorer.name}', …)")
         return pa.array(scorer.method("predict")(scorer.block(columns)))
     if not all(isinstance(label, (bool, int, float)) for label in scorer.classes):
         shown = listing([repr(label) for label in scorer.classes], 4)
@@ -60,8 +66,7 @@ def predict_label(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray
 
 def predict_proba(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
     """Return the probability of each label as a MAP from its text."""
-    if threshold is not None:
-        raise _no_threshold(scorer)
+    _refuse_threshold(scorer, threshold)
     labels, offsets, places, probabilities = _flat_probabilities(scorer, columns)
     texts = pa.array([label_text(label) for label in labels])
     return pa.MapArray.from_arrays(offsets, texts.take(places), probabilities)
@@ -79,9 +84,7 @@ def _flat_probabilities(scorer: Scorer, columns: list[pa.Array]) -> tuple[Sequen
 
     Where there is no label, the numbers of the groups stand for it.
     """
-    if not scorer.has("predict_proba"):
-        kind = type(scorer.model).__name__
-        raise InvalidData(f"model {scorer.name!r} is a {kind}, which has no probabilities: use predict")
+    _require(scorer, "predict_proba", "has no probabilities: use predict")
     values = scorer.method("predict_proba")(scorer.block(columns))
     n_rows, n_classes = values.shape
     offsets = pa.array(np.arange(0, n_rows * n_classes + 1, n_classes, dtype=np.int32))
@@ -92,13 +95,8 @@ def _flat_probabilities(scorer: Scorer, columns: list[pa.Array]) -> tuple[Sequen
 
 def transform(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
     """Return what a model makes of each row as a list; what is missing there is NULL."""
-    if threshold is not None:
-        raise _no_threshold(scorer)
-    if not scorer.has("transform"):
-        raise InvalidData(
-            f"model {scorer.name!r} is a {type(scorer.model).__name__}, which transforms nothing: "
-            f"use predict('{scorer.name}', …)"
-        )
+    _refuse_threshold(scorer, threshold)
+    _require(scorer, "transform", f"transforms nothing: use predict('{scorer.name}', …)")
     values = scorer.method("transform")(scorer.block(columns))
     n_rows, width = values.shape
     flat = np.ascontiguousarray(values, dtype=np.float64).ravel()

@@ -227,7 +227,7 @@ def mean_variance(rows: Rows) -> float:
     n_terms = rows.n_terms
     weight, first, second = 0.0, np.zeros(n_terms), np.zeros(n_terms)
     for part in rows.parts:
-        w = np.ones(part.n_rows) if part.weight is None else part.weight
+        w = part.weights
         d = part.X.shape[1]
         weight += w.sum()
         first[:d] += w @ part.X

@@ -88,7 +88,7 @@ class Rows:
 
     def weights(self) -> Floats:
         """Return the weight of each row."""
-        return np.concatenate([np.ones(p.n_rows) if p.weight is None else p.weight for p in self.parts])
+        return np.concatenate([part.weights for part in self.parts])
 
     def close(self) -> None:
         """End the threads."""

@@ -52,7 +52,7 @@ class BatchStep:
     def update(self, state: State, block: Block) -> None:
         """Add a block to the rows that wait, and absorb every batch that is full and not the last."""
         rows = dense_rows(block, self.n_terms, order="F")
-        weight = np.ones(block.n_rows) if block.weight is None else block.weight
+        weight = block.weights
         if block.weight is not None:
             rows, weight = rows[weight > 0.0], weight[weight > 0.0]
         buffer, taken = state["buffer"], 0

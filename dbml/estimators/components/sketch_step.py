@@ -62,7 +62,7 @@ class SketchStep:
 
     def update(self, state: State, block: Block) -> None:
         """Add a block."""
-        weight = np.ones(block.n_rows) if block.weight is None else block.weight
+        weight = block.weights
         if self.basis.shape[1]:
             self._add_products(state, block, weight)
         elif self.moments:

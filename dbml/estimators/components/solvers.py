@@ -106,7 +106,7 @@ def by_blocks(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
 def in_memory(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
     """Return the spectrum of rows that are held in memory, and the scale of the terms."""
     rows = data.sample(max(data.statistics.n_rows, 1), seed=0)
-    weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight
+    weight = rows.weights
     count, total = int(np.count_nonzero(weight)), float(weight.sum())
     require_rows(data, aim, count, total)
     X = dense_rows(rows, data.schema.encoding.n_terms, order="F")

@@ -131,9 +131,6 @@ class NetworkModel(Estimator):
         """Whether `fit` continues with the weights there are."""
         return self.warm_start and "network_" in vars(self)
 
-    def _kept_schema(self) -> Schema | None:
-        return self.schema_ if self._goes_on else None
-
     def _reading(self, data: Data) -> RowReading:
         """Return how weights are read."""
         return RowReading()
@@ -191,7 +188,7 @@ class NetworkModel(Estimator):
             told = f"{n_weights:,} weights between hidden layers"
             check_room(type(self).__name__, told, 4 * _COPIES * n_weights, "take fewer hidden units")
             rows = data.sample(SAMPLE_ROWS, seed=0)
-            weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight
+            weight = rows.weights
             if not weight.any() and rows.n_rows == data.n_rows:
                 raise InvalidData(f"{type(self).__name__}: at least 1 row must have a weight above 0; none has")
             coordinates = Coordinates.of(rows, weight, schema.encoding, self.task == "classification")

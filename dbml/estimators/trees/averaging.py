@@ -17,7 +17,6 @@ from dbml.estimators.trees.forest_model import ForestClassifier, ForestModel, Fo
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
-from dbml.passes.schema import Schema
 
 
 def _fewest_rows(value: Any) -> dict[str, Any]:
@@ -74,9 +73,6 @@ class AveragedTrees(ForestModel):
             )
         if self.n_jobs == 0:
             raise InvalidParameter(f"{name}: n_jobs must be None, -1 or an integer >= 1; got 0")
-
-    def _kept_schema(self) -> Schema | None:
-        return self.schema_ if self._goes_on else None
 
     @property
     def _goes_on(self) -> bool:

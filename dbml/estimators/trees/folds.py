@@ -36,13 +36,8 @@ def fold_losses(shards: Shards, binning: Binning, boosting: Boosting, n_folds: i
     for fold in range(n_folds):
         held = Held(1.0 / n_folds, fold / n_folds, seed)
         rounds = Rounds(shards, binning, replace(boosting, held=held, patience=boosting.rounds))
-        found: list[float] = []
-
-        def report(number: int, loss: float, of_held: float | None, found: list[float] = found) -> None:
-            assert of_held is not None
-            found.append(of_held)
-
         rounds.begin(rounds.baseline())
-        rounds.run(report)
+        rounds.run(lambda number, loss, of_held: None)
+        found = rounds.held_losses[1:]
         losses[fold] = found + [found[-1]] * (boosting.rounds - len(found))
     return losses

@@ -304,7 +304,7 @@ def _binned(data: Data, bins: ForestBins, weighted: bool) -> Shards:
         assert block.y is not None
         made: Arrays = {"bins": bins.bins_of(block), "y": block.y.copy()}
         if weighted:
-            made["weight"] = np.ones(block.n_rows) if block.weight is None else block.weight.copy()
+            made["weight"] = block.weights.copy()
         return made
 
     return data.derive(make, purpose="trees: bins of all rows")

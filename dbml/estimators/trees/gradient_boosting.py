@@ -24,7 +24,6 @@ from dbml.estimators.trees.symmetric import symmetric_depth
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule, check_params
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
-from dbml.passes.schema import Schema
 from dbml.passes.shards import Shards
 
 _STRATEGIES = {"bagging": "uniform"}  # LightGBM's words
@@ -139,9 +138,6 @@ class GradientBoosting(TreeModel):
             return ALL_ROWS, "sampling_method='auto'"
         sampling = Sampling(top=self.top_rate * share / few, other=self.other_rate * share / few)
         return sampling, f"sampling_method='auto': {n_rows:,} rows are more than a tree needs"
-
-    def _kept_schema(self) -> Schema | None:
-        return self.schema_ if self._goes_on else None
 
     @property
     def _goes_on(self) -> bool:
