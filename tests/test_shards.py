@@ -49,12 +49,17 @@ def derive(data, **options):
     return data.derive(make, **how)
 
 
+def part(shard, *indices):
+    array, places = shard.read_parts("columns", np.array(indices))
+    return array[places] if len(indices) > 1 else array[places[0]]
+
+
 def content(shards):
     """Everything in the shards, as bytes."""
 
     def of(shard):
         kept = [shard.read(name) for name in ("bins", "columns", "row")]
-        parts = [shard.read_part("columns", j).tobytes() for j in range(len(kept[1]))]
+        parts = [part(shard, j).tobytes() for j in range(len(kept[1]))]
         arrays = [*kept, *shard.resident.values()]
         what = [(array.dtype, array.shape, array.flags.c_contiguous) for array in arrays]
         return shard.number, shard.start, shard.n_rows, what, [array.tobytes() for array in arrays], parts
@@ -223,7 +228,7 @@ def test_passes_are_counted_in_the_plan(table):
     with derive(data, purpose="bin") as shards:
         for _ in range(20):
             shards.each(lambda shard: shard.read("bins").sum(), "histograms")
-            shards.each(lambda shard: shard.read_part("columns", 1).sum(), "split", only=[0, 6])
+            shards.each(lambda shard: part(shard, 1).sum(), "split", only=[0, 6])
     found = {done.purpose: done for done in data.plan.passes}
     assert list(found) == ["bin", "histograms", "split"]
     assert (found["histograms"].times, found["histograms"].rows, found["histograms"].bytes) == (20, 20 * N, 60 * N)
@@ -313,7 +318,7 @@ def test_spilled_arrays_look_like_those_in_memory(data, limit):
     """Kernels are compiled for a type, a layout and whether an array may be written to."""
 
     def looks(shards):
-        arrays = [shards[1].read("bins"), shards[1].read("columns"), shards[1].read_part("columns", -1)]
+        arrays = [shards[1].read("bins"), shards[1].read("columns"), part(shards[1], 2)]
         return [(a.dtype, a.shape, a.flags.c_contiguous, a.flags.writeable, a.flags.aligned) for a in arrays]
 
     with derive(data) as shards:
@@ -324,7 +329,7 @@ def test_spilled_arrays_look_like_those_in_memory(data, limit):
         first, second = shards[0].read("bins"), shards[1].read("bins")
         assert np.shares_memory(first, second)  # a reused buffer
         with pytest.raises(IndexError, match="index 3 is out of bounds for axis 0 with size 3"):
-            shards[0].read_part("columns", 3)
+            part(shards[0], 3)
         with pytest.raises(UnknownName, match=r"did you mean 'bins'"):
             shards[0].read("bin")
 

@@ -86,16 +86,16 @@ class KeptShard(Shard):
         self.handed_out += array.nbytes
         return array
 
-    def read_part(self, name: str, index: int) -> NDArray:
-        array = self._kept.get(name)
+    def read_parts(self, name: str, indices: NDArray[np.int64]) -> tuple[NDArray, NDArray[np.int64]]:
+        array, places = self._kept.get(name), indices
         if array is None:
             disk, place = self._spilled(name)
-            part = disk.read(f"{name} part", place.part(index))
-            disk.expect(self, name, index)
-        else:
-            part = array[index]
-        self.handed_out += part.nbytes
-        return part
+            wanted, places = np.unique(indices, return_inverse=True)
+            array = disk.read_parts(f"{name} parts", place, wanted)
+            for index in wanted:
+                disk.expect(self, name, int(index))
+        self.handed_out += indices.size * array[:1].nbytes
+        return array, places
 
     def _spilled(self, name: str) -> tuple[_Disk, _Place]:
         if self._closed:
@@ -142,12 +142,26 @@ class _Disk:
 
     def read(self, buffer_name: str, place: _Place) -> NDArray:
         """Return an array in a buffer of this thread, read only as the ones in memory: kernels are compiled once."""
+        return self._view(self._fill(buffer_name, [place]), place.dtype, place.shape)
+
+    def read_parts(self, buffer_name: str, place: _Place, indices: NDArray[np.int64]) -> NDArray:
+        """Return some entries of an array along its first axis, one after the other; see `read`."""
+        buffer = self._fill(buffer_name, [place.part(int(index)) for index in indices])
+        return self._view(buffer, place.dtype, (indices.size, *place.shape[1:]))
+
+    def _fill(self, buffer_name: str, places: Sequence[_Place]) -> NDArray[np.uint8]:
         space = getattr(self._of_thread, "space", None)
         if space is None:
             space = self._of_thread.space = Workspace()
-        buffer = space.array(buffer_name, place.nbytes, np.uint8)
-        self.file.read_into(buffer.data, place.begin)
-        array = buffer.view(place.dtype).reshape(place.shape)
+        buffer, begin = space.array(buffer_name, sum(place.nbytes for place in places), np.uint8), 0
+        for place in places:
+            self.file.read_into(buffer.data[begin : begin + place.nbytes], place.begin)
+            begin += place.nbytes
+        return buffer
+
+    @staticmethod
+    def _view(buffer: NDArray[np.uint8], dtype: np.dtype, shape: tuple[int, ...]) -> NDArray:
+        array = buffer.view(dtype).reshape(shape)
         array.flags.writeable = False
         return array
 

@@ -118,15 +118,16 @@ class ThreadCrew:
 
     def each(self, function: Callable[[T], R], items: Sequence[T], kind: str = "") -> list[R]:
         """Return `function(item)` of all items in order; see `dbml.passes.engine.Crew`."""
-        began = time.perf_counter()
         helpers = min(self.size, len(items)) - 1
+        if helpers <= 0:
+            return [function(item) for item in items]
+        began = time.perf_counter()
         running = _Round(function, items)
         try:
-            if helpers > 0:
-                if self._tiny.get(kind):
-                    running.work(until=began + _TINY)
-                if running.pending:
-                    self._wake(running, helpers)
+            if self._tiny.get(kind):
+                running.work(until=began + _TINY)
+            if running.pending:
+                self._wake(running, helpers)
             running.work()
         finally:
             running.end()

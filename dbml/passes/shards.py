@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 T = TypeVar("T")
@@ -45,10 +46,11 @@ class Shard(ABC):
         """
 
     @abstractmethod
-    def read_part(self, name: str, index: int) -> NDArray:
-        """Return entry `index` along the first axis of a kept array; of a spilled one only this part is read.
+    def read_parts(self, name: str, indices: NDArray[np.int64]) -> tuple[NDArray, NDArray[np.int64]]:
+        """Return an array that holds some entries along the first axis of a kept one, and where in it they are.
 
-        Its buffer is another one than that of `read`, and valid until this thread reads a part of this name again.
+        Of a spilled array only these entries are read, each once, into another buffer than that of `read`: valid until
+        this thread reads parts of this name again.
         """
 
 

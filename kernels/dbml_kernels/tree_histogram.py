@@ -88,6 +88,13 @@ def histogram_add_rows(bins, n_columns, words, order, begin, end, histogram):
 
 
 @kernel
+def histogram_add_runs(bins, n_columns, words, order, begins, ends, histograms):
+    """Add the rows ``order[begins[i]:ends[i]]`` to ``histograms[i]``, (n, 256 n_columns); see `histogram_add_rows`."""
+    for i in range(begins.shape[0]):
+        histogram_add_rows(bins, n_columns, words, order, begins[i], ends[i], histograms[i])
+
+
+@kernel
 def histogram_widen(histogram, sums):
     """Add a histogram of words to `sums` of shape (2, size), gradients and hessians as whole float64, and clear it."""
     for i in range(histogram.shape[0]):

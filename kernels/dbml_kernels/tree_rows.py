@@ -32,6 +32,17 @@ def rows_split(order, begin, end, column, goes_left, scratch):
 
 
 @kernel
+def runs_split(order, begins, ends, columns, numbers, goes_left, scratch, middles):
+    """Split the runs of some nodes as `rows_split` does; write where their right parts begin to `middles`.
+
+    Shapes: `begins`, `ends`, `numbers`, `middles` (n,), `columns` (any, n_rows) of which run i goes by ``numbers[i]``,
+    `goes_left` (n, 256).
+    """
+    for i in range(begins.shape[0]):
+        middles[i] = rows_split(order, begins[i], ends[i], columns[numbers[i]], goes_left[i], scratch)
+
+
+@kernel
 def bins_copy(bins, n_columns, rows, copies, columns, begin, most):
     """``copies[i] = columns[:, begin + i] = bins[rows[i]]``: row by row, and column by column.
 

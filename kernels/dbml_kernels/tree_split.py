@@ -2,6 +2,8 @@
 
 A side with gradient sum G and hessian sum H takes the value ``v = -G / (H + l2)`` within the node's bounds, and lowers
 the loss by ``-(2 G v + (H + l2) v^2) / 2`` (Friedman 2001; Chen & Guestrin 2016, equations 5 to 7).
+
+Gains are computed to the same bits whichever kernel they become part of: equal trees must not depend on who grows them.
 """
 
 from __future__ import annotations
@@ -10,6 +12,9 @@ import numpy as np
 
 from dbml_kernels.jit import kernel
 from dbml_kernels.tree_histogram import N_BINS
+
+# What is known of a node: sums, rows, bounds of its value, and the rows that each side of its split must have.
+GRADIENT, HESSIAN, ROWS, LOW, HIGH, LEAST_ROWS = range(6)
 
 GAIN, TERM, BIN, MISSING_LEFT, LEFT_GRADIENT, LEFT_HESSIAN = range(6)
 MISSING = N_BINS - 1
@@ -23,20 +28,20 @@ BINS, CATEGORY, COLUMN, FIRST, ZERO, MISSED = range(6)
 _SMOOTH, CATEGORY_L2, _MOST_TOGETHER, ONE_BY_ONE, _LEVEL_ROWS = 10.0, 10.0, 32, 4, 10.0
 
 
-@kernel
+@kernel(exact=True)
 def side_value(gradient, hessian, l2, low, high):
     """Return the value of a side."""
     return min(max(-gradient / (hessian + l2), low), high)
 
 
-@kernel
+@kernel(exact=True)
 def side_gain(gradient, hessian, l2, low, high):
     """Return twice what a side lowers the loss by."""
     value = side_value(gradient, hessian, l2, low, high)
     return -value * (2.0 * gradient + (hessian + l2) * value)
 
 
-@kernel
+@kernel(exact=True)
 def order_kept(way, left_gradient, left_hessian, gradient, hessian, l2, low, high):
     """Return whether the values of both sides are in the order that a monotonic constraint asks for."""
     left = side_value(left_gradient, left_hessian, l2, low, high)
@@ -44,7 +49,7 @@ def order_kept(way, left_gradient, left_hessian, gradient, hessian, l2, low, hig
     return way * (right - left) >= 0.0
 
 
-@kernel
+@kernel(exact=True)
 def number_split(g, h, n_bins, way, missing, node, rule, gains, best):
     """Look for a better split of a number than `best`; return whether there was one.
 
@@ -77,7 +82,7 @@ def number_split(g, h, n_bins, way, missing, node, rule, gains, best):
     return found
 
 
-@kernel
+@kernel(exact=True)
 def levels_listed(g, h, n_bins, least_hessian, keys, levels):
     """List the levels that have enough rows, and their keys ``G / (H + smooth)``; return how many there are."""
     n = 0
@@ -88,7 +93,7 @@ def levels_listed(g, h, n_bins, least_hessian, keys, levels):
     return n
 
 
-@kernel
+@kernel(exact=True)
 def category_split(g, h, n_bins, node, rule, best, goes_left):
     """Look for a better split of a category than `best`; write the side of each level; return whether there was one.
 
@@ -137,7 +142,7 @@ def category_split(g, h, n_bins, node, rule, best, goes_left):
     return True
 
 
-@kernel
+@kernel(exact=True)
 def term_sums(sums, steps, place, node, g, h):
     """Write the sums of a term by bin to `g` and `h` (256,), in units of 1; `place` is its row of the layout.
 
@@ -166,7 +171,7 @@ def term_sums(sums, steps, place, node, g, h):
     g[zero], h[zero] = rest_g, max(rest_h, 0.0)
 
 
-@kernel
+@kernel(exact=True)
 def sides_write(place, last, missing_left, goes_left):
     """Write the side of each bin of a column, (256,) uint8, where a number's bins up to `last` go left."""
     first, zero = place[FIRST], place[ZERO]
@@ -185,7 +190,7 @@ def sides_write(place, last, missing_left, goes_left):
         goes_left[place[MISSED]] = missing_left
 
 
-@kernel
+@kernel(exact=True)
 def split_find(sums, steps, terms, layout, monotonic, node, rule, scratch, best, goes_left):
     """Find the best split of a node: write it to `best` (6,) and the side of each bin to `goes_left` (256,) uint8.
 
@@ -211,3 +216,65 @@ def split_find(sums, steps, terms, layout, monotonic, node, rule, scratch, best,
                 best[MISSING_LEFT] = 1.0 if 2.0 * best[LEFT_HESSIAN] > node[1] else 0.0
     if best[TERM] >= 0.0 and not layout[np.int64(best[TERM]), CATEGORY]:
         sides_write(layout[np.int64(best[TERM])], best[BIN], best[MISSING_LEFT] > 0.0, goes_left)
+
+
+@kernel(exact=True)
+def node_search(sums, steps, terms, layout, monotonic, node, rules, scratch, best, goes_left):
+    """Find the best split of a node as `split_find` does; ``best[TERM]`` is -1 where there is none.
+
+    ``best[GAIN]`` is what the split gains over none. Shapes: `node` (6,) from ``GRADIENT`` on, `rules` (l2, least
+    hessian, least gain).
+    """
+    l2, least_hessian, least_gain = rules
+    gradient, hessian, low, high = node[GRADIENT], node[HESSIAN], node[LOW], node[HIGH]
+    without = side_gain(gradient, hessian, l2, low, high)
+    best[:] = 0.0
+    best[GAIN], best[TERM] = without + 2.0 * least_gain + 1e-12 * abs(without), -1.0
+    about = (gradient, hessian, node[ROWS] / max(hessian, 1e-300), low, high)
+    rule = (l2, node[LEAST_ROWS], least_hessian)
+    split_find(sums, steps, terms, layout, monotonic, about, rule, scratch, best, goes_left)
+    best[GAIN] -= without
+
+
+@kernel(exact=True)
+def children_know(node, best, left_rows, way, l2, least_rows, children):
+    """Write what is known of the children of a node, (2, 6), that is split by `best`; see `node_search`.
+
+    With a monotonic constraint, `way`, the values of one child end where those of the other begin.
+    """
+    left, right = children[0], children[1]
+    for child in children:
+        child[LOW], child[HIGH], child[LEAST_ROWS] = node[LOW], node[HIGH], least_rows
+    left[GRADIENT], left[HESSIAN], left[ROWS] = best[LEFT_GRADIENT], best[LEFT_HESSIAN], left_rows
+    for i in (GRADIENT, HESSIAN, ROWS):
+        right[i] = node[i] - left[i]
+    if way != 0:
+        middle = 0.5 * side_value(left[GRADIENT], left[HESSIAN], l2, node[LOW], node[HIGH])
+        middle += 0.5 * side_value(right[GRADIENT], right[HESSIAN], l2, node[LOW], node[HIGH])
+        if way > 0:
+            left[HIGH] = right[LOW] = middle
+        else:
+            left[LOW] = right[HIGH] = middle
+
+
+@kernel(exact=True)
+def children_search(
+    small, large, small_left, steps, terms, layout, monotonic, children, rules, scratch, bests, goes_left
+):
+    """Find the best splits of both children of a node; subtract the smaller one's sums from those of the node.
+
+    Shapes: `small` and `large` (2, 256 n_columns), the latter the node's until then, `terms` of the left and of the
+    right child, `children` (2, 6), `bests` (2, 6), `goes_left` (2, 256); see `node_search`. A child with too few rows
+    for two sides has no split.
+    """
+    for i in range(large.shape[0]):
+        for j in range(large.shape[1]):
+            large[i, j] -= small[i, j]
+    for child in range(2):
+        bests[child, TERM] = -1.0
+        if children[child, ROWS] >= 2.0 * children[child, LEAST_ROWS]:
+            sums = small if small_left == (child == 0) else large
+            node_search(
+                sums, steps, terms[child], layout, monotonic, children[child], rules, scratch, bests[child],
+                goes_left[child],
+            )  # fmt: skip

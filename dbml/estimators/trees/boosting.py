@@ -15,6 +15,7 @@ from dbml.estimators.trees.derivatives import DERIVATIVES, Precision
 from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.growth import Grower, GrowPolicy, Rules
 from dbml.estimators.trees.leaf_values import LeafValues
+from dbml.estimators.trees.lone_growth import LoneGrower
 from dbml.estimators.trees.losses import BoostingLoss, leaf_quantiles, weights_of
 from dbml.estimators.trees.nodes import Flat, Node
 from dbml.estimators.trees.sampling import ALL_ROWS, NO_ROWS, Draw, Held, Sampling
@@ -143,10 +144,17 @@ class Rounds:
         self._histograms = self._derivatives.histograms(binning.n_columns)
         self._copies = self._room_for_copies()
         self._rows_of: Callable[[Shard], ShardRows] = self._copies or ShardRows
-        grower = SymmetricGrower if boosting.policy == "symmetric" else Grower
-        self._grower = grower(shards, binning, boosting.rules, boosting.policy, self._histograms, self._rows_of)
+        self._grower = self._kind_of_grower()(
+            shards, binning, boosting.rules, boosting.policy, self._histograms, self._rows_of
+        )
         self._pending: Callable[[Shard], None] | None = None
         self._sizes = np.zeros(len(shards), np.int64)
+
+    def _kind_of_grower(self) -> type[Grower]:
+        policy = self.boosting.policy
+        if policy == "symmetric":
+            return SymmetricGrower
+        return LoneGrower if LoneGrower.suits(self.shards, self.boosting.rules, policy, self._histograms) else Grower
 
     def _room_for_copies(self) -> CopiedShards | None:
         """Return room to copy the rows of each sample together, None where rows are not sampled or memory is short."""
@@ -303,7 +311,10 @@ class Rounds:
                 shard.resident["order"][: sizes[number]].sort()
             rows, size = self._rows_of(shard), int(sizes[number])
             with self._histograms.filling(number) as buffer:
-                buffer.add(0, rows, output, None if size == rows.n_rows else (0, size))
+                if size == rows.n_rows:
+                    buffer.add_all(rows, output)
+                else:
+                    buffer.add(rows, output, np.array([0]), np.array([size]))
             return loss
 
         losses, shards = [0.0], list(range(len(self.shards)))

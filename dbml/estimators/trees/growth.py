@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from dbml_kernels.tree_rows import rows_split
 from dbml_kernels.tree_split import (
     GAIN,
-    LEFT_GRADIENT,
     LEFT_HESSIAN,
     TERM,
-    side_gain,
+    children_know,
+    children_search,
+    node_search,
     side_value,
-    split_find,
 )
 from numpy.typing import NDArray
 
 from dbml.estimators.trees.binning import Binning
-from dbml.estimators.trees.histograms import Buffers, HistogramBuffer, Histograms
+from dbml.estimators.trees.histograms import Buffers, Histograms
 from dbml.estimators.trees.nodes import Node
 from dbml.estimators.trees.shard_rows import ShardRows
 from dbml.passes.block import Floats
@@ -98,6 +97,8 @@ class Grower:
         self.histograms: Histograms = Buffers(binning.n_columns) if histograms is None else histograms
         self._scratch = np.empty((5, 256))
         self._terms = np.arange(binning.n_terms)
+        self._columns, self._ways = binning.columns.tolist(), rules.monotonic.tolist()
+        self._search_rules = (float(rules.l2), float(rules.least_hessian), float(rules.least_gain))
 
     # one tree --------------------------------------------------------------------------------------------------
 
@@ -137,14 +138,14 @@ class Grower:
             self._depthwise(root)
 
     def _leafwise(self, root: Node) -> None:
-        """Split the node of the largest gain until there are enough leaves."""
+        """Split the node of the largest gain, the leftmost one of several, until there are enough leaves."""
         leaves, most = 1, self.rules.max_leaves or np.inf
         heap: list[tuple[float, int, Node]] = []
         waiting = [root]
         while leaves < most:
             for node in waiting:
                 if node.can_split:
-                    heapq.heappush(heap, (-float(node.best[GAIN]), node.path, node))
+                    heapq.heappush(heap, (-float(node.best[GAIN]), node.place, node))
             if not heap:
                 return
             gain, _, node = heapq.heappop(heap)
@@ -188,46 +189,29 @@ class Grower:
 
     def _split(self, nodes: Sequence[Node], last: bool) -> None:
         """Split nodes at their best splits: rows, and histograms of the children (not where these are `last`)."""
-        small_left = [2.0 * node.best[LEFT_HESSIAN] <= node.hessian for node in nodes]
-        n_shards = len(self.shards)
-        middles = np.empty((len(nodes), n_shards), np.int64)
-        touched = np.any([node.ends > node.begins for node in nodes], axis=0)
-        for untouched in np.flatnonzero(~touched):
-            middles[:, untouched] = [node.begins[untouched] for node in nodes]
-        chosen = np.flatnonzero(touched).tolist()
+        small_left = np.array([2.0 * node.best[LEFT_HESSIAN] <= node.hessian for node in nodes])
+        begins, ends = (np.array([getattr(node, name) for node in nodes]) for name in ("begins", "ends"))
+        goes_left = np.array([node.goes_left for node in nodes])
+        columns = np.array([self._columns[int(node.best[TERM])] for node in nodes])
+        middles = begins.copy()
+        chosen = (ends > begins).any(axis=0).nonzero()[0].tolist()
         self.histograms.need(len(nodes), chosen)
 
         def work(shard: Shard) -> None:
-            with self.histograms.filling(shard.number) as buffer:
-                self._split_shard(shard, nodes, small_left, middles[:, shard.number], buffer, last)
+            number = shard.number
+            runs = begins[:, number].copy(), ends[:, number].copy()
+            rows = self._rows_of(shard)
+            with self.histograms.filling(number) as buffer:
+                split = rows.split(*runs, columns, goes_left, buffer.scratch(rows.n_rows))
+                middles[:, number] = split
+                if not last:
+                    small = np.where(small_left, runs[0], split), np.where(small_left, split, runs[1])
+                    buffer.add(rows, self._output, *small)
 
         self.shards.each(work, _SEARCH, only=chosen)
-        sums = self.histograms.drain(len(nodes))
+        sums = self.histograms.drain(0 if last else len(nodes))
         for number, node in enumerate(nodes):
-            self._finish(node, middles[number], None if last else sums[number], small_left[number])
-
-    def _split_shard(
-        self,
-        shard: Shard,
-        nodes: Sequence[Node],
-        small_left: Sequence[bool],
-        middles: NDArray[np.int64],
-        buffer: HistogramBuffer,
-        last: bool,
-    ) -> None:
-        rows = self._rows_of(shard)
-        scratch = buffer.scratch(rows.n_rows)
-        for number, node in enumerate(nodes):
-            begin, end = int(node.begins[shard.number]), int(node.ends[shard.number])
-            middles[number] = begin
-            if begin == end:
-                continue
-            column = rows.column(int(self.binning.columns[int(node.best[TERM])]))
-            middle = int(rows_split(rows.order, begin, end, column, node.goes_left, scratch))
-            middles[number] = middle
-            run = (begin, middle) if small_left[number] else (middle, end)
-            if not last and run[0] < run[1]:
-                buffer.add(number, rows, self._output, run)
+            self._finish(node, middles[number], None if last else sums[number], bool(small_left[number]))
 
     def _finish(self, node: Node, middles: NDArray[np.int64], sums: Floats | None, small_left: bool) -> None:
         """Make the children of a node whose rows were split, and look for their splits."""
@@ -237,34 +221,35 @@ class Grower:
             node.least_rows *= 1.5
             self._search(node)
             return
-        left, right = self._children(node, middles, left_rows)
+        children = self._children(node, middles, left_rows)
         if sums is not None:
-            assert node.sums is not None
-            small, large = (left, right) if small_left else (right, left)
-            small.sums, large.sums = sums, node.sums
-            large.sums -= sums
-            self._search(left)
-            self._search(right)
-        node.sums, node.children = None, (left, right)
+            self._search_children(node, children, sums, small_left)
+        node.sums, node.children = None, children
+
+    def _search_children(self, node: Node, children: tuple[Node, Node], sums: Floats, small_left: bool) -> None:
+        """Find the best splits of a node's children from the sums of the smaller one and its own."""
+        assert node.sums is not None
+        if self.rules.max_depth is not None and node.depth + 1 >= self.rules.max_depth:
+            return
+        known = np.array([child.known for child in children])
+        terms = self._allowed(children[0]), self._allowed(children[1])
+        bests, goes_left = np.empty((2, 6)), np.empty((2, 256), np.uint8)
+        children_search(
+            sums, node.sums, small_left, self._steps, terms, self.binning.layout, self.rules.monotonic, known,
+            self._search_rules, self._scratch, bests, goes_left,
+        )  # fmt: skip
+        for number, child in enumerate(children):
+            if bests[number, TERM] >= 0.0:
+                child.best, child.goes_left = bests[number], goes_left[number]
+                child.sums = sums if small_left == (number == 0) else node.sums
 
     def _children(self, node: Node, middles: NDArray[np.int64], left_rows: int) -> tuple[Node, Node]:
-        gradient, hessian = float(node.best[LEFT_GRADIENT]), float(node.best[LEFT_HESSIAN])
-        term = int(node.best[TERM])
+        term, known = int(node.best[TERM]), np.empty((2, 6))
+        way, least_rows = self._ways[term], float(self.rules.least_rows)
+        children_know(np.array(node.known), node.best, left_rows, way, self._search_rules[0], least_rows, known)
         used = node.used | {term} if self.rules.groups else node.used
-        depth, path = node.depth + 1, 2 * node.path
-        left = Node(depth, node.begins, middles, gradient, hessian, left_rows, node.low, node.high, used, path)
-        rest = node.gradient - gradient, node.hessian - hessian, node.rows - left_rows
-        right = Node(depth, middles, node.ends, *rest, node.low, node.high, used, path + 1)
-        way = int(self.rules.monotonic[term])
-        if way:
-            values = [self.value(child) for child in (left, right)]
-            middle = 0.5 * (values[0] + values[1])
-            if way > 0:
-                left.high = right.low = middle
-            else:
-                left.low = right.high = middle
-        for child in (left, right):
-            child.least_rows = self.rules.least_rows
+        runs = (node.begins, middles), (middles, node.ends)
+        left, right = (Node.of(node, side, *runs[side], known[side], used) for side in range(2))
         return left, right
 
     def value(self, node: Node) -> float:
@@ -275,25 +260,16 @@ class Grower:
         """Find the best split of a node from its histogram."""
         rules = self.rules
         node.goes_left = None
-        if node.rows < 2 * node.least_rows or (rules.max_depth is not None and node.depth >= rules.max_depth):
+        if node.rows >= 2 * node.least_rows and (rules.max_depth is None or node.depth < rules.max_depth):
+            goes_left = np.empty(256, np.uint8)
+            node_search(
+                node.sums, self._steps, self._allowed(node), self.binning.layout, rules.monotonic,
+                np.array(node.known), self._search_rules, self._scratch, node.best, goes_left,
+            )  # fmt: skip
+            if node.best[TERM] >= 0.0:
+                node.goes_left = goes_left
+        if node.goes_left is None:
             node.sums = None
-            return
-        about = (node.gradient, node.hessian, node.rows / max(node.hessian, 1e-300), node.low, node.high)
-        rule = (rules.l2, float(node.least_rows), rules.least_hessian)
-        without = float(side_gain(node.gradient, node.hessian, rules.l2, node.low, node.high))
-        least = without + 2.0 * rules.least_gain + 1e-12 * abs(without)
-        node.best[:] = 0.0
-        node.best[GAIN], node.best[TERM] = least, -1.0
-        goes_left = np.empty(256, np.uint8)
-        split_find(
-            node.sums, self._steps, self._allowed(node), self.binning.layout, rules.monotonic, about, rule,
-            self._scratch, node.best, goes_left,
-        )  # fmt: skip
-        if node.best[TERM] < 0.0:
-            node.sums = None
-            return
-        node.best[GAIN] -= without
-        node.goes_left = goes_left
 
     def _allowed(self, node: Node) -> NDArray[np.int64]:
         """Return the terms that a node may be split by."""

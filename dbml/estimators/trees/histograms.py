@@ -13,7 +13,7 @@ from dbml_kernels.tree_histogram import (
     N_BINS,
     histogram_add,
     histogram_add_floats,
-    histogram_add_rows,
+    histogram_add_runs,
     histogram_widen,
 )
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dbml.estimators.trees.shard_rows import ShardRows
 from dbml.passes.block import Floats
 
-Run = tuple[int, int]
+Places = NDArray[np.int64]
 
 
 class HistogramBuffer(ABC):
@@ -38,8 +38,12 @@ class HistogramBuffer(ABC):
         return self._scratch
 
     @abstractmethod
-    def add(self, node: int, rows: ShardRows, output: int, run: Run | None) -> None:
-        """Add rows to the histogram of a node: a run of their order, or (None) all of them."""
+    def add(self, rows: ShardRows, output: int, begins: Places, ends: Places) -> None:
+        """Add runs of the order of rows to the histograms of nodes, shapes (n_nodes,)."""
+
+    @abstractmethod
+    def add_all(self, rows: ShardRows, output: int) -> None:
+        """Add all rows, which are in order, to the histogram of the first node."""
 
 
 class Histograms(ABC):
@@ -63,41 +67,47 @@ class Buffer(HistogramBuffer):
 
     def __init__(self, n_nodes: int, n_columns: int, most_rows: int) -> None:
         super().__init__(n_columns)
-        size = N_BINS * n_columns
         self.most_rows = most_rows
-        self.words = np.zeros((n_nodes, size), np.int64)
-        self.earlier: dict[int, Floats] = {}  # sums of words that would have overflowed
-        self.rows = np.zeros(n_nodes, np.int64)
-        self.used = np.zeros(n_nodes, bool)
+        self.words = np.zeros((n_nodes, N_BINS * n_columns), np.int64)
+        self._added = 0  # rows, at most, that a node has in its words
+        self._earlier: Floats | None = None  # sums of words that would have overflowed
 
-    def add(self, node: int, rows: ShardRows, output: int, run: Run | None) -> None:
-        begin, end = (0, rows.n_rows) if run is None else run
-        if begin == end:
-            return
-        words, bins = rows.derivative("words", output), rows.bins
-        for first in range(begin, end, self.most_rows):
-            last = min(end, first + self.most_rows)
-            if self.rows[node] + last - first > self.most_rows:
-                self._widen(node, self.earlier.setdefault(node, np.zeros((2, self.words.shape[1]))))
-            if run is None:
-                histogram_add(bins, self.n_columns, words, first, last, self.words[node])
-            else:
-                histogram_add_rows(bins, self.n_columns, words, rows.order, first, last, self.words[node])
-            self.rows[node] += last - first
-        self.used[node] = True
+    def add(self, rows: ShardRows, output: int, begins: Places, ends: Places) -> None:
+        words = rows.derivative("words", output)
+        while (most := int((ends - begins).max(initial=0))) > 0:
+            if self._added + most > self.most_rows:
+                self._widen()
+                most = min(most, self.most_rows)
+            until = np.minimum(ends, begins + most)
+            histogram_add_runs(rows.bins, self.n_columns, words, rows.order, begins, until, self.words)
+            self._added += most
+            begins = until
 
-    def _widen(self, node: int, into: Floats) -> None:
-        histogram_widen(self.words[node], into)
-        self.rows[node] = 0
+    def add_all(self, rows: ShardRows, output: int) -> None:
+        words = rows.derivative("words", output)
+        for begin in range(0, rows.n_rows, self.most_rows):
+            end = min(rows.n_rows, begin + self.most_rows)
+            if self._added + end - begin > self.most_rows:
+                self._widen()
+            histogram_add(rows.bins, self.n_columns, words, begin, end, self.words[0])
+            self._added += end - begin
 
-    def drain(self, node: int, into: Floats) -> None:
-        """Add the sums of a node to `into`, shape (2, 256 n_columns), and clear them."""
-        if not self.used[node]:
-            return
-        self._widen(node, into)
-        if node in self.earlier:
-            into += self.earlier.pop(node)
-        self.used[node] = False
+    def _widen(self) -> None:
+        """Make room in the words."""
+        if self._earlier is None:
+            self._earlier = np.zeros((len(self.words), 2, self.words.shape[1]))
+        for words, sums in zip(self.words, self._earlier, strict=True):
+            histogram_widen(words, sums)
+        self._added = 0
+
+    def drain(self, made: Sequence[Floats]) -> None:
+        """Add the sums of the first nodes to `made`, (2, 256 n_columns) each, and clear them."""
+        if self._added or self._earlier is not None:
+            for node, sums in enumerate(made):
+                histogram_widen(self.words[node], sums)
+                if self._earlier is not None:
+                    np.add(sums, self._earlier[node], out=sums)
+        self._added, self._earlier = 0, None
 
 
 class Buffers(Histograms):
@@ -146,8 +156,7 @@ class Buffers(Histograms):
     def drain(self, n_nodes: int) -> list[Floats]:
         made = [np.zeros((2, N_BINS * self.n_columns)) for _ in range(n_nodes)]
         for buffer in self._all:
-            for node, sums in enumerate(made):
-                buffer.drain(node, sums)
+            buffer.drain(made)
         return made
 
 
@@ -159,10 +168,13 @@ class FloatBuffer(HistogramBuffer):
         self.shard = shard
         self.sums = np.zeros((n_nodes, 2, N_BINS * n_columns))
 
-    def add(self, node: int, rows: ShardRows, output: int, run: Run | None) -> None:
-        begin, end = (0, rows.n_rows) if run is None else run
-        derivatives = (rows.derivative(name, output) for name in ("gradient", "hessian"))
-        histogram_add_floats(rows.bins, self.n_columns, *derivatives, rows.order, begin, end, self.sums[node])
+    def add(self, rows: ShardRows, output: int, begins: Places, ends: Places) -> None:
+        derivatives = [rows.derivative(name, output) for name in ("gradient", "hessian")]
+        for begin, end, sums in zip(begins, ends, self.sums, strict=True):
+            histogram_add_floats(rows.bins, self.n_columns, *derivatives, rows.order, begin, end, sums)
+
+    def add_all(self, rows: ShardRows, output: int) -> None:
+        self.add(rows, output, np.array([0]), np.array([rows.n_rows]))
 
 
 class FloatHistograms(Histograms):

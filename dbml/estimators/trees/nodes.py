@@ -40,10 +40,37 @@ class Node:
     children: tuple[Node, Node] | None = None
     split: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        parent: Node,
+        side: int,
+        begins: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        known: Floats,
+        used: frozenset[int] = frozenset(),
+    ) -> Node:
+        """Return the left (0) or right (1) child of a node; see `known`."""
+        gradient, hessian, rows, low, high, least_rows = known.tolist()
+        path = 2 * parent.path + side
+        node = cls(parent.depth + 1, begins, ends, gradient, hessian, int(rows), low, high, used, path)
+        node.least_rows = least_rows
+        return node
+
+    @property
+    def place(self) -> int:
+        """How many rows lie to its left: whatever the partition, and in whichever order nodes are split."""
+        return int(self.begins.sum())
+
     @property
     def can_split(self) -> bool:
         """Whether a split was found."""
         return self.goes_left is not None
+
+    @property
+    def known(self) -> tuple[float, ...]:
+        """What a search for its split takes, in the order of `dbml_kernels.tree_split`."""
+        return self.gradient, self.hessian, self.rows, self.low, self.high, self.least_rows
 
 
 def all_nodes(root: Node) -> list[Node]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from dbml_kernels.tree_rows import bins_copy, rows_number
+from dbml_kernels.tree_rows import bins_copy, rows_number, runs_split
 from numpy.typing import NDArray
 
 from dbml.passes.shards import Arrays, Shard, Shards
@@ -39,9 +39,32 @@ class ShardRows:
         """Bins row by row, flat."""
         return self._shard.read("bins").reshape(-1)
 
-    def column(self, number: int) -> Bins:
-        """Return the bins of one column, shape (n_rows,)."""
-        return self._shard.read_part("columns", number)
+    @property
+    def columns(self) -> Bins:
+        """Bins column by column, shape (n_columns, at least n_rows)."""
+        return self._shard.read("columns")
+
+    def split(
+        self,
+        begins: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        goes_left: NDArray[np.uint8],
+        scratch: NDArray[np.int32],
+    ) -> NDArray[np.int64]:
+        """Put the rows of each run of the order that go left before the others; return where those begin.
+
+        Shapes: `begins`, `ends`, `columns` (n,): what run i is split by, `goes_left` (n, 256) of its bins, `scratch`
+        (n_rows,).
+        """
+        middles = np.empty_like(begins)
+        matrix, numbers = self._columns_of(columns)
+        runs_split(self.order, begins, ends, matrix, numbers, goes_left, scratch, middles)
+        return middles
+
+    def _columns_of(self, numbers: NDArray[np.int64]) -> tuple[Bins, NDArray[np.int64]]:
+        """Return a matrix of columns, and where in it those of these numbers are."""
+        return self._shard.read_parts("columns", numbers)
 
     def derivative(self, name: str, output: int) -> NDArray:
         """Return derivatives of one output, shape (n_rows,)."""
@@ -74,8 +97,12 @@ class CopiedRows(ShardRows):
     def bins(self) -> Bins:
         return self._bins[: self.n_rows * self._n_columns]
 
-    def column(self, number: int) -> Bins:
-        return self._columns[number]
+    @property
+    def columns(self) -> Bins:
+        return self._columns
+
+    def _columns_of(self, numbers: NDArray[np.int64]) -> tuple[Bins, NDArray[np.int64]]:
+        return self._columns, numbers
 
     def derivative(self, name: str, output: int) -> NDArray:
         return self._derivatives[name][output, : self.n_rows]
