@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import fsum
 
 import numpy as np
 from dbml_kernels import losses as codes
+from dbml_kernels.exact_sum import sum_with_rest
 from dbml_kernels.tree_gradients import ABSOLUTE_ERROR, QUANTILE, gradients_bound
 from numpy.typing import NDArray
 
@@ -63,7 +65,10 @@ class BoostingLoss:
             rows = shards.each(targets, "trees: baseline")
             y, w = (np.concatenate([part[i] for part in rows]) for i in (0, 1))
             return np.array([weighted_quantile(y, w if w.size else np.ones(y.size), self.quantile)])
-        totals = np.sum(shards.each(lambda shard: self._totals(*targets(shard)), "trees: baseline"), axis=0)
+        parts = shards.each(lambda shard: self._totals(*targets(shard)), "trees: baseline")
+        totals = np.array(
+            [fsum(part for parts_of_total in same for part in parts_of_total) for same in zip(*parts, strict=True)]
+        )
         share = totals[1:] / totals[0]
         if self.code < 0:
             return np.log(np.maximum(share, 1e-15))
@@ -73,12 +78,11 @@ class BoostingLoss:
             return np.array([np.log(positive / (1.0 - positive))])
         return np.array([np.log(max(mean, 1e-300)) if self.link == "log" else mean])
 
-    def _totals(self, y: Floats, w: Floats) -> Floats:
-        """Return the weight of rows, and the weighted sum of y (of several outputs: of each class)."""
-        if self.code < 0:
-            by_class = np.bincount(y.astype(np.intp), w if w.size else None, minlength=self.n_outputs).astype(float)
-            return np.array([by_class.sum(), *by_class])
-        return np.array([w.sum(), w @ y]) if w.size else np.array([float(y.size), y.sum()])
+    def _totals(self, y: Floats, w: Floats) -> list[tuple[float, float]]:
+        """Return the weight of rows, and the weighted sum of y (of several outputs: of each class); see `exact_sum`."""
+        w = w if w.size else np.ones(y.size)
+        terms = [w * (y == label) for label in range(self.n_outputs)] if self.code < 0 else [w * y]
+        return [sum_with_rest(values) for values in (w, *terms)]
 
     def total(self, scores: Floats, y: Floats, w: Floats) -> float:
         """Return the weighted sum of the loss; shapes of `scores` (n_outputs, n), of `w` (n,) or (0,)."""
