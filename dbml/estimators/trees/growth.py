@@ -194,7 +194,7 @@ class Grower:
         goes_left = np.array([node.goes_left for node in nodes])
         columns = np.array([self._columns[int(node.best[TERM])] for node in nodes])
         middles = begins.copy()
-        chosen = (ends > begins).any(axis=0).nonzero()[0].tolist()
+        chosen = np.flatnonzero((ends > begins).any(axis=0)).tolist()
         self.histograms.need(len(nodes), chosen)
 
         def work(shard: Shard) -> None:
