@@ -415,10 +415,12 @@ def test_settings_that_cannot_share_the_bins_are_refused():
 
 
 def test_folds_cover_every_row_once():
-    n = 40_000
-    with as_data(np.arange(float(n)).reshape(-1, 1), np.arange(float(n)), task="regression", encode="values") as data:
+    n = 80_000
+    X, y = np.zeros((n, 30)), np.arange(float(n))
+    with as_data(X, y, task="regression", encode="values") as data:
         binning = Binning.learn(data.sample(n, 0), data.schema.encoding, 255)
         with bin_rows(data, binning, LOGISTIC, False, None, None) as shards:
+            assert len(shards) == 2
             rows = [shard.start + Held(0.25, k / 4).find(shard) for k in range(4) for shard in (shards[0], shards[1])]
     assert sorted(np.concatenate(rows)) == list(range(n))
 

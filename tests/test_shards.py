@@ -354,16 +354,16 @@ def test_resident_arrays_beyond_the_limit(limit):
 
 
 def test_the_real_limit_spills(raw):
-    raw.execute("CREATE TABLE t AS SELECT i::DOUBLE AS x, i::DOUBLE AS y FROM range(300_000) r(i)")
+    raw.execute("CREATE TABLE t AS SELECT i::DOUBLE AS x, i::DOUBLE AS y FROM range(600_000) r(i)")
     data = as_data(raw.table("t"), "y", task="regression")
 
     def wide(block):
         return {"wide": np.repeat(block.y[:, None].astype(np.float32), 40, axis=1)}
 
-    with memory_limited("64MiB"), data.derive(wide) as shards:
+    with memory_limited("192MiB"), data.derive(wide) as shards:
         assert not shards.in_memory and shards[0].nbytes > 0
         sums = shards.each(lambda shard: float(shard.read("wide").sum(dtype=np.float64)))
-    assert sum(sums) == 40 * 300_000 * 299_999 / 2
+    assert sum(sums) == 40 * 600_000 * 599_999 / 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals and file limits of POSIX")
