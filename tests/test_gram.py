@@ -51,7 +51,10 @@ def fold(step, blocks):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("n", "n_dense", "n_sparse"), [(1, 1, 0), (7, 0, 3), (1500, 5, 0), (2100, 9, 6), (3, 13, 2)])
+@pytest.mark.parametrize(
+    ("n", "n_dense", "n_sparse"),
+    [(1, 1, 0), (7, 0, 3), (1500, 5, 0), (40, 6, 0), (40, 7, 0), (40, 8, 1), (2100, 9, 6), (3, 13, 2), (40, 28, 0)],
+)
 def test_moments_are_those_of_the_dense_matrix(n, n_dense, n_sparse, weighted):
     block, V = make_block(n, n_dense, n_sparse, 3, weighted)
     w = np.ones(n) if block.weight is None else block.weight

@@ -13,6 +13,7 @@ from dbml.data.shuffle import buffer_rows, cut_pieces, group_pieces, shuffled_ru
 from dbml.engine.local import LocalEngine
 from dbml.passes.dispatch import as_data
 from dbml.passes.engine import using
+from dbml.passes.memory import memory_limited
 from dbml.passes.plan import Partition
 from dbml.passes.step import Shuffled
 
@@ -145,6 +146,16 @@ def test_kept_rows_of_far_places_meet():
     assert np.mean([len(np.unique(block // 1_024)) for block in blocks]) > 10
     # Packets of eight neighbours stay together, and nothing else does.
     assert np.mean(np.abs(np.diff(state["y"])) == 1) == pytest.approx(7 / 8, abs=0.01)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_spilled_blocks_are_dealt_out(sparse):
+    n = 600_000
+    with memory_limited("64MiB"), Pieces(n, size=12_000, block=12_000, sparse=sparse).materialise() as kept:
+        assert "spilled" in str(kept.plan)
+        orders = [order_of(kept, seed=0, epoch=epoch) for epoch in (0, 1, 0)]
+    assert np.array_equal(np.sort(orders[0]), np.arange(n))
+    assert np.array_equal(orders[0], orders[2]) and not np.array_equal(orders[0], orders[1])
 
 
 def test_an_error_ends_a_shuffled_pass():

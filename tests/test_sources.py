@@ -122,6 +122,15 @@ def test_a_registered_frame_is_seen(table):
     assert data.schema.encoding.terms == ("x", "x IS NULL")
 
 
+def test_rows_are_counted_after_deletes_and_filters(table):
+    table.execute("DELETE FROM t WHERE n % 10 = 0")
+    assert as_data(table.table("t")).n_rows == 450
+    assert as_data(table.sql("FROM t WHERE n < 100")).n_rows == 90
+    table.execute("DELETE FROM t")
+    with pytest.raises(InvalidData, match="no rows"):
+        as_data(table.table("t"))
+
+
 def test_an_open_result_is_not_broken(table):
     relation = table.table("t")
     result = table.execute("SELECT n FROM t ORDER BY n")

@@ -95,7 +95,7 @@ def measure(relation: duckdb.DuckDBPyRelation, base: BaseTable) -> Extent:
     own = duck.query(relation, f"SELECT * FROM {base.qualified}").columns
     if "rowid" in [name.casefold() for name in own]:
         return Extent(-1, -1)
-    n_rows, last = duck.fetch(relation, f"SELECT count(*), max(rowid) FROM {base.qualified}")[0]
+    n_rows, last = duck.ask(relation, f"SELECT count(*), max(rowid) FROM {base.qualified}")[0]
     end = 0 if last is None else last + 1
     return Extent(n_rows, end if end < _LOCAL_ROWS else -1)
 

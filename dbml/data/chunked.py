@@ -164,9 +164,7 @@ class ChunkedData(Data, ABC):
         total, largest = sum(piece.n_rows for piece in pieces), max(piece.n_rows for piece in pieces)
         rows = buffer_rows(total, largest, self.row_bytes, memory_budget().shuffle)
         generator = np.random.default_rng([order.seed, order.epoch])
-        shuffle = Shuffle(
-            self.chunks, pieces, rows=rows, block_rows=self.block_rows, n_dense=self.n_dense, generator=generator
-        )
+        shuffle = Shuffle(self.chunks, pieces, rows=rows, block_rows=self.block_rows, generator=generator)
         choice = f"shuffled: {len(pieces):,} pieces of the table, in {len(shuffle.groups):,} buffers of {rows:,} rows"
         self.plan = self.plan.decide("order", choice, reason)
 

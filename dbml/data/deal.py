@@ -1,4 +1,4 @@
-"""Rows of kept blocks in random order: runs of many blocks, dealt out like cards into shuffled blocks."""
+"""Rows of blocks in memory in random order: runs of many blocks, dealt out like cards into shuffled blocks."""
 
 from __future__ import annotations
 

@@ -134,6 +134,18 @@ def fetch(relation: duckdb.DuckDBPyRelation, sql: str) -> list[tuple[Any, ...]]:
     return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
+def ask(relation: duckdb.DuckDBPyRelation, sql: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a small query: in half the time of `fetch`, whose query is a relation that is planned twice.
+
+    It would end a result that the person has not read out: `fetch` must have found that there is none.
+    """
+    connection = getattr(relation, "_con", None)
+    if connection is None or VIEW in sql:
+        return fetch(relation, sql)
+    with explained(relation.alias):
+        return connection.execute(sql).fetchall()
+
+
 def fetch_table(relation: duckdb.DuckDBPyRelation, sql: str) -> pa.Table:
     """Return all rows of a query."""
     with explained(relation.alias):

@@ -1,8 +1,8 @@
 """Rows in random order from a source that is fast in order only: two levels, block and buffer (CorgiPile).
 
 Pieces of the table are read in random order into a buffer of many pieces; rows are shuffled inside it. While one
-buffer is handed out, a thread of its own fills the other. An output block deals out short runs of neighbouring rows
-from all over the buffer, so that the gather stays in the cache.
+buffer is handed out, a thread of its own fills the other with encoded blocks. An output block deals out short runs of
+neighbouring rows from all over the buffer, straight from where they were encoded.
 
 Reference: Xu et al., "Stochastic gradient descent without full data shuffle" (VLDB Journal, 2024).
 """
@@ -17,14 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dbml.data.sampling import join_sparse, take_columns, take_sparse
+from dbml.data.deal import Deck
 from dbml.errors import DbmlError
-from dbml.passes.block import Block, SparseRows
+from dbml.passes.block import Block
 from dbml.passes.engine import Chunk, Workspace
 from dbml.passes.plan import Partition
 
 PIECE = 24_576  # rows read in one place: 1.2 x the time of a scan in order, half of that costs 1.5 x
-_RUN = 64  # neighbouring rows that stay in one block, about 190 rows apart
 _BUFFER_SHARE = 0.1  # of the rows; the first buffer is filled before the first row comes out
 _FEWEST = 2
 
@@ -73,58 +72,32 @@ def shuffled_runs(n: int, size: int, run: int, generator: np.random.Generator) -
 
 
 class RowBuffer:
-    """Encoded rows of one group of pieces, and how many of its chunks are still to be gathered."""
+    """The blocks of one group of pieces, and how many of its chunks are still to be dealt out.
 
-    def __init__(self, rows: int, n_dense: int) -> None:
-        self.n_dense = n_dense
-        self.n_rows = self.waiting = 0
-        self._X = np.empty((n_dense, rows))
-        self._y: NDArray | None = None
-        self._weight: NDArray | None = None
-        self._rows: list[SparseRows] = []
-        self.sparse: SparseRows | None = None
+    Every block stays where it was encoded, in a workspace of its own that the next group uses again: rows are copied
+    once, when they are dealt.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: list[Block] = []
+        self.waiting = 0
+        self._spaces: list[Workspace] = []
 
     def clear(self) -> None:
         """Forget the rows."""
-        self.n_rows, self._rows, self.sparse, self._y, self._weight = 0, [], None, None, None
+        self.blocks = []
 
-    def append(self, block: Block) -> None:
-        """Copy a block to the end."""
-        end = self.n_rows + block.n_rows
-        if end > self._X.shape[1]:
-            self._X = np.concatenate([self._X, np.empty((self.n_dense, end - self._X.shape[1]))], axis=1)
-        self._X[:, self.n_rows : end] = block.X.T
-        self._y = self._put(self._y, block.y)
-        self._weight = self._put(self._weight, block.weight)
-        if block.sparse is not None:
-            self._rows.append(block.sparse.copied())
-        self.n_rows = end
+    def append(self, chunk: Chunk) -> None:
+        """Encode a chunk and keep its block."""
+        if len(self.blocks) == len(self._spaces):
+            self._spaces.append(Workspace())
+        self.blocks.append(chunk.encode(self._spaces[len(self.blocks)]))
 
-    def _put(self, kept: NDArray | None, more: NDArray | None) -> NDArray | None:
-        if more is None:
-            return None
-        if kept is None:
-            kept = np.empty(self._X.shape[1])
-        elif kept.size < self.n_rows + more.size:
-            kept = np.concatenate([kept, np.empty(self.n_rows + more.size - kept.size)])
-        kept[self.n_rows : self.n_rows + more.size] = more
-        return kept
-
-    def seal(self, n_chunks: int) -> None:
-        """Note that the buffer is full and will be gathered by `n_chunks` chunks."""
-        if self._rows:
-            self.sparse = join_sparse(self._rows)
-            self._rows = []
-        self.waiting = n_chunks
-
-    def gather(self, index: NDArray[np.intp], workspace: Workspace) -> Block:
-        """Return the rows numbered `index` as a block in `workspace`."""
-        X = take_columns(self._X.T, index, workspace.dense(index.size, self.n_dense))
-        y = None if self._y is None else np.take(self._y, index, out=workspace.array("y", index.size), mode="clip")
-        weight = self._weight
-        if weight is not None:
-            weight = np.take(weight, index, out=workspace.array("weight", index.size), mode="clip")
-        return Block(X, None if self.sparse is None else take_sparse(self.sparse, index), y, weight, -1)
+    def deal(self, block_rows: int, generator: np.random.Generator) -> list[Chunk]:
+        """Return the rows in random order, as chunks that copy them."""
+        chunks = list(Deck(self.blocks, block_rows).chunks(generator))
+        self.waiting = len(chunks)
+        return chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +106,7 @@ class ShuffledChunk:
 
     shuffle: Shuffle
     buffer: RowBuffer
-    index: NDArray[np.intp]
+    dealt: Chunk
 
     @property
     def start(self) -> int:
@@ -141,11 +114,11 @@ class ShuffledChunk:
 
     @property
     def n_rows(self) -> int:
-        return self.index.size
+        return self.dealt.n_rows
 
     def encode(self, workspace: Workspace) -> Block:
-        """Gather the rows, and give the buffer back with its last chunk."""
-        block = self.buffer.gather(self.index, workspace)
+        """Copy the rows, and give the buffer back with its last chunk."""
+        block = self.dealt.encode(workspace)
         self.shuffle.gathered(self.buffer)
         return block
 
@@ -161,8 +134,8 @@ class Shuffle:
         All rows, cut so that any subset can be read.
     rows : int
         Rows of a buffer, see `buffer_rows`.
-    block_rows, n_dense : int
-        Size of the blocks.
+    block_rows : int
+        Most rows of a block.
     generator : numpy.random.Generator
         Decides the order.
     """
@@ -174,15 +147,13 @@ class Shuffle:
         *,
         rows: int,
         block_rows: int,
-        n_dense: int,
         generator: np.random.Generator,
     ) -> None:
         self.read, self.block_rows, self.generator = read, block_rows, generator
         self.groups = group_pieces(pieces, rows, generator)
         most = max((sum(piece.n_rows for piece in group) for group in self.groups), default=0)
         # The engine takes three chunks before it encodes one: buffers of a single block must be more than two.
-        self._buffers = [RowBuffer(most, n_dense) for _ in self.groups[: 2 if most > block_rows else 4]]
-        self._space = Workspace()
+        self._buffers = [RowBuffer() for _ in self.groups[: 2 if most > block_rows else 4]]
         self._changed = threading.Condition()
         self._interrupted = False
 
@@ -205,10 +176,8 @@ class Shuffle:
         self._wait_for(buffer)
         buffer.clear()
         for chunk in self.read(self.groups[number]):
-            buffer.append(chunk.encode(self._space))
-        parts = list(shuffled_runs(buffer.n_rows, self.block_rows, _RUN, self.generator))
-        buffer.seal(len(parts))
-        return [ShuffledChunk(self, buffer, index) for index in parts]
+            buffer.append(chunk)
+        return [ShuffledChunk(self, buffer, dealt) for dealt in buffer.deal(self.block_rows, self.generator)]
 
     def _wait_for(self, buffer: RowBuffer) -> None:
         with self._changed:

@@ -84,7 +84,14 @@ class Source:
 
     def fetch(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a small query over `rows`."""
-        return duck.fetch(self.relation, sql)
+        # Where there is a base table, it was looked up by `duck.fetch`.
+        return (duck.fetch if self.base is None else duck.ask)(self.relation, sql)
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        if self.extent is not None and not self.filters and not self.conditions:
+            return self.extent.n_rows
+        return self.fetch(self.select(["count(*)"]))[0][0]
 
     def filtered(self, condition: str) -> Source:
         """Return the source with one more condition."""
@@ -151,8 +158,10 @@ def _is_frame(X: Any, names: Sequence[str]) -> bool:
     return any(kind.__name__ in names and f"{kind.__module__}.".startswith(_FRAMES) for kind in kinds)
 
 
-def open_source(X: Any, con: Any = None) -> Source:
+def open_source(X: Any, con: Any = None, measured: bool = True) -> Source:
     """Return the source of what a person passed; a source is one already.
+
+    Not `measured` is for who holds the rows afterwards (`dbml.data.steady`), and measures them then.
 
     Raises
     ------
@@ -180,7 +189,7 @@ def open_source(X: Any, con: Any = None) -> Source:
     files = find_files(relation) if base is None and (not name or isinstance(X, str)) else None
     if not name or name == "the query":
         name = base.name if base is not None else "the query"
-    extent = None if base is None else measure(relation, base)
+    extent = measure(relation, base) if base is not None and measured else None
     is_file = isinstance(X, str) and base is None and name == X and X.lower().endswith(_FILES)
     table = f"(SELECT * FROM {string(name)})" if is_file else duck.VIEW
     return Source(

@@ -26,11 +26,15 @@ _numbers = itertools.count(1)
 def hold_table(source: Source, held: ExitStack) -> Source:
     """Return a source whose base table is read in one state until `held` is closed; other sources as they are.
 
-    In a transaction that the person opened there is nothing to do: its rows change by the person's own statements only.
+    In a transaction that the person opened there is nothing to hold: its rows change by the person's own statements
+    only.
     """
-    if source.base is None or not duck.begin(source.relation):
+    if source.base is None:
         return source
-    held.callback(duck.end, source.relation)
+    if duck.begin(source.relation):
+        held.callback(duck.end, source.relation)
+    elif source.extent is not None:
+        return source
     # Rows may have come and gone since the table was looked at.
     return replace(source, extent=_usable(measure(source.relation, source.base)))
 

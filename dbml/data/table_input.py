@@ -40,7 +40,7 @@ def read_table(
     encode: Reading = "terms",
 ) -> ChunkedData:
     """Return the `Data` over anything that DuckDB reads; see `dbml.passes.dispatch.as_data`."""
-    source = open_source(X, con)
+    source = open_source(X, con, measured=schema is not None)
     with ExitStack() as held:
         if schema is not None:
             if y is None and task != "none" and schema.target is not None:
@@ -88,7 +88,7 @@ def _read_to_train(
 
 
 def _count(source: Source) -> int:
-    n_rows = source.fetch(source.select(["count(*)"]))[0][0]
+    n_rows = source.count()
     if not n_rows:
         raise source.no_rows()
     return n_rows

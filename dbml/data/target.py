@@ -70,7 +70,7 @@ def _values(source: Source, column: str, column_type: str) -> TargetColumn:
         )
     value = number(identifier(column))
     if column in clean_columns(source, [column]):
-        n_rows = source.fetch(source.select(["count(*)"]))[0][0]
+        n_rows = source.count()
         _refuse_none(source, column, n_rows, 0)
         return TargetColumn(Target(column, column_type), _number_scan(column, column_type), n_rows)
     bad = f"count(CASE WHEN {missing(value)} THEN 1 END)" if column_type in FLOATS else f"count(*) - count({value})"

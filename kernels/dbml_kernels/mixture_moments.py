@@ -69,7 +69,7 @@ def moments_add(x, n, d, means, weight, weighted, shares, diagonal, plain, scale
 
     moments (k, d + 2, d + 2), lower triangles of ``[1 0 x - m]``; or, diagonal, (k, 1, 2 d + 1).
     """
-    chosen, zeros, tile, share = np.empty(SLICE, np.int64), np.zeros(SLICE), np.empty(16), np.empty(SLICE)
+    chosen, zeros, tile, share = np.empty(SLICE, np.int64), np.zeros(SLICE), np.empty(12), np.empty(SLICE)
     for start in range(0, n, SLICE):
         rows = min(SLICE, n - start)
         for q in range(means.shape[0]):

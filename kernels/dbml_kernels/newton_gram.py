@@ -14,7 +14,7 @@ def hessian_add(x, n, d, z, h, scaled, gram):
 
     x (n * d,) column-major, z (n,), h (n,), scaled (d * SLICE,) scratch, gram (m, m) with m >= d + 2.
     """
-    tile = np.empty(16)
+    tile = np.empty(12)
     target_add(z, h, True, gram)
     for start in range(0, n, SLICE):
         stop = min(n, start + SLICE)
