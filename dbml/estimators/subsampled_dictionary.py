@@ -68,8 +68,8 @@ class SubsampledStep(DictionaryStep):
     """Minibatches of a pass, each read in some features.
 
     State: that of `DictionaryStep` `with_gradient`, and ``lengths`` (k,) the squares of the atoms; ``moment_weights``
-    are those of the gradient of each feature. Cost of a minibatch of b rows: ``(b k + k^2) n_terms / r`` multiplications
-    for codes, ``1.5 k^2 n_terms 3 / r`` for atoms, and the codes.
+    are those of the gradient of each feature. Cost of a minibatch of b rows: ``(b k + k^2) n_terms / r``
+    multiplications for codes, ``1.5 k^2 n_terms 3 / r`` for atoms, and the codes.
     """
 
     def _minibatch(self, state: State, block: Block, rows: slice, crew: Crew) -> None:
