@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dbml.data.arrow_arrays import arrow_of, numbers_of
+from dbml.data.arrow_arrays import arrow_of, arrow_texts, numbers_of
 
 FIT = """
 import sys, duckdb, dbml
@@ -31,6 +31,11 @@ def test_numbers_are_the_same_in_arrow_and_numpy(kind):
 
 def test_a_missing_number_is_nan():
     np.testing.assert_array_equal(numbers_of(pa.array([1, None])), [1.0, np.nan])
+
+
+def test_texts_are_the_same_in_arrow():
+    for texts in (["a", "", "Zürich", "日本"], []):
+        assert arrow_texts(texts).equals(pa.array(texts, pa.string()))
 
 
 def test_training_on_numbers_does_without_pandas():

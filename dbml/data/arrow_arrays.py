@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,3 +39,13 @@ def arrow_of(numbers: NDArray) -> pa.Array:
 
     lying = np.ascontiguousarray(numbers)
     return pa.Array.from_buffers(pa.from_numpy_dtype(lying.dtype), lying.size, [None, pa.py_buffer(lying)])
+
+
+def arrow_texts(texts: Sequence[str]) -> pa.Array:
+    """Return texts as an Arrow array."""
+    import pyarrow as pa
+
+    encoded = [text.encode() for text in texts]
+    ends = np.zeros(len(encoded) + 1, np.int32)
+    np.cumsum([len(text) for text in encoded], out=ends[1:])
+    return pa.Array.from_buffers(pa.string(), len(encoded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])

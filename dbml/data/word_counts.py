@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from dbml_sql.features import Feature
 from numpy.typing import NDArray
 
-from dbml.data.arrow_arrays import arrow_of, numbers_of
+from dbml.data.arrow_arrays import arrow_of, arrow_texts, numbers_of
 from dbml.data.words import WordCutter, WordTable, buffers_of
 
 WEIGHTINGS = ("count", "binary", "tfidf")
@@ -26,7 +26,7 @@ class WordCounts:
     """
 
     def __init__(self, feature: Feature) -> None:
-        self._levels = pa.array(feature.levels, pa.string())
+        self._levels = arrow_texts(feature.levels)
         self._table = WordTable.of(feature.levels) if feature.levels else None
         self._cutter = WordCutter()
         self._weighting = np.int64(WEIGHTINGS.index(feature.weighting))
