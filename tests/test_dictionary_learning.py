@@ -4,15 +4,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+from dbml_kernels.atoms_improve import gradient_improve
+from dbml_kernels.feature_sample import less_changes, sampled_gram, sampled_projection
 from dbml_kernels.pursuit_codes import pursuit_codes
-from dbml_kernels.sparse_residuals import LANES, entries_of, residual_sums
+from dbml_kernels.sparse_residuals import LANES, entries_of, entry_products, residual_sums
 from sklearn import decomposition
 
 import dbml
 from dbml import MiniBatchDictionaryLearning
 from dbml.engine.local import LocalEngine
 from dbml.errors import InvalidData, InvalidParameter
-from dbml.estimators.dictionary_step import improve_atoms, improve_gradient
+from dbml.estimators.dictionary_step import improve_atoms
 from dbml.estimators.sparse_codes import improve_codes
 from dbml.passes.engine import using
 
@@ -96,10 +98,26 @@ def test_atoms_are_improved_one_by_one():
     moved = improve_atoms(atoms, A, B, np.zeros(20), False, np.zeros(20, bool))
     assert moved == pytest.approx(np.sum((atoms - start) ** 2))
     np.testing.assert_allclose(atoms, expected, rtol=1e-10, atol=1e-12)
-    gradient = B - A @ start
-    moved = improve_gradient(start, A, gradient, np.zeros(20), False, np.zeros(20, bool))
-    np.testing.assert_allclose(start, expected, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(gradient, B - A @ expected, atol=1e-9)
+    gradient, changes, lengths = B - A @ start, np.empty((20, 8)), np.ones(20)
+    padded, gradient = np.pad(start, ((0, 0), (0, 1))), np.pad(gradient, ((0, 0), (0, 1)))
+    moved = gradient_improve(padded, gradient, A, -A, lengths, False, np.zeros(20, bool), changes)
+    less_changes(-A, changes, 0, 8, gradient)
+    assert moved == pytest.approx(np.sum((atoms - start) ** 2))
+    np.testing.assert_allclose(padded[:, :7], expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(gradient[:, :7], B - A @ expected, atol=1e-9)
+    np.testing.assert_allclose(lengths, (expected**2).sum(axis=1))
+
+
+def test_some_features_are_copied_together_for_products():
+    rng = np.random.default_rng(11)
+    X, centre, atoms = np.asfortranarray(rng.normal(size=(40, 90))), rng.normal(size=90), rng.normal(size=(90, 6))
+    terms = np.sort(rng.permutation(90)[:71])
+    X.flags.writeable = False
+    part, gram, projection = np.empty((71, 8)), np.empty((6, 6)), np.empty((11, 6))
+    sampled_gram(atoms, terms, 3.0, part, np.zeros((8, 8)), gram)
+    np.testing.assert_allclose(gram, 3.0 * atoms[terms].T @ atoms[terms])
+    sampled_projection(X, 5, centre, terms, part, 3.0, np.empty((71, 12)), np.zeros((12, 8)), projection)
+    np.testing.assert_allclose(projection, 3.0 * (X + centre)[5:16, terms] @ atoms[terms])
 
 
 def test_what_atoms_gain_is_summed_over_the_entries_of_codes():
@@ -112,6 +130,9 @@ def test_what_atoms_gain_is_summed_over_the_entries_of_codes():
     X.flags.writeable = False
     sums, scratch = np.empty((6, 200)), (np.empty((11, LANES)), np.empty((6, LANES)), np.empty((6, LANES)))
     squares = residual_sums(X, 5, centre, terms, atoms, starts, places, entries, 0, 200, sums, *scratch)
+    products = np.zeros((6, 6))
+    entry_products(starts, places, entries, products)
+    np.testing.assert_allclose(products, codes.T @ codes)
     left = (X + centre)[5:16, terms] - codes @ atoms
     np.testing.assert_allclose(sums, codes.T @ left, atol=1e-12)
     assert squares == pytest.approx((left**2).sum())

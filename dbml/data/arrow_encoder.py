@@ -19,6 +19,7 @@ from dbml_sql.retyped import refused_types
 from numpy.typing import NDArray
 
 from dbml.data import duck
+from dbml.data.arrow_arrays import numbers_of
 from dbml.data.category_codes import CategoryCodes
 from dbml.data.gather import ExportedBatch, Gather, Rows
 from dbml.errors import UnsupportedColumn
@@ -267,11 +268,11 @@ def _microseconds(kind: pa.DataType) -> Callable[[pa.Array], tuple[NDArray[np.in
         return None
 
     def read(column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        raw = pc.fill_null(column.view(storage), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+        raw = numbers_of(pc.fill_null(column.view(storage), 0)).astype(np.int64)
         missing = (raw > most) | (raw < -most)
         raw[missing] = 0
         if column.null_count:
-            missing |= column.is_null().to_numpy(zero_copy_only=False)
+            missing |= numbers_of(column.is_null())
         return raw * scale, missing
 
     return read

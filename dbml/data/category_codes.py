@@ -7,6 +7,8 @@ import pyarrow.compute as pc
 from dbml_sql.encode import rest_codes
 from dbml_sql.features import Feature
 
+from dbml.data.arrow_arrays import arrow_texts
+
 _MANY = 4_096  # levels from which the table of a batch would cost more than the batch
 
 
@@ -25,7 +27,7 @@ class CategoryCodes:
         if len(feature.levels) > _MANY:
             self._known = {level: code for code, level in enumerate(feature.levels)}
         else:
-            self._levels = pa.array(feature.levels, pa.string())
+            self._levels = arrow_texts(feature.levels)
 
     def coded(self, batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
         """Return a batch with codes in the place of the texts in one column."""

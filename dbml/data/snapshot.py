@@ -15,6 +15,7 @@ from dbml_sql.features import Feature
 from numpy.typing import NDArray
 
 from dbml.data import duck
+from dbml.data.arrow_arrays import numbers_of
 from dbml.data.chunked import ROW_GROUP
 from dbml.data.columns import Role
 from dbml.data.source import Source
@@ -55,7 +56,7 @@ class Snapshot:
             return np.empty(0), 0
         chunk = pa.concat_arrays(column.chunks) if column.num_chunks > 1 else column.chunk(0)
         kept = chunk.drop_null() if chunk.null_count else chunk
-        return kept.to_numpy(), chunk.null_count
+        return numbers_of(kept), chunk.null_count
 
     def batches(
         self, expressions: Sequence[str], ranges: Sequence[tuple[int, int]] | None = None

@@ -13,6 +13,7 @@ from dbml_sql.features import Feature
 from numpy.typing import NDArray
 
 from dbml.data import duck
+from dbml.data.arrow_arrays import numbers_of
 from dbml.data.columns import Role
 from dbml.data.source import Source
 
@@ -49,8 +50,8 @@ def element_means(source: Source, role: Role) -> tuple[NDArray[np.int64], NDArra
 
 def _rows(column: pa.Array, width: int) -> NDArray[np.float64]:
     """Return the vectors that are not NULL as rows of `width` elements, NaN where one is missing."""
-    lengths = column.value_lengths().drop_null().to_numpy()
-    values = column.flatten().to_numpy(zero_copy_only=False)
+    lengths = numbers_of(column.value_lengths().drop_null())
+    values = numbers_of(column.flatten())
     if (lengths == width).all():
         return values.reshape(len(lengths), width)
     rows = np.full((len(lengths), width), np.nan)

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from dbml_sql.features import Feature
 from numpy.typing import NDArray
 
+from dbml.data.arrow_arrays import arrow_of, arrow_texts, numbers_of
 from dbml.data.words import WordCutter, WordTable, buffers_of
 
 WEIGHTINGS = ("count", "binary", "tfidf")
@@ -25,7 +26,7 @@ class WordCounts:
     """
 
     def __init__(self, feature: Feature) -> None:
-        self._levels = pa.array(feature.levels, pa.string())
+        self._levels = arrow_texts(feature.levels)
         self._table = WordTable.of(feature.levels) if feature.levels else None
         self._cutter = WordCutter()
         self._weighting = np.int64(WEIGHTINGS.index(feature.weighting))
@@ -53,20 +54,20 @@ class WordCounts:
         offsets = np.empty(len(starts) + 1, np.int32)
         terms, values = np.empty(len(codes), np.int64), np.empty(len(codes))
         words_count(starts, stops, codes, self._weighting, self._scale, offsets, terms, values)
-        n, edges = int(offsets[-1]), pa.array(offsets)
-        made = (pa.ListArray.from_arrays(edges, pa.array(array[:n])) for array in (terms, values))
+        n, edges = int(offsets[-1]), arrow_of(offsets)
+        made = (pa.ListArray.from_arrays(edges, arrow_of(array[:n])) for array in (terms, values))
         return next(made), next(made)
 
     def _listed(self, lists: pa.ListArray) -> tuple[_Integers, _Integers, _Integers]:
         """Return where the numbers of each row begin and end, and the numbers, of lists of numbers or of words."""
-        lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+        lengths = numbers_of(pc.fill_null(pc.list_value_length(lists), 0))
         bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         flat = lists.flatten()
         if not pa.types.is_integer(flat.type):
             if not pa.types.is_string(flat.type):
                 flat = pc.cast(flat, pa.string())
             flat = pc.fill_null(pc.index_in(flat, value_set=self._levels), -1)
-        return bounds[:-1].copy(), bounds[1:].copy(), flat.to_numpy(zero_copy_only=False).astype(np.int64)
+        return bounds[:-1].copy(), bounds[1:].copy(), numbers_of(flat).astype(np.int64)
 
     def _found(self, texts: pa.Array, cut: pa.Array | None) -> tuple[_Integers, _Integers, _Integers]:
         """Return the same of texts."""

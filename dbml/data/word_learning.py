@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from dbml_sql.expressions import words_beyond_ascii
 
 from dbml.data import duck
+from dbml.data.arrow_arrays import arrow_of, numbers_of
 from dbml.data.source import Source
 from dbml.data.words import WordCutter, WordTable, buffers_of
 from dbml.passes.memory import memory_budget
@@ -73,8 +74,8 @@ class WordLearner:
 
     def _count(self, lists: pa.ListArray) -> None:
         """Add the words of texts that DuckDB cut."""
-        rows = np.repeat(np.arange(len(lists)), pc.list_value_length(lists).to_numpy(zero_copy_only=False))
-        pairs = pa.table([pa.array(rows), lists.flatten()], names=["row", "word"])
+        rows = np.repeat(np.arange(len(lists)), numbers_of(pc.list_value_length(lists)))
+        pairs = pa.table([arrow_of(rows), lists.flatten()], names=["row", "word"])
         counted = pc.value_counts(pairs.group_by(["row", "word"]).aggregate([]).column("word"))
         self._others.update(dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True)))
         if len(self._others) > _MOST_OTHERS:

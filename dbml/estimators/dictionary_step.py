@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from dbml_kernels.atoms_improve import panel_improve
+from dbml_kernels.sparse_residuals import entries_of, entry_products
 from numpy.typing import NDArray
 
 from dbml.estimators.plain_rows import plain_tiles
@@ -21,9 +22,9 @@ from dbml.passes.engine import Crew, current
 from dbml.passes.step import State
 
 _PANEL = 16  # atoms whose products with all others are taken at once
-_SLICE = 32  # rows that a thread codes at a time
+CODED = 32  # rows that a thread codes at a time
 _UNUSED = 1e-6  # sum over minibatches of the mean square of an atom's codes below which another one takes its place
-_EXACT = 1e-3  # move of the fit, of a row's largest projection, at which a code is found: the next atoms change it
+EXACT = 1e-3  # move of the fit, of a row's largest projection, at which a code is found: the next atoms change it
 # Where numbers stand in ``progress``.
 STEPS, SMOOTHED, LEAST, WITHOUT, DONE, LOSS, ROWS = range(7)
 
@@ -41,6 +42,27 @@ class Learning:
     tol: float
     patience: int | None
     seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The entries of codes that are not 0, row by row: those of row i are ``starts[i]`` to ``starts[i + 1]``."""
+
+    starts: NDArray[np.intp]
+    places: NDArray[np.intp]
+    values: Floats
+
+    @property
+    def sum_of_sizes(self) -> float:
+        """Sum of the absolute values."""
+        return float(np.abs(self.values).sum())
+
+
+def entries_of_rows(codes: Floats) -> Entries:
+    """Return the entries of codes (b, k)."""
+    starts, places, values = np.empty(len(codes) + 1, np.intp), np.empty(codes.size, np.intp), np.empty(codes.size)
+    entries_of(codes, starts, places, values)
+    return Entries(starts, places[: starts[-1]], values[: starts[-1]])
 
 
 def first_state(atoms: Floats) -> State:
@@ -107,7 +129,8 @@ class DictionaryStep:
         codes = self._codes(gram, projection, crew)
         squares = np.vdot(values, values) + np.sum((codes @ gram) * codes)
         loss = (0.5 * squares - np.sum(codes * projection) + self.how.alpha * np.abs(codes).sum()) / size
-        fading = self._remember_codes(state, codes)
+        entries = entries_of_rows(codes)
+        fading = self._remember_codes(state, entries)
         weights, moments = state["moment_weights"], state["data_moments"]
         weights[:-1] = fading * weights[:-1] + 1.0
         moments += (codes.T @ values.T / size - moments) / weights[:-1]
@@ -132,20 +155,22 @@ class DictionaryStep:
         how = self.how
 
         def some(start: int) -> None:
-            part = slice(start, min(start + _SLICE, b))
-            improve_codes(gram, projection[part], how.alpha, how.positive_code, how.max_sweeps, _EXACT, codes[part])
+            part = slice(start, min(start + CODED, b))
+            improve_codes(gram, projection[part], how.alpha, how.positive_code, how.max_sweeps, EXACT, codes[part])
 
-        crew.each(some, range(0, b, _SLICE), "codes")
+        crew.each(some, range(0, b, CODED), "codes")
         return codes
 
-    def _remember_codes(self, state: State, codes: Floats) -> float:
+    def _remember_codes(self, state: State, codes: Entries) -> float:
         """Take codes into their means; return how much of the past is kept, as in scikit-learn's sums."""
-        size, number, batch = len(codes), state["progress"][STEPS], self.how.batch_size
+        size, number, batch = len(codes.starts) - 1, state["progress"][STEPS], self.how.batch_size
         theta = (number + 1) * size if number < batch - 1 else batch**2 + number + 1 - batch
         fading = max(0.0, (theta + 1 - size) / (theta + 1))
         weights = state["moment_weights"]
         weights[-1] = fading * weights[-1] + 1.0
-        state["code_moments"] += (codes.T @ codes / size - state["code_moments"]) / weights[-1]
+        sums = np.zeros_like(state["code_moments"])
+        entry_products(codes.starts, codes.places, codes.values, sums)
+        state["code_moments"] += (sums / size - state["code_moments"]) / weights[-1]
         return float(fading)
 
     def _unused(self, state: State) -> NDArray[np.bool_]:
@@ -206,20 +231,6 @@ def improve_atoms(
         last = min(first + _PANEL, len(atoms))
         left = data[first:last] - moments[first:last] @ atoms
         moved += panel_improve(atoms, moments, first, last, outside, positive, unused, left)
-    return moved
-
-
-def improve_gradient(
-    atoms: Floats, moments: Floats, gradient: Floats, outside: Floats, positive: bool, unused: NDArray[np.bool_]
-) -> float:
-    """Do as `improve_atoms` from ``gradient = data - moments atoms``, and bring it up to date."""
-    moved = 0.0
-    for first in range(0, len(atoms), _PANEL):
-        last = min(first + _PANEL, len(atoms))
-        left = gradient[first:last].copy()
-        moved += panel_improve(atoms, moments, first, last, outside, positive, unused, left)
-        left[unused[first:last]] = 0.0
-        gradient -= moments[:, first:last] @ left
     return moved
 
 

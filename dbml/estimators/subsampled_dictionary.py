@@ -14,11 +14,24 @@ of moments.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from dbml_kernels.sparse_residuals import LANES, entries_of, residual_sums
+from dbml_kernels.atoms_improve import gradient_improve
+from dbml_kernels.feature_sample import (
+    less_changes,
+    mean_gradient,
+    sampled_gather,
+    sampled_gram,
+    sampled_projection,
+    sampled_scatter,
+)
+from dbml_kernels.matrix_tile import TILE_ROWS
+from dbml_kernels.sparse_residuals import LANES, residual_sums
 from numpy.typing import NDArray
 
-from dbml.estimators.dictionary_step import STEPS, DictionaryStep, improve_gradient
+from dbml.estimators.dictionary_step import CODED, EXACT, STEPS, DictionaryStep, Entries, entries_of_rows
+from dbml.estimators.sparse_codes import improve_codes
 from dbml.passes.block import Block, Floats
 from dbml.passes.engine import Crew
 from dbml.passes.step import State
@@ -55,35 +68,86 @@ class SubsampledStep(DictionaryStep):
     """Minibatches of a pass, each read in some features.
 
     State: that of `DictionaryStep` `with_gradient`, and ``lengths`` (k,) the squares of the atoms; ``moment_weights``
-    are those of the gradient of each feature. Cost of a minibatch: ``b k n_terms / r`` multiplications, a part of
-    `DictionaryStep`'s for the atoms, and the codes.
+    are those of the gradient of each feature. Cost of a minibatch of b rows: ``(b k + k^2) n_terms / r``
+    multiplications for codes, ``1.5 k^2 n_terms 3 / r`` for atoms, and the codes.
     """
 
     def _minibatch(self, state: State, block: Block, rows: slice, crew: Crew) -> None:
         size = rows.stop - rows.start
         coding, learning = self._features(state)
-        X, top, centre = self._columns(block, rows)
+        seen = _Seen(*self._columns(block, rows))
         atoms, n_terms = state["atoms"], state["atoms"].shape[1]
-        part = np.take(atoms.T, coding, axis=0)
-        values = X.T[coding, top : top + size] + centre[coding][:, None]
-        scale = n_terms / coding.size
-        codes = self._codes(scale * (part.T @ part), scale * (values.T @ part), crew)
-        fading = self._remember_codes(state, codes)
-        part, gradient = (np.take(state[name].T, learning, axis=0).T.copy() for name in ("atoms", "gradient"))
-        sums, squares = self._residuals(X, top, centre, learning, part, codes, crew)
-        loss = (0.5 * squares * n_terms / learning.size + self.how.alpha * np.abs(codes).sum()) / size
+        entries = entries_of_rows(self._sampled_codes(seen, atoms, coding, size, crew))
+        fading = self._remember_codes(state, entries)
         weights = fading ** (n_terms / learning.size) * state["moment_weights"][learning] + 1.0
-        gradient += (sums / size - gradient) / weights
         unused = self._unused(state)
-        outside = np.maximum(0.0, state["lengths"] - squares_of(part))
-        moved = improve_gradient(part, state["code_moments"], gradient, outside, self.how.positive_dict, unused)
-        state["lengths"] = outside + squares_of(part)
+        moved, squares = self._learn(state, seen, learning, weights, entries, unused, crew)
+        loss = (0.5 * squares * n_terms / learning.size + self.how.alpha * entries.sum_of_sizes) / size
         state["moment_weights"][learning] = weights
-        atoms.T[learning], state["gradient"].T[learning] = part.T, gradient.T
         change = float(np.sqrt(moved)) + self._replace(state, block, rows, unused)
         if unused.any():
             state["lengths"] = squares_of(atoms)
         self._measure(state["progress"], float(loss), change / len(atoms), size)
+
+    def _sampled_codes(self, seen: _Seen, atoms: Floats, terms: NDArray[np.intp], size: int, crew: Crew) -> Floats:
+        """Return the codes of a minibatch by some of its features, as if they stood for all."""
+        k, n_terms = atoms.shape
+        width, scale, how = padded(k), n_terms / terms.size, self.how
+        part, gram = np.empty((terms.size, width)), np.empty((k, k))
+        sampled_gram(atoms.T, terms, scale, part, np.zeros((width, width)), gram)
+        codes = np.zeros((size, k))
+
+        def some(start: int) -> None:
+            found = codes[start : start + CODED]
+            n, projection = padded(len(found)), np.empty(found.shape)
+            scratch = (np.empty((terms.size, n)), np.zeros((n, width)))
+            sampled_projection(seen.X, seen.top + start, seen.centre, terms, part, scale, *scratch, projection)
+            improve_codes(gram, projection, how.alpha, how.positive_code, how.max_sweeps, EXACT, found)
+
+        crew.each(some, range(0, size, CODED), "sampled codes")
+        return codes
+
+    def _learn(
+        self,
+        state: State,
+        seen: _Seen,
+        terms: NDArray[np.intp],
+        weights: Floats,
+        entries: Entries,
+        unused: NDArray[np.bool_],
+        crew: Crew,
+    ) -> tuple[float, float]:
+        """Improve the atoms in some features; return the squares of their changes, and of what codes leave there."""
+        k, m, size = len(state["atoms"]), terms.size, len(entries.starts) - 1
+        shape = (padded(k), padded(m))
+        atoms, gradient, changes, sums = (np.empty(shape) for _ in range(4))
+        for array in (atoms, gradient):
+            array[k:], array[:, m:] = 0.0, 0.0
+        lengths, less = np.zeros(shape[0]), np.zeros((shape[0], shape[0]))
+        lengths[:k], less[:k, :k] = state["lengths"], -state["code_moments"]
+        idle = np.ones(shape[0], np.bool_)
+        idle[:k] = unused
+
+        def gain(first: int) -> float:
+            last = min(first + _SLICE, m)
+            sampled_gather(state["atoms"].T, terms, first, last, atoms)
+            sampled_gather(state["gradient"].T, terms, first, last, gradient)
+            scratch = (np.empty((size, LANES)), np.empty((shape[0], LANES)), np.empty((shape[0], LANES)))
+            codes = (entries.starts, entries.places, entries.values)
+            found = residual_sums(seen.X, seen.top, seen.centre, terms, atoms, *codes, first, last, sums, *scratch)
+            mean_gradient(sums, size, weights, first, last, gradient)
+            return float(found)
+
+        def keep(first: int) -> None:
+            less_changes(less, changes, first, min(first + _SLICE, shape[1]), gradient)
+            for name, array in (("atoms", atoms), ("gradient", gradient)):
+                sampled_scatter(array, terms, first, min(first + _SLICE, m), state[name].T)
+
+        squares = sum(crew.each(gain, range(0, m, _SLICE), "residuals"))
+        moved = gradient_improve(atoms, gradient, -less, less, lengths, self.how.positive_dict, idle, changes)
+        crew.each(keep, range(0, m, _SLICE), "gradients")
+        state["lengths"] = lengths[:k]
+        return moved, squares
 
     def _features(self, state: State) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the features that code a minibatch and those learned from it, each ascending.
@@ -104,26 +168,16 @@ class SubsampledStep(DictionaryStep):
             return block.X, rows.start, self.centre
         return self._values(block, rows).T, 0, np.zeros(len(self.centre))
 
-    def _residuals(
-        self,
-        X: Floats,
-        top: int,
-        centre: Floats,
-        terms: NDArray[np.intp],
-        atoms: Floats,
-        codes: Floats,
-        crew: Crew,
-    ) -> tuple[Floats, float]:
-        """Return ``C' (X - C D)`` in some features, and the squares of the difference."""
-        b, k = codes.shape
-        starts, places, entries = np.empty(b + 1, np.intp), np.empty(b * k, np.intp), np.empty(b * k)
-        entries_of(codes, starts, places, entries)
-        sums = np.empty(atoms.shape)
 
-        def some(first: int) -> float:
-            scratch = (np.empty((b, LANES)), np.empty((k, LANES)), np.empty((k, LANES)))
-            last = min(first + _SLICE, terms.size)
-            found = residual_sums(X, top, centre, terms, atoms, starts, places, entries, first, last, sums, *scratch)
-            return float(found)
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The rows of a minibatch: columns of X from row `top` on, and what these lack."""
 
-        return sums, sum(crew.each(some, range(0, terms.size, _SLICE), "residuals"))
+    X: Floats
+    top: int
+    centre: Floats
+
+
+def padded(n: int) -> int:
+    """Return a number of rows or columns as products of tiles want it."""
+    return -(-n // TILE_ROWS) * TILE_ROWS

@@ -13,6 +13,7 @@ from dbml_sql.expressions import identifier
 from dbml_sql.statements import ModelReference
 
 from dbml.data import duck
+from dbml.data.arrow_arrays import arrow_of
 from dbml.data.vector_lengths import check_relation, no_vector, vector_widths
 from dbml.errors import InvalidData, InvalidParameter, UnknownName, listing, nearest
 from dbml.estimators.neighbors.building import count_rows
@@ -69,8 +70,8 @@ def _neighbors(scorer: Scorer, columns: list[pa.Array], k: int | None, nprobe: i
     there = found.position >= 0
     offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
     distance = model._metric.told(found.distance[there])
-    pairs = pa.StructArray.from_arrays([pa.array(found.position[there]), pa.array(distance)], ["position", "distance"])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pairs)
+    pairs = pa.StructArray.from_arrays([arrow_of(found.position[there]), arrow_of(distance)], ["position", "distance"])
+    return pa.ListArray.from_arrays(arrow_of(offsets.astype(np.int32)), pairs)
 
 
 def _refuse_missing(scorer: Scorer, columns: list[pa.Array]) -> None:

@@ -19,6 +19,7 @@ from dbml_sql.expressions import string
 from numpy.typing import NDArray
 
 from dbml.data import duck
+from dbml.data.arrow_arrays import numbers_of
 from dbml.errors import RegistryError
 from dbml.estimators.neighbors.held import ResidentRows
 from dbml.passes.memory import memory_budget
@@ -213,10 +214,10 @@ class TableRows:
             "SELECT cell, count(*) AS n, min(radius) AS low, max(radius) AS high "
             f"FROM {vector_table(self.of)} GROUP BY cell"
         ).to_arrow_table()
-        cell = found["cell"].to_numpy()
+        cell = numbers_of(found["cell"])
         sizes = CellSizes(np.zeros(self.n_cells, np.int64), np.full(self.n_cells, np.inf), np.zeros(self.n_cells))
         sizes.counts[cell], sizes.low[cell], sizes.high[cell] = (
-            found[name].to_numpy() for name in ("n", "low", "high")
+            numbers_of(found[name]) for name in ("n", "low", "high")
         )
         self._known = state, sizes
         return sizes
@@ -255,8 +256,8 @@ class _TableReading:
 
 def _rows_of(batch: pa.RecordBatch, d: int) -> Rows:
     position, cell, radius, label, vector = batch.columns
-    vectors = vector.flatten().to_numpy(zero_copy_only=True).reshape(-1, d)
-    return Rows(vectors, *(array.to_numpy(zero_copy_only=True) for array in (position, cell, radius, label)))
+    vectors = numbers_of(vector.flatten()).reshape(-1, d)
+    return Rows(vectors, *map(numbers_of, (position, cell, radius, label)))
 
 
 def _copied(reading: Any) -> Rows:

@@ -1,13 +1,16 @@
 """Atoms of a dictionary, each improved once, the others fixed: ``d_j += (b_j - a_j D) / a_jj``, within length 1.
 
 Block coordinate descent of Mairal, Bach, Ponce & Sapiro 2010 on means ``A`` (k, k) of codes and ``B`` (k, p) of codes
-and rows. Atoms are taken in panels: the caller finds what all atoms leave of a panel, by a product of matrices; within
-the panel each change is passed on at once.
+and rows. Atoms are taken in panels: what the others leave of a panel is a product of matrices; within the panel each
+change is passed on at once.
 """
 
 from __future__ import annotations
 
 from dbml_kernels.jit import kernel
+from dbml_kernels.matrix_tile import product_add
+
+_PANEL = 16  # atoms of a panel; a multiple of the rows of a tile
 
 
 @kernel
@@ -24,6 +27,40 @@ def panel_improve(atoms, moments, first, last, outside, positive, unused, left):
             for later in range(j + 1, last):
                 _take(left[later - first], moments[later, j], left[j - first])
     return moved
+
+
+@kernel
+def gradient_improve(atoms, gradient, moments, less, lengths, positive, unused, changes):
+    """Improve atoms in some features from ``gradient = B - A D``; return the squared length of all changes.
+
+    atoms, gradient, changes (k, p) and less = ``-A`` (k, k), with k and p padded by zeros to multiples of 4 (`unused`
+    says which atoms are none). lengths (k,), squares of whole atoms, are brought up to date, the gradient is not:
+    it falls by ``A changes``.
+    """
+    k, p = atoms.shape
+    flat = changes.reshape(k * p)
+    moved = 0.0
+    for first in range(0, k, _PANEL):
+        last = min(first + _PANEL, k)
+        left = changes[first:last]
+        left[:] = gradient[first:last]
+        product_add(less.reshape(k * k), first * k, k, 1, flat, 0, p, flat, first * p, p, last - first, first, p)
+        for j in range(first, last):
+            lengths[j] = max(0.0, lengths[j] - _length(atoms[j]))
+        moved += panel_improve(atoms, moments, first, last, lengths, positive, unused, left)
+        for j in range(first, last):
+            lengths[j] += _length(atoms[j])
+            if unused[j]:
+                left[j - first] = 0.0
+    return moved
+
+
+@kernel
+def _length(atom):
+    length = 0.0
+    for c in range(atom.shape[0]):
+        length += atom[c] * atom[c]
+    return length
 
 
 @kernel

@@ -26,6 +26,15 @@ def entries_of(codes, indptr, places, entries):
 
 
 @kernel
+def entry_products(indptr, places, entries, sums):
+    """Add ``C' C`` to sums (k, k) for codes by their entries."""
+    for i in range(indptr.shape[0] - 1):
+        for s in range(indptr[i], indptr[i + 1]):
+            for t in range(indptr[i], indptr[i + 1]):
+                sums[places[s], places[t]] += entries[s] * entries[t]
+
+
+@kernel
 def residual_sums(X, top, centre, terms, atoms, indptr, places, entries, first, last, sums, rows, parts, found):
     """Write ``C' E`` of the features ``first`` to ``last`` to `sums` (k, p); return the sum of squares of E in them.
 
