@@ -66,6 +66,7 @@ class Functions:
         # Functions belong to the cursor that makes them: not to the user's open transaction.
         self._owner: duckdb.DuckDBPyConnection | None = con.cursor()
         self._wanted: dict[str, tuple[_Called, str, bool]] = {}
+        self._wanted_if_free: set[str] = set()
         self._made: set[str] = set()
         self._by_model: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
         self._cursors = threading.local()
@@ -101,23 +102,31 @@ class Functions:
 
     @contextmanager
     def cursor_at(self, *place: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Give a cursor in a database and schema, where a statement was asked; without them, see `cursor`."""
-        if not place:
-            yield self.cursor()
-            return
+        """Give a cursor of its own in a database and schema, where a statement was asked; without them, as `cursor`.
+
+        Queries on it may call functions of ours, which read the registry through the cursor of the thread.
+        """
         with self.cursor().cursor() as found:
-            _settle(found, *place)
+            _settle(found, *(place or (self._database,)))
             yield found
 
     def wants(self, name: str) -> bool:
         """Whether a function of this name was added."""
         return name in self._wanted
 
-    def add(self, name: str, function: Callable[..., Any], type: str, side_effects: bool = False) -> None:
-        """Want a function, see `make`."""
+    def add(
+        self, name: str, function: Callable[..., Any], type: str, side_effects: bool = False, if_free: bool = False
+    ) -> None:
+        """Want a function, see `make`; `if_free` where the person may have one of this name, which is to stay."""
         called = _Called(function, self.memory_limit)
         self._wanted[name] = called, type, side_effects
+        if if_free:
+            self._wanted_if_free.add(name)
         _kept.append(called)
+
+    def has_made(self, name: str) -> bool:
+        """Whether a function of this name is one of these."""
+        return name in self._made
 
     def made_for(self, model: Any) -> dict[str, str]:
         """Return the names of the functions that were made for a model alone, by the method that they compute."""
@@ -128,6 +137,9 @@ class Functions:
         taken = []
         for name, (function, type, side_effects) in self._wanted.items():
             if self._owner is None or name in self._made:
+                continue
+            if name in self._wanted_if_free and _exists(self._owner, name):
+                taken.append(name)
                 continue
             try:
                 self._owner.create_function(  # type: ignore[call-overload]
@@ -161,6 +173,20 @@ class Functions:
         owner.close()  # and with it the cursors that were handed out
 
 
+def _exists(cursor: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether there is a function or macro of a name: made again, one would get ours as an overload.
+
+    DuckDB takes 40 ms to list its functions, and less than one to look one up.
+    """
+    try:
+        cursor.execute(f"SELECT {identifier(name)}()").fetchall()
+    except duckdb.CatalogException as error:
+        return "does not exist" not in str(error)
+    except duckdb.Error:
+        return True
+    return True
+
+
 def _settle(cursor: duckdb.DuckDBPyConnection, *place: str) -> None:
     """Bring a new cursor to a database, or a schema in it."""
     cursor.execute(f"USE {'.'.join(map(identifier, place))}")
@@ -176,6 +202,12 @@ def functions_of(con: duckdb.DuckDBPyConnection, memory_limit: int | None = None
                 return functions
         _registered.append(Functions(con, memory_limit))
         return _registered[-1]
+
+
+def is_made(con: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether a function of this name is one that dbml made for a connection."""
+    with LOCK:
+        return any(functions.belongs_to(con) and functions.has_made(name.lower()) for functions in _registered)
 
 
 def unregister(con: duckdb.DuckDBPyConnection) -> None:

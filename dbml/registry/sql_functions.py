@@ -19,8 +19,9 @@ from dbml.registry.functions import Functions
 from dbml.registry.model_cache import ModelCache
 from dbml.registry.neighbors import extend_model, neighbors_function
 from dbml.registry.predictions import predict_label, predict_number, predict_proba, transform
+from dbml.registry.rewriting import training_query
 from dbml.registry.scorer import Scorer
-from dbml.registry.training import TrainingOrder, check_query, train
+from dbml.registry.training import TrainingOrder, train
 from dbml.registry.trees import nodes_function
 from dbml.registry.versions import read_target
 
@@ -139,7 +140,7 @@ def add_rows_function(functions: Functions) -> Callable[..., Any]:
         done = []
         for name, query, *place in zip(*(argument.to_pylist() for argument in arguments), strict=True):
             with functions.cursor_at(*place) as con:
-                done.append(extend_model(con, name, con.sql(check_query(con, name, query))))
+                done.append(extend_model(con, name, con.sql(training_query(con, name, query))))
         return pa.array(done, pa.int64())
 
     return add_rows
@@ -151,7 +152,7 @@ def train_row(con: Any, name: str, query: str, options: dict[str, Any]) -> dict[
         raise InvalidParameter(f"train_model: options must be a STRUCT such as {{'model_type': …}}; got {options!r}")
     target = read_target(con, name)
     lower = {key.lower(): given for key, given in options.items()}
-    order = TrainingOrder(target.name, check_query(con, name, query), lower, database=target.database)
-    done = train(con, con.sql(query), order)
+    rows = training_query(con, name, query)
+    done = train(con, con.sql(rows), TrainingOrder(target.name, query, lower, database=target.database))
     metrics = None if done.metrics is None else list(done.metrics.items())
     return {"model": name, "version": done.version, "rows": done.n_rows, "seconds": done.seconds, "metrics": metrics}

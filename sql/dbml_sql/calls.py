@@ -36,6 +36,7 @@ from dbml_sql.macros import (
     transform_macro,
 )
 from dbml_sql.pruned import Pruned, pruned_for, read_columns
+from dbml_sql.python_functions import function_name
 from dbml_sql.signature import ModelSignature, Resolver
 from dbml_sql.statements import ModelReference, parse_reference, read_reference
 from dbml_sql.tokens import Cursor, Token, significant
@@ -190,7 +191,7 @@ class Rewriter:
         try:
             model = self.resolve(reference)
         except LookupError:
-            if self.resolver.has_macro(word.lower()):
+            if self.resolver.has_function(word.lower()):
                 return None
             raise
         probed = self.is_probed
@@ -209,8 +210,8 @@ class Rewriter:
             exact = f"{model.name}@{model.version}"
             values = f"{string(model.called(exact))}, {', '.join(columns)}{given}"
             if word != "PREDICT":
-                return f"{word.lower()}({values})", after
-            return f"CAST({predict_function(model)}({values}) AS {predicted_type(model)})", after
+                return f"{function_name(word.lower())}({values})", after
+            return f"CAST({function_name(predict_function(model))}({values}) AS {predicted_type(model)})", after
         smaller = self._pruned(model, arguments, row, index) if word != "TRANSFORM" else None
         if smaller is not None:
             by_name = dict(zip(model.columns, columns, strict=True))
@@ -229,9 +230,22 @@ class Rewriter:
         """Tell a function that changes a model where it is asked: it runs on a connection of its own."""
         ranges, after = self.arguments(index + 1, end) if self._is_called(index) else ([], index)
         name = self.found[index]
-        if len(ranges) != _CHANGING[name.name.upper()]:
+        function = name.name.lower()
+        if len(ranges) != _CHANGING[function.upper()] or self._is_persons(function, ranges[0]):
             return None
-        return f"{name.text}{self.emit(index + 1, after - 1)}, current_database(), current_schema())", after
+        values = self.emit(index + 1, after - 1)
+        return f"{function_name(function)}{values}, current_database(), current_schema())", after
+
+    def _is_persons(self, function: str, named: tuple[int, int]) -> bool:
+        """Whether a call that changes a model is one of a function of the person's: not where it names a model."""
+        token = self.found[named[0]]
+        if named[1] - named[0] == 1 and token.kind == "string":
+            try:
+                self.resolver.resolve(parse_reference(token.string))
+            except (LookupError, SqlError):
+                return self.resolver.has_function(function)
+            return False
+        return self.resolver.has_function(function)
 
     def _check_method(self, model: ModelSignature, word: str, index: int) -> None:
         """Fail where a model has not what a call asks for; say what it has."""
