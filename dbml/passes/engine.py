@@ -80,7 +80,7 @@ class Work:
     chunk_bytes, block_bytes : int
         About what a chunk and an encoded block take.
     memory_bytes : int
-        What queue, blocks and states may take together.
+        What batches, blocks and states may take together.
     interrupt : callable or None
         Makes a blocked read return soon with an error; called when the pass is given up.
     waits_to_read : bool
