@@ -146,7 +146,9 @@ class Plan:
         if self.block_rows:
             sections.append(("blocks", [f"at most {self.block_rows:,} rows"]))
         if self.memory_bytes:
-            sections.append(("memory", [f"at most {size_text(self.memory_bytes)} for batches, blocks and states of a pass"]))
+            sections.append(
+                ("memory", [f"at most {size_text(self.memory_bytes)} for batches, blocks and states of a pass"])
+            )
         sections += [(d.subject, [f"{d.choice}, because {d.reason}" if d.reason else d.choice]) for d in self.decisions]
         return sections
 

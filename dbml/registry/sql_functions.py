@@ -90,7 +90,10 @@ def _by_model(arguments: tuple[pa.ChunkedArray, ...], find: Callable[[str], Scor
 
 def _thresholds(options: pa.ChunkedArray) -> np.ndarray:
     """Return the threshold of each row from the struct ``{'threshold': …}``."""
-    field = pc.struct_field(options, "threshold").cast(pa.float64())
+    given = pc.struct_field(options, "threshold")
+    if not (pa.types.is_integer(given.type) or pa.types.is_floating(given.type) or pa.types.is_decimal(given.type)):
+        raise InvalidParameter(f"threshold must be a number between 0 and 1; got {given[0] if len(given) else 'none'}")
+    field = given.cast(pa.float64())
     values = field.to_numpy()
     if field.null_count or not ((values >= 0.0) & (values <= 1.0)).all():
         shown = next(value for value in field.to_pylist() if value is None or not 0.0 <= value <= 1.0)

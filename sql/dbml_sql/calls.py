@@ -35,6 +35,7 @@ from dbml_sql.macros import (
     threshold_parameter,
     transform_macro,
 )
+from dbml_sql.option_values import checked_threshold
 from dbml_sql.pruned import Pruned, pruned_for, read_columns
 from dbml_sql.python_functions import function_name
 from dbml_sql.signature import ModelSignature, Resolver
@@ -344,18 +345,27 @@ class Rewriter:
             if name not in known:
                 takes = f"options: {', '.join(known)}" if known else "it takes no options"
                 self.fail(f"no option {name} here ({takes})", at)
-            if name == "threshold":
-                self._check_threshold(model, first + 2 if braces else first, at)
-            found[name] = self.emit(first + 2, last) if braces else self.emit(first, last - 2)
+            if name in found:
+                self.fail(f"option {name} is given twice", at)
+            value = (first + 2, last) if braces else (first, last - 2)
+            if value[0] >= value[1]:
+                self.fail(f"option {name} has no value", at)
+            found[name] = self._threshold(model, value, at) if name == "threshold" else self.emit(*value)
         return found
 
-    def _check_threshold(self, model: ModelSignature, value: int, at: int) -> None:
+    def _threshold(self, model: ModelSignature, value: tuple[int, int], at: int) -> str:
+        """Return a threshold as SQL: a number that is written down as it is, anything else checked in every row."""
         if not model.threshold:
             self.fail(f"{model.name} takes no threshold: that is for two classes with probabilities", at)
-        token = self.found[value]
-        outside = token.kind == "number" and float(token.text.replace("_", "")) > 1
-        if outside or token.kind == "string" or token.is_operator("-"):
-            self.fail("threshold must be between 0 and 1", value)
+        start, end = value
+        token, text = self.found[start], self.emit(start, end)
+        alone = end - start == 1
+        if alone and token.kind == "number" and float(token.text.replace("_", "")) <= 1:
+            return text
+        no_number = token.kind == "string" or token.text in ("-", "[", "{")
+        if no_number or (alone and (token.kind == "number" or token.is_word("NULL", "TRUE", "FALSE"))):
+            self.fail(f"threshold must be a number between 0 and 1; got {text}", start)
+        return checked_threshold(text, once=any(self.found[i].text == "?" for i in range(start, end)))
 
     # ML functions ----------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from dbml_sql.expressions import string
 from dbml_sql.features import CENTRES
 from dbml_sql.macros import DEFAULT_THRESHOLD, predict_macro, scored_query
 from dbml_sql.neighbors import neighbors_query
+from dbml_sql.option_values import option_text
 from dbml_sql.outputs import outputs_query
 from dbml_sql.pruned import pruned_for
 from dbml_sql.python_functions import function_name
@@ -149,7 +150,7 @@ def _roc_curve(call: Call) -> str:
     model = call.model
     if model.classes is None or len(model.classes) != 2 or not model.probabilities:
         raise call.error(f"{model.name} is not a classifier of two classes with probabilities")
-    thresholds = call.text(2)
+    thresholds = call.numbers(2, "thresholds")
     scored = scored_source(call, call.source(), None)
     return f"({roc_curve(scored, _target(model, call), model.target_type, model.classes, thresholds)})"
 
@@ -269,7 +270,7 @@ def _neighbors(call: Call) -> str:
     if model.vectors is None:
         raise call.error(f"{model.name} keeps no rows. Hint: CREATE MODEL … OPTIONS (model_type = 'nearest_neighbors')")
     source, options = call.source(), call.named(2, ("k", "nprobe"))
-    settings = ", ".join(f"CAST({options.get(name, 'NULL')} AS BIGINT)" for name in ("k", "nprobe"))
+    settings = ", ".join(option_text(options.get(name)) for name in ("k", "nprobe"))
     if call.probed:
         return f"(SELECT {probe('dbml_row', settings)} FROM ({source}) dbml_row)"
     return neighbors_query(source, model, settings)

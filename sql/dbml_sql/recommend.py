@@ -112,6 +112,7 @@ RANKING_METRICS = (
 def evaluate_rankings(call: Call) -> str:
     """Return the query of ``ML.EVALUATE`` for implicit feedback."""
     model = call.model
+    call.options(2, ())
     if call.n_arguments == 1:
         return stored_metrics(model, RANKING_METRICS)
     source = call.source()
