@@ -27,6 +27,7 @@ from dbml_sql.python_functions import PUBLIC, function_name
 from dbml.errors import DbmlWarning
 from dbml.passes.memory import parse_memory
 from dbml.registry.functions import LOCK, Functions, functions_of
+from dbml.registry.upgrade import bring_up_to_date
 
 _BY_FEATURE = 'feature VARCHAR, numerical_value DOUBLE, categorical_value STRUCT(category VARCHAR, "value" DOUBLE)[]'
 
@@ -104,6 +105,7 @@ def register(
             compute = partial(computing, name)
             functions.add(name, compute, TYPES[name], side_effects=name in _CHANGING, if_free=True)
         taken = functions.make()
+    bring_up_to_date(con)
     persons = [name for name in PUBLIC if name in taken]
     if persons and functions.has_made(function_name("predict")):  # else another connection to the same database did
         warnings.warn(
