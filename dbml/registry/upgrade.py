@@ -7,6 +7,7 @@ import warnings
 import duckdb
 from dbml_sql.catalogue import migrations
 
+from dbml.data import duck
 from dbml.errors import DbmlWarning, RegistryError
 from dbml.registry.database import current_place, is_read_only
 from dbml.registry.freshness import registry_changed
@@ -36,7 +37,7 @@ def bring_up_to_date(con: duckdb.DuckDBPyConnection) -> None:
             return
         try:
             transact(own, "the registry was not brought up to date", lambda: migrate(own, place.database))
-        except (duckdb.Error, RegistryError) as error:
+        except (duck.error_class(), RegistryError) as error:
             warnings.warn(
                 f"database {place.database!r}: its registry is still that of an older dbml ({error}); it is brought up "
                 "to date when the database is opened next, or a model is saved",
