@@ -358,7 +358,7 @@ def test_text_is_not_true(con):
     with pytest.raises(InvalidParameter, match="auto_class_weights must be TRUE or FALSE; got 'false'"):
         create(con, LOGISTIC + ", auto_class_weights = 'false'", "SELECT x, flag AS y FROM t")
     con.execute(f"CREATE MODEL two OPTIONS ({LOGISTIC}) AS SELECT x, flag AS y FROM t")
-    with pytest.raises(StatementError, match="threshold must be between 0 and 1"):
+    with pytest.raises(StatementError, match="threshold must be a number between 0 and 1"):
         con.execute("FROM ML.PREDICT(MODEL two, TABLE t, STRUCT('a' AS threshold))")
 
 

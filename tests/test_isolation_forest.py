@@ -202,7 +202,7 @@ def test_without_an_option_the_training_decides(con):
         ("FROM ML.PREDICT(MODEL m, TABLE t)", r"m predicts no label. Hint: FROM ML.DETECT_ANOMALIES\(MODEL"),
         ("FROM ML.EVALUATE(MODEL m, TABLE t)", "m predicts no label"),
         (
-            "SELECT detect_anomalies('linear', 1.0, NULL)",
+            "SELECT dbml_detect_anomalies('linear', 1.0, NULL)",
             "model 'linear' is a LinearRegression, which finds no anomalies",
         ),
         ("FROM ML.DETECT_ANOMALIES(MODEL linear, TABLE t)", "linear predicts b and finds no anomalies"),

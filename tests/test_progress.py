@@ -128,7 +128,7 @@ def test_plan_reads_as_aligned_lines():
             'filters  "arr_delay" IS NOT NULL',
             "rows     200,000 in 2 partitions, 3 row groups pruned by zone maps",
             "blocks   at most 12,288 rows",
-            "memory   at most 1.0 GB for blocks, queue and states",
+            "memory   at most 1.0 GB for batches, blocks and states of a pass",
             "solver   newton, because few terms",
             "",
             "pass         times  order       columns     rows   bytes  seconds  rows/s",

@@ -225,7 +225,7 @@ def _same(found, expected):
 
 
 def test_the_expression_is_smaller(con):
-    from dbml.connection.script import rewrite
+    from dbml.registry.rewriting import rewrite
 
     whole = rewrite(con.duckdb, "SELECT predict('number', f) FROM t f WHERE distance > 1 OR true")
     smaller = rewrite(

@@ -35,7 +35,7 @@ class Models:
             raise LookupError(f"no model {reference}")
         return self.known[reference.name.lower()]
 
-    def has_macro(self, name):
+    def has_function(self, name):
         return name == "predict_proba"
 
     def trees(self, model):

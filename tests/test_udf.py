@@ -188,3 +188,101 @@ def test_a_model_without_a_form_is_scored_by_functions(con, monkeypatch):
     assert model.decision_function(attached.table("t")).columns[-1] == "decision_function"
     assert attached.sql(f"SELECT {right} FROM ML.PREDICT(MODEL formless, TABLE t)").fetchall() == [(True,)]
     assert attached.sql("SELECT count(*) >= 58 FROM t WHERE predict('formless', t) = word").fetchall() == [(True,)]
+
+
+OPTIONS = "{'model_type': 'linear_reg', 'input_label_cols': ['z']}"
+
+
+def test_the_text_of_a_training_calls_models(con):
+    text = "SELECT x, predict(''y_model'', t) * 2 AS z FROM t"
+    made = one(con, f"SELECT train_model('on_top', '{text}', {OPTIONS})")
+    assert made["rows"] == 60
+    assert one(con, "SELECT predict('on_top', 10.0)") == pytest.approx(40.0, abs=0.1)
+    whole = "SELECT x, predicted_y AS z FROM ML.PREDICT(MODEL y_model, TABLE t)"
+    one(con, f"SELECT train_model('whole', '{whole}', {OPTIONS})")
+    assert one(con, "SELECT predict('whole', 10.0)") == pytest.approx(20.0, abs=0.1)
+    with pytest.raises(ERROR, match="no model 'y_modle'; did you mean 'y_model'"):
+        con.execute(f"SELECT train_model('whole', 'SELECT x, predict(''y_modle'', t) AS z FROM t', {OPTIONS})")
+    with pytest.raises(ERROR, match=r"StatementError: no function ML\.PREDCIT"):
+        con.execute(f"SELECT train_model('whole', 'FROM ML.PREDCIT(MODEL y_model, TABLE t)', {OPTIONS})")
+
+
+def test_the_text_of_a_training_calls_models_without_macros(con):
+    options = "{'model_type': 'knn_regressor', 'input_label_cols': ['y'], 'n_neighbors': 1}"
+    one(con, f"SELECT train_model('near', 'SELECT x, y FROM t', {options})")
+    text = "SELECT x, predict(''near'', x) AS z FROM t"
+    one(con, f"SELECT train_model('over_near', '{text}', {OPTIONS})")
+    assert one(con, "SELECT predict('over_near', 10.0)") == pytest.approx(20.0)
+    assert one(con, "SELECT add_rows('near', 'SELECT 100 + x AS x, predict(''near'', x) AS y FROM t LIMIT 3')") == 3
+    assert one(con, "SELECT predict('near', 101)") == pytest.approx(2.0)
+
+
+# Functions and macros of the person's with names of ours -----------------------------------------------------------
+
+NAMES = ("predict", "predict_label", "predict_proba", "transform", "add_rows", "train_model")
+
+
+def with_models(raw):
+    raw.execute("CREATE TABLE t AS SELECT i::DOUBLE AS x, 2.0 * i AS y FROM range(30) r(i)")
+    con = dbml.attach(raw)
+    for name, type in (("line", "linear_reg"), ("near", "knn_regressor")):
+        con.execute(f"CREATE MODEL {name} OPTIONS (model_type = '{type}', input_label_cols = ['y']) AS FROM t")
+    return con
+
+
+def check_models(con):
+    for call in ("predict('line', t)", "predict('near', t)"):
+        assert con.sql(f"SELECT max(abs({call} - y)) < 5 FROM t").fetchall() == [(True,)]
+    for name in ("line", "near"):
+        query = f"SELECT max(abs(predicted_y - y)) < 5 FROM ML.PREDICT(MODEL {name}, TABLE t)"
+        assert con.sql(query).fetchall() == [(True,)]
+
+
+def test_a_function_of_the_persons_stays_theirs(raw):
+    raw.create_function("predict", lambda x: x + 1000, ["DOUBLE"], "DOUBLE")
+    with pytest.warns(dbml.errors.DbmlWarning, match="has functions named predict already: they stay"):
+        con = with_models(raw)
+    with con:
+        assert con.sql("SELECT predict(1), predict('2')").fetchall() == [(1001.0, 1002.0)]
+        check_models(con)
+        with con.cursor() as cursor:
+            assert cursor.sql("SELECT predict(1)").fetchall() == [(1001.0,)]
+            check_models(cursor)
+    assert raw.sql("SELECT predict(1)").fetchall() == [(1001.0,)]
+    raw.remove_function("predict")
+    with dbml.attach(raw):
+        assert abs(raw.sql("SELECT predict('near', 10)").fetchall()[0][0] - 20) < 5
+
+
+def test_macros_of_the_persons_stay_theirs(raw):
+    for name in NAMES:
+        arguments = "(a, b, c)" if name == "train_model" else "(a, b)"
+        raw.execute(f"CREATE MACRO {name}{arguments} AS a || '-' || b")
+    with pytest.warns(dbml.errors.DbmlWarning, match=f"functions named {', '.join(NAMES)} already"):
+        con = with_models(raw)
+    with con:
+        for name in NAMES:
+            more = ", 2" if name == "train_model" else ""
+            assert con.sql(f"SELECT {name}('z', 1{more})").fetchall() == [("z-1",)]
+        assert con.sql("SELECT main.predict('line', 1)").fetchall() == [("line-1",)]
+        assert con.sql("SELECT add_rows('near', 'FROM t LIMIT 2')").fetchall() == [(2,)]
+        check_models(con)
+        assert con.sql("SELECT count(*) FROM ML.NEIGHBORS(MODEL near, TABLE t, k => 2)").fetchall() == [(60,)]
+    assert raw.sql("SELECT predict('line', 1)").fetchall() == [("line-1",)]
+
+
+def test_macros_that_the_person_makes_later(raw):
+    with with_models(raw) as con:
+        con.execute("CREATE MACRO predict(a, b) AS a || '-' || b")
+        con.execute("CREATE TEMP MACRO transform(a) AS a + 1")
+        assert con.sql("SELECT predict('z', 1), transform(1)").fetchall() == [("z-1", 2)]
+        check_models(con)
+
+
+def test_a_function_under_a_name_of_ours_is_refused(raw):
+    with with_models(raw) as con:
+        with pytest.raises(dbml.errors.InvalidParameter, match="create_function: 'predict' is one of dbml's functions"):
+            con.create_function("predict", lambda x: x, ["DOUBLE"], "DOUBLE")
+        con.create_function("plus_one", lambda x: x + 1, ["DOUBLE"], "DOUBLE")
+        assert con.sql("SELECT plus_one(1)").fetchall() == [(2.0,)]
+        check_models(con)

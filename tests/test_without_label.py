@@ -481,8 +481,8 @@ def test_wrong_calls_on_a_plain_connection(con):
     for query, message in (
         ("SELECT predict('p', f) FROM t f", "model 'p' is a Projected, which predicts nothing: use transform"),
         ("SELECT transform('x', f) FROM t f", "model 'x' is a Mixed, which transforms nothing: use predict"),
-        ("SELECT centroids('p')", "model 'p' is a Projected, which has no centroids"),
-        ("SELECT principal_components('x')", "model 'x' is a Mixed, which has no principal components"),
+        ("SELECT dbml_centroids('p')", "model 'p' is a Projected, which has no centroids"),
+        ("SELECT dbml_principal_components('x')", "model 'x' is a Mixed, which has no principal components"),
     ):
         with pytest.raises(duckdb.Error, match=message):
             con.duckdb.execute(query).fetchall()

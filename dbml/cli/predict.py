@@ -44,7 +44,7 @@ def predict(model: str, data: str, output: Path | None, db: Path | None, as_json
 
     from dbml.cli.models import find, reference
     from dbml.cli.output import echo_csv, echo_json, for_csv, records
-    from dbml.connection.resolver import RegistryResolver
+    from dbml.registry.resolver import RegistryResolver
 
     if output is not None and output.suffix not in (".parquet", ".csv"):
         raise click.BadParameter(f"must end in .parquet or .csv, got {output.name!r}", param_hint="--output")

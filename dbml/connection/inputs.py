@@ -16,9 +16,9 @@ from dbml_sql.calls import rewrite_calls
 from dbml_sql.errors import SqlError
 from dbml_sql.tokens import significant
 
-from dbml.connection.resolver import RegistryResolver
 from dbml.errors import StatementError, UnknownName, listing
 from dbml.registry.missing import missing_columns
+from dbml.registry.resolver import RegistryResolver
 
 _ROW = re.compile(r"argument types 'sin\((STRUCT\(.*)\)'\. You might", re.DOTALL)
 _NO_ROW = re.compile(r"Cannot extract field '(.*)' from expression .* because it is not a struct")

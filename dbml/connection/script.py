@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
-from dbml_sql.calls import rewrite_calls
 from dbml_sql.errors import SqlError
 from dbml_sql.statements import Statement, parse_statement
 from dbml_sql.tokens import split_statements
 
-from dbml.connection.resolver import RegistryResolver
 from dbml.errors import StatementError
+from dbml.registry.rewriting import rewrite
 
 # What every statement and call of ours holds; text without it goes to DuckDB as it is.
 _OURS = re.compile(r"\bmodels?\b|\bpredict|\b(?:transform|add_rows|train_model)\s*\(|\bml\s*\.", re.IGNORECASE)
@@ -67,17 +66,9 @@ def prepare_statement(con: duckdb.DuckDBPyConnection, text: str) -> Prepared:
     """Return one statement, parsed if it is ours and rewritten if it calls a model."""
     try:
         statement = parse_statement(text)
-        if statement is not None:
-            return Prepared(text, statement)
-        rewritten = rewrite(con, text)
-        return Prepared(rewritten, written=None if rewritten is text else text)
     except SqlError as error:
         raise StatementError(str(error)) from error
-
-
-def rewrite(con: duckdb.DuckDBPyConnection, text: str) -> str:
-    """Return a query with its calls about models replaced; the very text where it has none."""
-    try:
-        return rewrite_calls(text, RegistryResolver(con)).sql
-    except SqlError as error:
-        raise StatementError(str(error)) from error
+    if statement is not None:
+        return Prepared(text, statement)
+    rewritten = rewrite(con, text)
+    return Prepared(rewritten, written=None if rewritten is text else text)

@@ -22,13 +22,13 @@ from dbml_sql.statements import (
 )
 
 from dbml.connection.result import Rows
-from dbml.connection.script import rewrite
 from dbml.estimators.planning import plan_training
 from dbml.passes.dispatch import as_data
 from dbml.registry import changes
 from dbml.registry.importing import ImportOrder, import_model
+from dbml.registry.rewriting import training_query
 from dbml.registry.store import existing_version
-from dbml.registry.training import Trained, TrainingOrder, check_query, prepare_job, train
+from dbml.registry.training import Trained, TrainingOrder, prepare_job, train
 from dbml.registry.versions import models_query
 
 # From the text of a query, with its calls replaced and as it was written, to its relation, in the frame of the caller,
@@ -107,7 +107,7 @@ def _train(con: duckdb.DuckDBPyConnection, statement: CreateModel, relate: Relat
 
 
 def _query(con: duckdb.DuckDBPyConnection, statement: CreateModel) -> str:
-    return check_query(con, statement.name, rewrite(con, statement.query))
+    return training_query(con, statement.name, statement.query)
 
 
 def _explain(con: duckdb.DuckDBPyConnection, statement: ExplainModel, relate: Relate) -> Rows:

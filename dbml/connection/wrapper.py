@@ -14,12 +14,13 @@ import duckdb
 
 from dbml import errors
 from dbml.connection.inputs import as_written, missing_input, no_row
-from dbml.connection.script import Prepared, may_be_ours, prepare, rewrite
+from dbml.connection.script import Prepared, may_be_ours, prepare
 from dbml.passes.memory import memory_limited
 from dbml.registry import versions
 from dbml.registry.freshness import registry_changed
-from dbml.registry.functions import unregister
+from dbml.registry.functions import is_made, unregister
 from dbml.registry.registering import register
+from dbml.registry.rewriting import rewrite
 
 _RAISED = re.compile(r"Python exception occurred while executing the UDF: (\w+): (.*)", re.DOTALL)
 _JUPYSQL = "sql.connection.connection"
@@ -145,6 +146,18 @@ class Connection:
         return Connection(self.duckdb.cursor(), True, self._memory_limit, registers=False)
 
     duplicate = cursor
+
+    def create_function(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Do what DuckDB's `create_function` does; a name that dbml's functions have here is refused.
+
+        DuckDB would take it for another overload of `predict`, and calls for either of the two.
+        """
+        if is_made(self.duckdb, name):
+            raise errors.InvalidParameter(
+                f"create_function: {name!r} is one of dbml's functions on this connection; give yours another name, or "
+                "make it before dbml.attach, which leaves such a name to you"
+            )
+        return self.duckdb.create_function(name, *args, **kwargs)
 
     # models ----------------------------------------------------------------------------------------------------
 

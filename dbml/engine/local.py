@@ -25,7 +25,7 @@ import numpy as np
 from dbml.engine.crew import ThreadCrew
 from dbml.errors import InvalidParameter
 from dbml.passes.block import Block
-from dbml.passes.engine import Chunk, Work, Workspace
+from dbml.passes.engine import Chunk, Work, Workspace, threads_limit
 from dbml.passes.progress import listeners
 from dbml.passes.step import State, Step
 
@@ -40,7 +40,17 @@ _FREED = 31 << 20  # just below the largest block that changes when glibc return
 
 
 def thread_count(threads: int | None = None) -> int:
-    """Return the number of worker threads: as asked for, else ``DBML_THREADS``, else the cores of this process."""
+    """Return the number of worker threads: as asked for, else ``DBML_THREADS``, else the cores of this process.
+
+    No more than `dbml.passes.engine.threads_limited` allows.
+    """
+    limit = threads_limit()
+    if limit is not None:
+        return min(_all_threads(threads), limit)
+    return _all_threads(threads)
+
+
+def _all_threads(threads: int | None) -> int:
     asked: Any = threads if threads is not None else os.environ.get("DBML_THREADS") or None
     if asked is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

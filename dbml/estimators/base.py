@@ -14,12 +14,14 @@ from dbml_sql.features import Reading
 from dbml_sql.forms import Form
 
 from dbml.errors import InterruptedTraining, InvalidData, listing
+from dbml.estimators.jobs import most_threads
 from dbml.estimators.sklearn_protocol import SklearnProtocol, not_fitted
 from dbml.estimators.sql_options import SqlOptions
 from dbml.params import check_params
 from dbml.passes.block import Block, SparseRows
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data, find_scorer, readable_again
+from dbml.passes.engine import threads_limited
 from dbml.passes.plan import Plan
 from dbml.passes.progress import listeners
 from dbml.passes.schema import LARGEST, Schema, Task
@@ -173,7 +175,7 @@ class Estimator(SklearnProtocol, SqlOptions):
         self._began, self._best = time.perf_counter(), {}
         self.training_ = []
         try:
-            with _announced(f"{name} on {data.plan.source}"):
+            with _announced(f"{name} on {data.plan.source}"), threads_limited(most_threads(self)):
                 try:
                     solve()
                 except KeyboardInterrupt:

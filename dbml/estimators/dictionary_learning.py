@@ -18,6 +18,7 @@ from dbml.estimators.dictionary_step import (
     Learning,
     first_state,
 )
+from dbml.estimators.jobs import JOBS_RULE
 from dbml.estimators.plain_rows import plain_tiles, rows_times
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.room import check_room
@@ -78,6 +79,8 @@ class MiniBatchDictionaryLearning(UnweightedTransformer):
         1: every minibatch is read in all features. r > 1: coded by one in r, drawn at random, and learned from in up to
         three times as many others: minibatches that cost a part, for rows of very many features, which repeat
         themselves. Atoms have noise left in them, the more the larger r is.
+    n_jobs : int, optional
+        Most threads of the training; None or -1 for all. The model is the same for any.
 
     Attributes
     ----------
@@ -134,6 +137,7 @@ class MiniBatchDictionaryLearning(UnweightedTransformer):
         "tol": Real(ge=0),
         "max_no_improvement": Either((Options((None,)), Integer(ge=1))),
         "reduction": Integer(ge=1),
+        "n_jobs": JOBS_RULE,
     }
     sql_options: ClassVar[Mapping[str, Any]] = {
         "num_components": lambda value: {"n_components": value},
@@ -169,6 +173,7 @@ class MiniBatchDictionaryLearning(UnweightedTransformer):
         tol: float = 1e-3,
         max_no_improvement: int | None = 10,
         reduction: int = 1,
+        n_jobs: int | None = None,
     ) -> None:
         self.n_components = n_components
         self.alpha = alpha
@@ -188,6 +193,7 @@ class MiniBatchDictionaryLearning(UnweightedTransformer):
         self.tol = tol
         self.max_no_improvement = max_no_improvement
         self.reduction = reduction
+        self.n_jobs = n_jobs
 
     def _check_params(self) -> None:
         if self.positive_code and self.transform_algorithm == "omp":

@@ -12,6 +12,7 @@ from dbml.errors import ConvergenceWarning, InvalidParameter
 from dbml.estimators.coordinate_descent import Elastic
 from dbml.estimators.cross_validation import Descending, Trained, alpha_grid, trainings
 from dbml.estimators.folds import folds_of
+from dbml.estimators.jobs import JOBS_RULE
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
 from dbml.passes.block import Floats
@@ -140,6 +141,8 @@ class ElasticNetCV(CrossValidated):
         Only coefficients that are not negative.
     random_state : int, optional
         Seed of the folds.
+    n_jobs : int, optional
+        Most threads of the training; None or -1 for all. The model is the same for any.
 
     Attributes
     ----------
@@ -169,7 +172,11 @@ class ElasticNetCV(CrossValidated):
     array([1., 0.])
     """
 
-    rules: ClassVar[Mapping[str, Rule]] = {"l1_ratio": Either((Real(ge=0.0, le=1.0), _LIST)), **PATH}
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "l1_ratio": Either((Real(ge=0.0, le=1.0), _LIST)),
+        **PATH,
+        "n_jobs": JOBS_RULE,
+    }
 
     def __init__(
         self,
@@ -183,6 +190,7 @@ class ElasticNetCV(CrossValidated):
         cv: Any = None,
         positive: bool = False,
         random_state: int | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.l1_ratio = l1_ratio
         self.eps = eps
@@ -193,3 +201,4 @@ class ElasticNetCV(CrossValidated):
         self.cv = cv
         self.positive = positive
         self.random_state = random_state
+        self.n_jobs = n_jobs

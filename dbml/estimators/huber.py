@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from dbml.estimators.solvers.training import Problem, train
 from dbml.params import Boolean, Integer, Real, Rule
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
+from dbml.passes.dispatch import find_scorer, readable_again
 
 _DEVIATIONS = 1.4826  # standard deviation of a normal variable in median absolute deviations
 
@@ -50,6 +51,9 @@ class HuberRegressor(LinearRegressor):
         Intercept in the units of the columns, and over centred terms.
     scale_ : float
         Scale of the residuals. A row is an outlier where ``|y - predict| > epsilon * scale_``.
+    outliers_ : ndarray of bool, shape (n_rows,)
+        The outliers of the training, where its rows and targets were arrays or frames; not saved with the model. Of a
+        table, whose rows are not kept, there are none: ask for those rows in SQL, by the condition above.
     n_iter_ : int
         Steps of the solver over all rows.
 
@@ -82,6 +86,7 @@ class HuberRegressor(LinearRegressor):
 
     scale_: float
     n_iter_: int
+    _outliers: np.ndarray
 
     def __init__(
         self,
@@ -99,6 +104,27 @@ class HuberRegressor(LinearRegressor):
         self.warm_start = warm_start
         self.fit_intercept = fit_intercept
         self.tol = tol
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **how: Any) -> Self:
+        """Learn from the rows of X; see `Estimator.fit`."""
+        X = readable_again(X)
+        super().fit(X, y, sample_weight, **how)
+        vars(self).pop("_outliers", None)
+        if find_scorer(X) is None and y is not None and not isinstance(y, str):
+            residual = np.asarray(y, float).ravel() - self.predict(X, con=how.get("con"))
+            self._outliers = np.abs(residual) > self.epsilon * self.scale_
+        return self
+
+    @property
+    def outliers_(self) -> np.ndarray:
+        """The outliers of the training, where its rows and targets were arrays or frames."""
+        self._check_fitted()
+        if "_outliers" not in vars(self):
+            raise AttributeError(
+                f"{type(self).__name__}: outliers_ is known of arrays and frames of the last fit only. In a table they "
+                f"are the rows where abs(y - predict(…)) > {self.epsilon * self.scale_:g}, epsilon * scale_"
+            )
+        return self._outliers
 
     def _fit(self, data: Data) -> None:
         encoding, sample = data.schema.encoding, training_sample(data)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dbml.errors import ExhaustedMemory, InvalidData
+from dbml.estimators.jobs import JOBS_RULE
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.isolation import Drawn, grow_isolation, path_length, rows_of_trees
@@ -41,6 +42,8 @@ class IsolationForest(TreeModel):
         Whether the rows of a tree are drawn with replacement.
     random_state : int, RandomState or None, default=None
         Seed of rows, columns and thresholds; None means 0, so that a fit can be repeated.
+    n_jobs : int, optional
+        Most threads of the training; None or -1 for all. The model is the same for any.
 
     Attributes
     ----------
@@ -83,6 +86,7 @@ class IsolationForest(TreeModel):
         "max_features": Either((Integer(ge=1), Real(gt=0, le=1))),
         "bootstrap": Boolean(),
         "random_state": RANDOM_STATE_RULE,
+        "n_jobs": JOBS_RULE,
     }
     sql_options: ClassVar[Mapping[str, Any]] = {
         "num_parallel_tree": lambda value: {"n_estimators": value},
@@ -102,6 +106,7 @@ class IsolationForest(TreeModel):
         max_features: float = 1.0,
         bootstrap: bool = False,
         random_state: Any = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.n_estimators = n_estimators
         self.max_samples = max_samples
@@ -109,6 +114,7 @@ class IsolationForest(TreeModel):
         self.max_features = max_features
         self.bootstrap = bootstrap
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     # training --------------------------------------------------------------------------------------------------
 

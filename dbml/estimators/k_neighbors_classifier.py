@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dbml.estimators.classifier import ProbabilisticClassifier
+from dbml.estimators.jobs import JOBS_RULE
 from dbml.estimators.neighbors.model import RULES, WEIGHTS, NeighborsModel
 from dbml.estimators.neighbors.votes import class_shares, weights_of
 from dbml.params import Rule
@@ -34,6 +35,8 @@ class KNeighborsClassifier(NeighborsModel, ProbabilisticClassifier):
         Search this many cells only: faster, and approximate. None: exact.
     random_state : int, RandomState or None, default=None
         Seed of the sample that cells are made from; None means 0, so that a fit can be repeated.
+    n_jobs : int, optional
+        Most threads of the training; None or -1 for all. The model is the same for any.
 
     Attributes
     ----------
@@ -69,7 +72,7 @@ class KNeighborsClassifier(NeighborsModel, ProbabilisticClassifier):
     """
 
     model_types: ClassVar[tuple[str, ...]] = ("knn_classifier",)
-    rules: ClassVar[Mapping[str, Rule]] = {**RULES, "weights": WEIGHTS}
+    rules: ClassVar[Mapping[str, Rule]] = {**RULES, "weights": WEIGHTS, "n_jobs": JOBS_RULE}
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class KNeighborsClassifier(NeighborsModel, ProbabilisticClassifier):
         n_cells: int | None = None,
         nprobe: int | None = None,
         random_state: Any = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.n_neighbors = n_neighbors
         self.weights = weights
@@ -89,6 +93,7 @@ class KNeighborsClassifier(NeighborsModel, ProbabilisticClassifier):
         self.n_cells = n_cells
         self.nprobe = nprobe
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     def _proba_block(self, block: Block) -> Floats:
         if not block.n_rows:

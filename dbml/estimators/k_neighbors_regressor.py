@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from dbml.estimators.jobs import JOBS_RULE
 from dbml.estimators.neighbors.model import RULES, WEIGHTS, NeighborsModel
 from dbml.estimators.neighbors.votes import mean_values, weights_of
 from dbml.estimators.regressor import Regressor
@@ -34,6 +35,8 @@ class KNeighborsRegressor(NeighborsModel, Regressor):
         Search this many cells only: faster, and approximate. None: exact.
     random_state : int, RandomState or None, default=None
         Seed of the sample that cells are made from; None means 0, so that a fit can be repeated.
+    n_jobs : int, optional
+        Most threads of the training; None or -1 for all. The model is the same for any.
 
     Attributes
     ----------
@@ -67,7 +70,7 @@ class KNeighborsRegressor(NeighborsModel, Regressor):
     """
 
     model_types: ClassVar[tuple[str, ...]] = ("knn_regressor",)
-    rules: ClassVar[Mapping[str, Rule]] = {**RULES, "weights": WEIGHTS}
+    rules: ClassVar[Mapping[str, Rule]] = {**RULES, "weights": WEIGHTS, "n_jobs": JOBS_RULE}
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class KNeighborsRegressor(NeighborsModel, Regressor):
         n_cells: int | None = None,
         nprobe: int | None = None,
         random_state: Any = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.n_neighbors = n_neighbors
         self.weights = weights
@@ -87,6 +91,7 @@ class KNeighborsRegressor(NeighborsModel, Regressor):
         self.n_cells = n_cells
         self.nprobe = nprobe
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     def _predict_block(self, block: Block) -> Floats:
         if not block.n_rows:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from dbml.estimators.elastic_net_cv import PATH, CrossValidated
+from dbml.estimators.jobs import JOBS_RULE
 from dbml.params import Rule
 
 
@@ -30,6 +31,8 @@ class LassoCV(CrossValidated):
         Only coefficients that are not negative.
     random_state : int, optional
         Seed of the folds.
+    n_jobs : int, optional
+        Most threads of the training; None or -1 for all. The model is the same for any.
 
     Attributes
     ----------
@@ -58,7 +61,7 @@ class LassoCV(CrossValidated):
     array([1., 0.])
     """
 
-    rules: ClassVar[Mapping[str, Rule]] = PATH
+    rules: ClassVar[Mapping[str, Rule]] = {**PATH, "n_jobs": JOBS_RULE}
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class LassoCV(CrossValidated):
         cv: Any = None,
         positive: bool = False,
         random_state: int | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.eps = eps
         self.alphas = alphas
@@ -80,3 +84,4 @@ class LassoCV(CrossValidated):
         self.cv = cv
         self.positive = positive
         self.random_state = random_state
+        self.n_jobs = n_jobs

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from dbml.errors import InvalidParameter
+from dbml.estimators.jobs import JOBS_RULE
 from dbml.estimators.linear_model import QuadraticRegressor, strategy_solver
 from dbml.estimators.quadratic import Solved
 from dbml.params import Boolean, Options, Real, Rule
@@ -29,6 +30,8 @@ class LinearRegression(QuadraticRegressor):
         ``cholesky``: one pass for the Gram matrix. ``svd``: all rows in memory, for fewer rows than terms; more than
         3,000 rows, and more than terms, are solved by ``cholesky``, which finds the same coefficients.
         ``sparse_cg``: conjugate gradients, a pass each, for designs of many thousand terms.
+    n_jobs : int, optional
+        Most threads of the training; None or -1 for all. The model is the same for any.
 
     Attributes
     ----------
@@ -38,6 +41,9 @@ class LinearRegression(QuadraticRegressor):
         Prediction where every term is 0.
     rank_ : int or None
         Rank of the centred design, where the solver knows it.
+    singular_ : ndarray of shape (min(n_rows, n_terms),) or None
+        Singular values of the centred design, in descending order, where the solver knows its second moments and there
+        are at most 1,000 terms. They are roots of eigenvalues: smaller ones than 1e-8 of the largest are noise.
     solver_ : str
         The solver that was used.
 
@@ -61,24 +67,32 @@ class LinearRegression(QuadraticRegressor):
         "tol": Real(ge=0.0),
         "positive": Boolean(),
         "solver": Options(("auto", "cholesky", "svd", "sparse_cg")),
+        "n_jobs": JOBS_RULE,
     }
     model_types = ("linear_reg",)
     sql_options: ClassVar = {"optimize_strategy": strategy_solver}
     choosing_options = ("l1_reg", "l2_reg")
 
     def __init__(
-        self, *, fit_intercept: bool = True, tol: float = 1e-6, positive: bool = False, solver: str = "auto"
+        self,
+        *,
+        fit_intercept: bool = True,
+        tol: float = 1e-6,
+        positive: bool = False,
+        solver: str = "auto",
+        n_jobs: int | None = None,
     ) -> None:
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.positive = positive
         self.solver = solver
+        self.n_jobs = n_jobs
 
     def _fit(self, data: Data) -> None:
         self._solve(data, 0.0, None)
 
     def _about(self, solved: Solved) -> dict[str, Any]:
-        return {"rank_": solved.rank}
+        return {"rank_": solved.rank, "singular_": solved.singular}
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Any:

@@ -20,6 +20,7 @@ from dbml.estimators.losses import (
     squared_epsilon_insensitive,
 )
 from dbml.estimators.penalties import Penalty
+from dbml.estimators.random_state import RANDOM_STATE_RULE
 from dbml.estimators.solvers.loss_step import RowReading, weighted_median
 from dbml.estimators.solvers.minimise import training_sample
 from dbml.estimators.solvers.objective import Objective
@@ -63,6 +64,8 @@ class LinearSVC(LinearClassifier):
         Factor on the weight of each class.
     max_iter : int, default=1000
         Most steps of the solver over all rows.
+    random_state : int, RandomState or None, default=None
+        There because scikit-learn's class has it: nothing is drawn here, and the model is the same for any.
 
     Attributes
     ----------
@@ -99,6 +102,7 @@ class LinearSVC(LinearClassifier):
         "intercept_scaling": Real(gt=0),
         "class_weight": CLASS_WEIGHT_RULE,
         "max_iter": Integer(ge=1),
+        "random_state": RANDOM_STATE_RULE,
     }
     sql_options: ClassVar[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
         "l2_reg": inverse_penalty("l2_reg", "l2"),
@@ -120,6 +124,7 @@ class LinearSVC(LinearClassifier):
         intercept_scaling: float = 1.0,
         class_weight: dict[Any, float] | str | None = None,
         max_iter: int = 1000,
+        random_state: Any = None,
     ) -> None:
         self.penalty = penalty
         self.loss = loss
@@ -129,6 +134,7 @@ class LinearSVC(LinearClassifier):
         self.intercept_scaling = intercept_scaling
         self.class_weight = class_weight
         self.max_iter = max_iter
+        self.random_state = random_state
 
     def _check_params(self) -> None:
         if self.penalty == "l1" and self.loss == "hinge":
@@ -186,6 +192,8 @@ class LinearSVR(LinearRegressor):
         The larger, the less the intercept is penalised.
     max_iter : int, default=1000
         Most steps of the solver over all rows.
+    random_state : int, RandomState or None, default=None
+        There because scikit-learn's class has it: nothing is drawn here, and the model is the same for any.
 
     Attributes
     ----------
@@ -217,6 +225,7 @@ class LinearSVR(LinearRegressor):
         "fit_intercept": Boolean(),
         "intercept_scaling": Real(gt=0),
         "max_iter": Integer(ge=1),
+        "random_state": RANDOM_STATE_RULE,
     }
     sql_options: ClassVar[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
         "l2_reg": inverse_penalty("l2_reg"),
@@ -235,6 +244,7 @@ class LinearSVR(LinearRegressor):
         fit_intercept: bool = True,
         intercept_scaling: float = 1.0,
         max_iter: int = 1000,
+        random_state: Any = None,
     ) -> None:
         self.epsilon = epsilon
         self.tol = tol
@@ -243,6 +253,7 @@ class LinearSVR(LinearRegressor):
         self.fit_intercept = fit_intercept
         self.intercept_scaling = intercept_scaling
         self.max_iter = max_iter
+        self.random_state = random_state
 
     def _losses(self, spread: float) -> Sequence[Loss]:
         if self.loss == "squared_epsilon_insensitive":

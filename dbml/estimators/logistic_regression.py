@@ -13,9 +13,11 @@ from dbml_sql.forms import Link
 from dbml.errors import InvalidParameter
 from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS, CLASS_WEIGHT_RULE, class_weights
 from dbml.estimators.classifier import ProbabilisticClassifier
+from dbml.estimators.jobs import JOBS_RULE
 from dbml.estimators.linear_classifier import LinearClassifier
 from dbml.estimators.losses import LOGISTIC
 from dbml.estimators.penalties import Penalty, elastic_net
+from dbml.estimators.random_state import RANDOM_STATE_RULE
 from dbml.estimators.solvers.loss_step import RowReading
 from dbml.estimators.solvers.minimise import training_sample
 from dbml.estimators.solvers.objective import Objective, SoftmaxObjective
@@ -55,6 +57,10 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
         Most steps of the solver over all rows.
     warm_start : bool, default=False
         Start from the coefficients of the last `fit` instead of a sample.
+    n_jobs : int, optional
+        Most threads of the training; None or -1 for all. The model is the same for any.
+    random_state : int, RandomState or None, default=None
+        There because scikit-learn's class has it: nothing is drawn here, and the model is the same for any.
 
     Attributes
     ----------
@@ -97,6 +103,8 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
         "tol": Real(gt=0),
         "max_iter": Integer(ge=1),
         "warm_start": Boolean(),
+        "n_jobs": JOBS_RULE,
+        "random_state": RANDOM_STATE_RULE,
     }
     sql_options: ClassVar = {
         "max_iterations": lambda value: {"max_iter": value},
@@ -116,6 +124,8 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
         tol: float = 1e-4,
         max_iter: int = 100,
         warm_start: bool = False,
+        n_jobs: int | None = None,
+        random_state: Any = None,
     ) -> None:
         self.penalty = penalty
         self.C = C
@@ -126,6 +136,8 @@ class LogisticRegression(LinearClassifier, ProbabilisticClassifier):
         self.tol = tol
         self.max_iter = max_iter
         self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:

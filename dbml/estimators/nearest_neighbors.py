@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dbml.errors import InvalidParameter
+from dbml.estimators.jobs import JOBS_RULE
 from dbml.estimators.neighbors.model import RADIUS, RULES, NeighborsModel
 from dbml.params import Rule
 
@@ -34,6 +35,8 @@ class NearestNeighbors(NeighborsModel):
         None: exact.
     random_state : int, RandomState or None, default=None
         Seed of the sample that cells are made from; None means 0, so that a fit can be repeated.
+    n_jobs : int, optional
+        Most threads of the training; None or -1 for all. The model is the same for any.
 
     Attributes
     ----------
@@ -73,7 +76,7 @@ class NearestNeighbors(NeighborsModel):
     """
 
     model_types: ClassVar[tuple[str, ...]] = ("nearest_neighbors",)
-    rules: ClassVar[Mapping[str, Rule]] = {**RULES, "radius": RADIUS}
+    rules: ClassVar[Mapping[str, Rule]] = {**RULES, "radius": RADIUS, "n_jobs": JOBS_RULE}
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class NearestNeighbors(NeighborsModel):
         n_cells: int | None = None,
         nprobe: int | None = None,
         random_state: Any = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.n_neighbors = n_neighbors
         self.radius = radius
@@ -93,6 +97,7 @@ class NearestNeighbors(NeighborsModel):
         self.n_cells = n_cells
         self.nprobe = nprobe
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     def radius_neighbors(
         self,

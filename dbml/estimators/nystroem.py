@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbml.errors import DbmlWarning, InvalidParameter
+from dbml.estimators.jobs import JOBS_RULE
 from dbml.estimators.kernel_machines.kernel_function import CODES, KernelFunction, Vectors
 from dbml.estimators.kernel_machines.kernel_model import resolved_gamma, tell_scales
 from dbml.estimators.kernel_machines.landmarks import NystroemFeatures, normalization
@@ -45,6 +46,8 @@ class Nystroem(Transformer):
         Rows that are drawn, and features; at most as many as there are different rows.
     random_state : int, RandomState or None, default=None
         Seed of the rows; None means 0, so that a fit can be repeated.
+    n_jobs : int, optional
+        Most threads of the training; None or -1 for all. The model is the same for any.
 
     Attributes
     ----------
@@ -87,6 +90,7 @@ class Nystroem(Transformer):
         "degree": Either((Options((None,)), Integer(ge=1))),
         "n_components": Integer(ge=1),
         "random_state": RANDOM_STATE_RULE,
+        "n_jobs": JOBS_RULE,
     }
 
     components_: Floats
@@ -103,6 +107,7 @@ class Nystroem(Transformer):
         degree: int | None = None,
         n_components: int = 100,
         random_state: Any = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.kernel = kernel
         self.gamma = gamma
@@ -110,6 +115,7 @@ class Nystroem(Transformer):
         self.degree = degree
         self.n_components = n_components
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     def _check_params(self) -> None:
         takes = _TAKES.get(self.kernel, ("gamma",))

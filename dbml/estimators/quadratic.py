@@ -37,14 +37,20 @@ _PASSES = {
 }
 
 
+# Singular values of more terms are not looked for: they would take longer than the coefficients.
+_SINGULAR_TERMS = 1_000
+
+
 @dataclass(frozen=True)
 class Solved:
-    """Coefficients over centred terms, the intercept there, the rank of the design and the passes of an iteration."""
+    """Coefficients over centred terms and the intercept there; rank and singular values of the design; passes of an
+    iteration. None where they are not known."""
 
     coef: Floats
     centred_intercept: float
     rank: int | None = None
     n_iter: int | None = None
+    singular: Floats | None = None
 
 
 def gram_fits(data: Data, n_folds: int = 1) -> bool:
@@ -128,7 +134,7 @@ def solve_gram(data: Data, alpha: float, fit_intercept: bool, positive: bool) ->
     (state,) = data.fold(GramStep(encoding.n_terms), purpose="gram")
     moments = Moments.of(state)
     used = moments if fit_intercept else moments.about_zero(centre)
-    rank = None
+    rank, singular = None, None
     if positive:
         coef = not_negative(used.gram, used.xy, alpha)
     elif alpha > 0.0:
@@ -136,6 +142,8 @@ def solve_gram(data: Data, alpha: float, fit_intercept: bool, positive: bool) ->
     else:
         solver = LeastSquares(used.gram)
         coef, rank = solver.solve(used.xy), solver.rank
+        if encoding.n_terms <= _SINGULAR_TERMS:
+            singular = _roots(linalg.eigvalsh(used.gram), row_count(data)[0])
         if solver.condition > ILL_CONDITIONED:
             data.plan = data.plan.decide(
                 "refinement", "one more pass", "terms are nearly collinear: residuals restore the digits a square loses"
@@ -145,7 +153,12 @@ def solve_gram(data: Data, alpha: float, fit_intercept: bool, positive: bool) ->
             residual = state["sums"][1]
             gradient = state["gradient"] + (-residual * moments.x_mean if fit_intercept else residual * centre)
             coef = coef + solver.solve(gradient)
-    return Solved(coef, moments.centred_intercept(coef, centre, fit_intercept), rank)
+    return Solved(coef, moments.centred_intercept(coef, centre, fit_intercept), rank, singular=singular)
+
+
+def _roots(eigenvalues: Floats, at_most: int) -> Floats:
+    """Return singular values from the eigenvalues of products, largest first."""
+    return np.sqrt(np.maximum(eigenvalues[::-1], 0.0))[:at_most]
 
 
 def solve_rows(data: Data, alpha: float, fit_intercept: bool) -> Solved:
@@ -181,4 +194,4 @@ def solve_rows(data: Data, alpha: float, fit_intercept: bool) -> Solved:
     dual *= root
     coef = transposed(block, dual, encoding.n_terms) - x_mean * dual.sum()
     intercept = y_mean - float(x_mean @ coef) if fit_intercept else float(centre @ coef)
-    return Solved(coef, intercept, int(kept.sum()))
+    return Solved(coef, intercept, int(kept.sum()), singular=_roots(values, encoding.n_terms))

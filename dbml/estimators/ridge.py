@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from dbml.estimators.linear_model import QuadraticRegressor, strategy_solver
 from dbml.estimators.quadratic import Solved
+from dbml.estimators.random_state import RANDOM_STATE_RULE
 from dbml.params import Boolean, Either, Integer, Options, Real, Rule
 from dbml.passes.data import Data
 
@@ -30,6 +31,8 @@ class Ridge(QuadraticRegressor):
         See `LinearRegression`.
     positive : bool, default=False
         Only coefficients that are not negative.
+    random_state : int, RandomState or None, default=None
+        There because scikit-learn's class has it: nothing is drawn here, and the model is the same for any.
 
     Attributes
     ----------
@@ -62,6 +65,7 @@ class Ridge(QuadraticRegressor):
         "tol": Real(ge=0.0),
         "solver": Options(("auto", "cholesky", "svd", "sparse_cg")),
         "positive": Boolean(),
+        "random_state": RANDOM_STATE_RULE,
     }
     sql_options: ClassVar = {
         "l2_reg": lambda value: {"alpha": value},
@@ -79,6 +83,7 @@ class Ridge(QuadraticRegressor):
         tol: float = 1e-4,
         solver: str = "auto",
         positive: bool = False,
+        random_state: Any = None,
     ) -> None:
         self.alpha = alpha
         self.fit_intercept = fit_intercept
@@ -86,6 +91,7 @@ class Ridge(QuadraticRegressor):
         self.tol = tol
         self.solver = solver
         self.positive = positive
+        self.random_state = random_state
 
     def _fit(self, data: Data) -> None:
         self._solve(data, float(self.alpha), self.max_iter)

@@ -12,6 +12,7 @@ from dbml_sql.forms import Link
 from dbml.estimators.batches import check_batches, schema_of_batches
 from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS, CLASS_WEIGHT_RULE, class_weights
 from dbml.estimators.classifier import SometimesProbabilistic
+from dbml.estimators.jobs import JOBS_RULE
 from dbml.estimators.linear_classifier import LinearClassifier
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.estimators.sgd_estimator import SgdEstimator
@@ -72,6 +73,8 @@ class SGDClassifier(LinearClassifier, SometimesProbabilistic, SgdEstimator):
         `fit` goes on from the last one, by its encoding.
     average : bool or int, default=True
         Whether coefficients are averaged over the rows seen, later ones weighing more; from that row on for an integer.
+    n_jobs : int, optional
+        Most threads of the training; None or -1 for all. The model is the same for any.
 
     Attributes
     ----------
@@ -102,6 +105,7 @@ class SGDClassifier(LinearClassifier, SometimesProbabilistic, SgdEstimator):
         **SgdEstimator.rules,
         "loss": Options(tuple(LOSSES)),
         "class_weight": CLASS_WEIGHT_RULE,
+        "n_jobs": JOBS_RULE,
     }
     sql_options: ClassVar[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
         **SgdEstimator.sql_options,
@@ -130,6 +134,7 @@ class SGDClassifier(LinearClassifier, SometimesProbabilistic, SgdEstimator):
         class_weight: dict[Any, float] | str | None = None,
         warm_start: bool = False,
         average: bool | int = True,
+        n_jobs: int | None = None,
     ) -> None:
         self.loss = loss
         self.penalty = penalty
@@ -150,6 +155,7 @@ class SGDClassifier(LinearClassifier, SometimesProbabilistic, SgdEstimator):
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.average = average
+        self.n_jobs = n_jobs
 
     def partial_fit(
         self,

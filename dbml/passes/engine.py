@@ -23,6 +23,24 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+_most_threads: ContextVar[int | None] = ContextVar("most_threads", default=None)
+
+
+@contextmanager
+def threads_limited(number: int | None) -> Iterator[None]:
+    """Let passes of this context run on so many threads at most; None: on as many as the engine has."""
+    token = _most_threads.set(number if number is not None else _most_threads.get())
+    try:
+        yield
+    finally:
+        _most_threads.reset(token)
+
+
+def threads_limit() -> int | None:
+    """Return what `threads_limited` allows here, None for no limit."""
+    return _most_threads.get()
+
+
 class Workspace:
     """Buffers that one block is encoded into, reused for the next block; they grow and never shrink."""
 
@@ -80,7 +98,7 @@ class Work:
     chunk_bytes, block_bytes : int
         About what a chunk and an encoded block take.
     memory_bytes : int
-        What queue, blocks and states may take together.
+        What batches, blocks and states may take together.
     interrupt : callable or None
         Makes a blocked read return soon with an error; called when the pass is given up.
     waits_to_read : bool

@@ -1,7 +1,7 @@
 """One memory limit for engine and kernels, and how it is shared out.
 
     half     DuckDB (its own `memory_limit`): cached pages, sorts, hash tables
-    1/8      blocks, queues and states of the pass that runs
+    1/8      batches, blocks and states of the pass that runs: what is read, encoded, and not yet merged
     1/8      the buffers that rows are shuffled in
     1/4      rows that are kept: materialised blocks
 
@@ -36,7 +36,7 @@ class Budget:
     database : int
         DuckDB's share.
     blocks : int
-        Blocks, queues and states of a pass.
+        Batches, blocks and states of a pass.
     shuffle : int
         Buffers that rows are shuffled in.
     kept : int

@@ -93,7 +93,7 @@ class Plan:
     block_rows : int
         Rows of a block.
     memory_bytes : int
-        Bytes that blocks, queue and states may take at once.
+        Bytes that batches, blocks and states of a pass may take at once: what is read, encoded, and not yet merged.
     decisions : tuple of Decision
         Choices with their reasons: order, solver, encoding, memory.
     passes : tuple of Pass
@@ -146,7 +146,9 @@ class Plan:
         if self.block_rows:
             sections.append(("blocks", [f"at most {self.block_rows:,} rows"]))
         if self.memory_bytes:
-            sections.append(("memory", [f"at most {size_text(self.memory_bytes)} for blocks, queue and states"]))
+            sections.append(
+                ("memory", [f"at most {size_text(self.memory_bytes)} for batches, blocks and states of a pass"])
+            )
         sections += [(d.subject, [f"{d.choice}, because {d.reason}" if d.reason else d.choice]) for d in self.decisions]
         return sections
 

@@ -18,7 +18,7 @@ ByModel = Callable[[tuple[pa.ChunkedArray, ...], Callable[[Scorer, list[pa.Array
 def anomalies_function(find: Callable[[str], Scorer], by_model: ByModel) -> Callable[..., pa.Array]:
     """Return ``detect_anomalies(name, columns …, contamination)``: whether a row is an anomaly, and its score.
 
-    A contamination of NULL is that of the training.
+    The contamination is text, or a number; NULL is that of the training.
     """
 
     def detect_anomalies(*arguments: pa.ChunkedArray) -> pa.Array:
@@ -27,11 +27,25 @@ def anomalies_function(find: Callable[[str], Scorer], by_model: ByModel) -> Call
         *scored, shares = arguments
         scores = by_model(tuple(scored), _scores)
         pairs = list(zip(arguments[0].to_pylist(), shares.to_pylist(), strict=True))
-        known = {pair: threshold(find(pair[0]), pair[1]) for pair in set(pairs)}
+        known = {pair: threshold(find(pair[0]), share_of(pair[1])) for pair in set(pairs)}
         above = scores.to_numpy() > np.array([known[pair] for pair in pairs])
         return pa.StructArray.from_arrays([pa.array(above), scores], ["is_anomaly", "anomaly_score"])
 
     return detect_anomalies
+
+
+def share_of(given: str | float | None) -> float | None:
+    """Return the share that an option of a statement gives, None where it gives none."""
+    if given is None:
+        return None
+    try:
+        return float(given)
+    except ValueError:
+        raise _no_share(given) from None
+
+
+def _no_share(given: str | float) -> InvalidParameter:
+    return InvalidParameter(f"contamination must be a number > 0 and <= 0.5; got {given}")
 
 
 def _scores(scorer: Scorer, columns: list[pa.Array], threshold: Any = None) -> pa.Array:
@@ -66,6 +80,6 @@ def threshold(scorer: Scorer, share: float | None) -> float:
     if share is None:
         return -float(model.offset_)
     if not 0.0 < share <= 0.5:
-        raise InvalidParameter(f"contamination must be a number > 0 and <= 0.5; got {share}")
+        raise _no_share(share)
     quantiles: Sequence[float] = model.score_quantiles_
     return float(np.interp(1.0 - float(share), np.linspace(0.0, 1.0, len(quantiles)), quantiles))

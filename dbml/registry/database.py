@@ -110,7 +110,7 @@ def prepare_place(con: duckdb.DuckDBPyConnection, database: str | None) -> None:
         A transaction is open, which would not see the tables.
     """
     place = current_place(con) if database is None else named_place(con, database)
-    if place == current_place(con) or is_up_to_date(con, place.database) or _is_read_only(con, place.database):
+    if place == current_place(con) or is_up_to_date(con, place.database) or is_read_only(con, place.database):
         return
     if in_transaction(con):
         raise RegistryError(
@@ -137,10 +137,10 @@ def writable_place(con: duckdb.DuckDBPyConnection, database: str | None = None) 
     if place.database in ("temp", "system"):
         raise RegistryError(f"models cannot be saved in database {place.database!r}; USE another one")
     if place != current_place(con):
-        if _is_read_only(con, place.database):
+        if is_read_only(con, place.database):
             raise RegistryError(f"database {place.database!r} is open read-only: models cannot be saved in it")
         return place
-    if not _is_read_only(con, place.database):
+    if not is_read_only(con, place.database):
         migrate(con, place.database)
         return place
     if not _attached(con):
@@ -157,7 +157,8 @@ def writable_place(con: duckdb.DuckDBPyConnection, database: str | None = None) 
     return Place(SESSION)
 
 
-def _is_read_only(con: duckdb.DuckDBPyConnection, database: str) -> bool:
+def is_read_only(con: duckdb.DuckDBPyConnection, database: str) -> bool:
+    """Whether a database is open read-only."""
     row = first_row(con.execute("SELECT readonly FROM duckdb_databases() WHERE database_name = ?", [database]))
     return bool(row and row[0])
 

@@ -66,6 +66,7 @@ class Functions:
         # Functions belong to the cursor that makes them: not to the user's open transaction.
         self._owner: duckdb.DuckDBPyConnection | None = con.cursor()
         self._wanted: dict[str, tuple[_Called, str, bool]] = {}
+        self._wanted_if_free: set[str] = set()
         self._made: set[str] = set()
         self._by_model: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
         self._cursors = threading.local()
@@ -101,23 +102,31 @@ class Functions:
 
     @contextmanager
     def cursor_at(self, *place: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Give a cursor in a database and schema, where a statement was asked; without them, see `cursor`."""
-        if not place:
-            yield self.cursor()
-            return
+        """Give a cursor of its own in a database and schema, where a statement was asked; without them, as `cursor`.
+
+        Queries on it may call functions of ours, which read the registry through the cursor of the thread.
+        """
         with self.cursor().cursor() as found:
-            _settle(found, *place)
+            _settle(found, *(place or (self._database,)))
             yield found
 
     def wants(self, name: str) -> bool:
         """Whether a function of this name was added."""
         return name in self._wanted
 
-    def add(self, name: str, function: Callable[..., Any], type: str, side_effects: bool = False) -> None:
-        """Want a function, see `make`."""
+    def add(
+        self, name: str, function: Callable[..., Any], type: str, side_effects: bool = False, if_free: bool = False
+    ) -> None:
+        """Want a function, see `make`; `if_free` where the person may have one of this name, which is to stay."""
         called = _Called(function, self.memory_limit)
         self._wanted[name] = called, type, side_effects
+        if if_free:
+            self._wanted_if_free.add(name)
         _kept.append(called)
+
+    def has_made(self, name: str) -> bool:
+        """Whether a function of this name is one of these."""
+        return name in self._made
 
     def made_for(self, model: Any) -> dict[str, str]:
         """Return the names of the functions that were made for a model alone, by the method that they compute."""
@@ -125,16 +134,18 @@ class Functions:
 
     def make(self) -> list[str]:
         """Make the functions that are wanted and not made; return the names that are taken already."""
-        taken = []
+        if self._owner is None:
+            return []
+        taken = _taken(self._owner, [name for name in self._wanted_if_free if name not in self._made])
         for name, (function, type, side_effects) in self._wanted.items():
-            if self._owner is None or name in self._made:
+            if self._owner is None or name in self._made or name in taken:
                 continue
             try:
                 self._owner.create_function(  # type: ignore[call-overload]
                     name, function, None, type, type="arrow", null_handling="special", side_effects=side_effects
                 )
             except (duckdb.CatalogException, duckdb.NotImplementedException) as error:
-                if "already" not in str(error):
+                if not any(words in str(error) for words in ("already", "is not an scalar function")):
                     raise
                 taken.append(name)
             except duckdb.ConnectionException:  # closed behind our back
@@ -161,6 +172,23 @@ class Functions:
         owner.close()  # and with it the cursors that were handed out
 
 
+def _taken(cursor: duckdb.DuckDBPyConnection, names: list[str]) -> list[str]:
+    """Return which names are those of functions that somebody has made: ours would become an overload of theirs.
+
+    DuckDB takes 40 ms to list its functions, and 2 ms to say of one that it is not there. It says so faster where one
+    is to be dropped: it refuses that for a function of Python, and the transaction is rolled back in any case.
+    """
+    try:
+        drops = "; ".join(f"DROP FUNCTION IF EXISTS system.main.{identifier(name)}" for name in names)
+        cursor.execute(f"BEGIN; {drops or 'SELECT 1'}; ROLLBACK")
+        return []
+    except duckdb.ConnectionException:  # closed behind our back
+        return []
+    except duckdb.Error:
+        cursor.execute("ROLLBACK")
+        return names if len(names) == 1 else [name for name in names if _taken(cursor, [name])]
+
+
 def _settle(cursor: duckdb.DuckDBPyConnection, *place: str) -> None:
     """Bring a new cursor to a database, or a schema in it."""
     cursor.execute(f"USE {'.'.join(map(identifier, place))}")
@@ -176,6 +204,12 @@ def functions_of(con: duckdb.DuckDBPyConnection, memory_limit: int | None = None
                 return functions
         _registered.append(Functions(con, memory_limit))
         return _registered[-1]
+
+
+def is_made(con: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether a function of this name is one that dbml made for a connection."""
+    with LOCK:
+        return any(functions.belongs_to(con) and functions.has_made(name.lower()) for functions in _registered)
 
 
 def unregister(con: duckdb.DuckDBPyConnection) -> None:

@@ -25,11 +25,16 @@ def native_reason(form: Form | None, schema: Schema) -> str | None:
     return too_large(form, schema.encoding)
 
 
-def replace_macros(con: duckdb.DuckDBPyConnection, of: Version, model: Estimator, form: Form | None) -> None:
-    """Let the macros of a model compute this version; without a form it has none. Runs in the caller's transaction."""
+def replace_macros(
+    con: duckdb.DuckDBPyConnection, of: Version, model: Estimator, form: Form | None, current: bool = True
+) -> None:
+    """Let the macros of a version, and if `current` of the bare name, compute it; without a form there are none.
+
+    Runs in the caller's transaction.
+    """
     if of.place.in_session:
         return
-    names = (of.name, f"{of.name}@{of.version}")
+    names = (of.name, f"{of.name}@{of.version}")[0 if current else 1 :]
     _drop(con, of, names)
     if form is None or native_reason(form, model.schema_) is not None:
         return

@@ -66,6 +66,11 @@ def migrate(con: duckdb.DuckDBPyConnection, database: str) -> None:
             "INSERT INTO ml.migrations VALUES (?, ?, ?, ?)",
             [migration.number, migration.name, _version(), datetime.now(UTC).replace(tzinfo=None)],
         )
+    if number > 0 and any(migration.writes_macros for migration in missing):
+        from dbml.registry.database import Place
+        from dbml.registry.macro_upgrade import rewrite_macros
+
+        rewrite_macros(con, Place(database))
 
 
 def _check_names(con: duckdb.DuckDBPyConnection, database: str, missing: list[Migration]) -> None:

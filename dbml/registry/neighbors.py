@@ -34,20 +34,30 @@ _IDS = "temp.main.dbml_ids"
 def neighbors_function(find: Callable[[str], Scorer], by_model: ByModel) -> Callable[..., pa.Array]:
     """Return ``neighbors(name, columns …, k, nprobe)``: a list of ``{position, distance}``, nearest first.
 
-    A k or nprobe of NULL is the model's own.
+    Both are text, or whole numbers; NULL is the model's own.
     """
 
     def neighbors(*arguments: pa.ChunkedArray) -> pa.Array:
         if len(arguments) < 4:
             raise InvalidParameter("expected neighbors('model', columns …, k, nprobe)")
         *scored, wanted, probes = arguments
-        settings = set(zip(wanted.to_pylist(), probes.to_pylist(), strict=True))
-        if len(settings) > 1:
-            raise InvalidParameter("k and nprobe must be the same for all rows")
-        k, nprobe = settings.pop() if settings else (None, None)
+        k, nprobe = _setting("k", wanted), _setting("nprobe", probes)
         return by_model(tuple(scored), lambda scorer, columns, _: _neighbors(scorer, columns, k, nprobe))
 
     return neighbors
+
+
+def _setting(name: str, given: pa.ChunkedArray) -> int | None:
+    """Return the number that an option of a statement gives for all rows, None where it gives none."""
+    values = given.unique().to_pylist()
+    if len(values) > 1:
+        raise InvalidParameter(f"{name} must be the same for all rows; got {listing(map(str, values))}")
+    if not values or values[0] is None:
+        return None
+    text = str(values[0])
+    if not text.isdecimal() or not 1 <= int(text) < 2**31:
+        raise InvalidParameter(f"{name} must be a whole number, at least 1; got {text}")
+    return int(text)
 
 
 def _model_of(who: str, model: Any) -> NeighborsModel:
@@ -61,9 +71,6 @@ def _model_of(who: str, model: Any) -> NeighborsModel:
 
 def _neighbors(scorer: Scorer, columns: list[pa.Array], k: int | None, nprobe: int | None) -> pa.Array:
     model = _model_of(scorer.name, scorer.model)
-    for name, value in (("k", k), ("nprobe", nprobe)):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise InvalidParameter(f"{name} must be a whole number, at least 1; got {value}")
     _refuse_missing(scorer, columns)
     block = scorer.block(columns)
     found = model.neighbors_block(block, k, nprobe)

@@ -5,6 +5,9 @@ or booleans (1 for true). Text labels come from ``predict_label``, VARCHAR for a
 an error, never a silent cast. ``predict_proba`` is MAP(VARCHAR, DOUBLE), from the text of each label. ``transform`` is
 DOUBLE[].
 
+Each is called ``dbml_predict``, … in text of ours; those that a person calls have their plain names too, where the
+person has no function or macro of that name.
+
 ``ML.EXPLAIN_PREDICT`` and others are queries over ``predict_attributions``, ``feature_importance`` and
 ``partial_dependence``, ``ML.DETECT_ANOMALIES`` over ``detect_anomalies``, ``ML.CENTROIDS`` over ``centroids``,
 ``ML.PRINCIPAL_COMPONENTS`` over ``principal_components``, ``ML.NEIGHBORS`` over ``neighbors``. ``add_rows`` adds
@@ -19,10 +22,12 @@ from functools import partial
 from typing import Any
 
 import duckdb
+from dbml_sql.python_functions import PUBLIC, function_name
 
 from dbml.errors import DbmlWarning
 from dbml.passes.memory import parse_memory
 from dbml.registry.functions import LOCK, Functions, functions_of
+from dbml.registry.upgrade import bring_up_to_date
 
 _BY_FEATURE = 'feature VARCHAR, numerical_value DOUBLE, categorical_value STRUCT(category VARCHAR, "value" DOUBLE)[]'
 
@@ -69,7 +74,7 @@ def register(
     """Make the functions of `TYPES` (`predict`, `train_model`, …) known to a plain DuckDB connection.
 
     All connections to the same database in this process see them. `dbml.connect` and `dbml.attach` do this by
-    themselves. Functions of the same names that the person has made stay as they are, with a warning.
+    themselves. Functions and macros of the same names that the person has made stay as they are, with a warning.
 
     Parameters
     ----------
@@ -91,16 +96,23 @@ def register(
     limit = None if memory_limit is None else parse_memory(memory_limit)
     with LOCK:
         functions = functions_of(con, limit)
-        if functions.wants("predict"):
+        if functions.wants(function_name("predict")):
             return con
         computing = _Computing(functions)
         for name, type in TYPES.items():
-            functions.add(name, partial(computing, name), type, side_effects=name in _CHANGING)
+            functions.add(function_name(name), partial(computing, name), type, side_effects=name in _CHANGING)
+        for name in PUBLIC:
+            compute = partial(computing, name)
+            functions.add(name, compute, TYPES[name], side_effects=name in _CHANGING, if_free=True)
         taken = functions.make()
-    if 0 < len(taken) < len(TYPES):  # all of them: another connection to the same database made them
+    bring_up_to_date(con)
+    persons = [name for name in PUBLIC if name in taken]
+    if persons and functions.has_made(function_name("predict")):  # else another connection to the same database did
         warnings.warn(
-            f"the connection has functions named {', '.join(taken)} already: dbml's are not registered; "
-            "FROM ML.PREDICT(…) and ml.predict_<model>(…) work without them",
+            f"the connection has functions named {', '.join(persons)} already: they stay, and dbml's are not "
+            "registered under these names. On a connection of dbml a call with the name of a model is the model's all "
+            "the same, predict('late', …), and any other call is yours; FROM ML.PREDICT(…) and ml.predict_<model>(…) "
+            "work everywhere",
             DbmlWarning,
             stacklevel=2,
         )

@@ -19,8 +19,9 @@ from dbml.registry.functions import Functions
 from dbml.registry.model_cache import ModelCache
 from dbml.registry.neighbors import extend_model, neighbors_function
 from dbml.registry.predictions import predict_label, predict_number, predict_proba, transform
+from dbml.registry.rewriting import training_query
 from dbml.registry.scorer import Scorer
-from dbml.registry.training import TrainingOrder, check_query, train
+from dbml.registry.training import TrainingOrder, train
 from dbml.registry.trees import nodes_function
 from dbml.registry.versions import read_target
 
@@ -89,7 +90,10 @@ def _by_model(arguments: tuple[pa.ChunkedArray, ...], find: Callable[[str], Scor
 
 def _thresholds(options: pa.ChunkedArray) -> np.ndarray:
     """Return the threshold of each row from the struct ``{'threshold': …}``."""
-    field = pc.struct_field(options, "threshold").cast(pa.float64())
+    given = pc.struct_field(options, "threshold")
+    if not (pa.types.is_integer(given.type) or pa.types.is_floating(given.type) or pa.types.is_decimal(given.type)):
+        raise InvalidParameter(f"threshold must be a number between 0 and 1; got {given[0] if len(given) else 'none'}")
+    field = given.cast(pa.float64())
     values = field.to_numpy()
     if field.null_count or not ((values >= 0.0) & (values <= 1.0)).all():
         shown = next(value for value in field.to_pylist() if value is None or not 0.0 <= value <= 1.0)
@@ -139,7 +143,7 @@ def add_rows_function(functions: Functions) -> Callable[..., Any]:
         done = []
         for name, query, *place in zip(*(argument.to_pylist() for argument in arguments), strict=True):
             with functions.cursor_at(*place) as con:
-                done.append(extend_model(con, name, con.sql(check_query(con, name, query))))
+                done.append(extend_model(con, name, con.sql(training_query(con, name, query))))
         return pa.array(done, pa.int64())
 
     return add_rows
@@ -151,7 +155,7 @@ def train_row(con: Any, name: str, query: str, options: dict[str, Any]) -> dict[
         raise InvalidParameter(f"train_model: options must be a STRUCT such as {{'model_type': …}}; got {options!r}")
     target = read_target(con, name)
     lower = {key.lower(): given for key, given in options.items()}
-    order = TrainingOrder(target.name, check_query(con, name, query), lower, database=target.database)
-    done = train(con, con.sql(query), order)
+    rows = training_query(con, name, query)
+    done = train(con, con.sql(rows), TrainingOrder(target.name, query, lower, database=target.database))
     metrics = None if done.metrics is None else list(done.metrics.items())
     return {"model": name, "version": done.version, "rows": done.n_rows, "seconds": done.seconds, "metrics": metrics}

@@ -38,7 +38,6 @@ from dbml.registry.transaction import transact
 from dbml.registry.versions import (
     Version,
     check_name,
-    dropped,
     find_version,
     one_version,
     read_target,
@@ -233,7 +232,10 @@ def read_state(con: duckdb.DuckDBPyConnection, found: Version) -> ModelState:
         )
     )
     if row is None:
-        raise dropped(found)
+        raise RegistryError(
+            f"{found} is damaged: its row of ml.model_versions is missing; restore the database from a backup, or "
+            "train again"
+        )
     format, saved_by, checksum, *values = row
     if format > FORMAT:
         raise RegistryError(

@@ -13,7 +13,6 @@ import duckdb
 from dbml_sql.statements import ModelReference
 
 from dbml.data.columns import TEXT_OPTIONS
-from dbml.data.duck import what_is_no_query
 from dbml.errors import ALIKE, DbmlError, InvalidParameter, UnknownName, UnknownOption, listing, nearest
 from dbml.estimators.base import Estimator
 from dbml.estimators.discovery import estimators, from_options, model_types
@@ -137,20 +136,6 @@ def _check_keeping(who: str, estimator: Estimator, weight: str | None, ids: str 
         raise InvalidParameter(f"{who}: {_IDS} is for models that keep their rows, and {kind} keeps none")
     if weight is not None and estimator.keeps_vectors:
         raise InvalidParameter(f"{who}: {kind} takes no weights; leave out {_WEIGHT}")
-
-
-def check_query(con: duckdb.DuckDBPyConnection, name: str, query: Any) -> str:
-    """Return the text of a training query; anything but one query would run, and change the database.
-
-    Raises
-    ------
-    InvalidParameter
-        No text, several statements, a statement that is no query, or a query with a part that writes.
-    """
-    came = what_is_no_query(con, query) if isinstance(query, str) else repr(query)
-    if came:
-        raise InvalidParameter(f"model {name!r}: the rows must come from one query (SELECT, FROM, WITH, …); got {came}")
-    return query
 
 
 def train(con: duckdb.DuckDBPyConnection, relation: Any, order: TrainingOrder) -> Trained:

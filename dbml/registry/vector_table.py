@@ -169,15 +169,9 @@ class TableRows:
         RegistryError
             Some are missing.
         """
-        n_rows, last = 0, -1
         with self.reading() as reading:
-            for piece in reading.pieces():
-                n_rows, last = n_rows + piece.n_rows, max(last, int(piece.position.max(initial=-1)))
-        if n_rows == 0 or n_rows != last + 1:
-            raise RegistryError(
-                f"{self.of} is damaged: {last + 1 - n_rows:,} of its {last + 1:,} rows are missing in table "
-                f"{vector_table(self.of)}; restore the database from a backup, or train again"
-            )
+            for _ in reading.pieces():
+                pass
 
     @contextmanager
     def _cursor(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, bool]]:
@@ -211,16 +205,34 @@ class TableRows:
             return known[1]
         self._fetch(con, "count(*)")
         found = con.sql(
-            "SELECT cell, count(*) AS n, min(radius) AS low, max(radius) AS high "
+            "SELECT cell, count(*) AS n, min(radius) AS low, max(radius) AS high, max(position) AS last "
             f"FROM {vector_table(self.of)} GROUP BY cell"
         ).to_arrow_table()
-        cell = numbers_of(found["cell"])
+        cell, n, last = (numbers_of(found[name]) for name in ("cell", "n", "last"))
+        self._check_sizes(cell, int(n.sum()), int(last.max(initial=-1)))
         sizes = CellSizes(np.zeros(self.n_cells, np.int64), np.full(self.n_cells, np.inf), np.zeros(self.n_cells))
         sizes.counts[cell], sizes.low[cell], sizes.high[cell] = (
             numbers_of(found[name]) for name in ("n", "low", "high")
         )
         self._known = state, sizes
         return sizes
+
+    def _check_sizes(self, cell: NDArray[np.intp], n_rows: int, last: int) -> None:
+        """Raise `RegistryError` where rows are missing, told twice, or in no cell: who searches would not see it."""
+        if n_rows == 0:
+            problem = "its rows are missing"
+        elif n_rows <= last:
+            problem = f"{last + 1 - n_rows:,} of its {last + 1:,} rows are missing"
+        elif n_rows > last + 1:
+            problem = "rows have the same position"
+        elif (cell < 0).any() or (cell >= self.n_cells).any():
+            problem = "rows lie in cells that it does not have"
+        else:
+            return
+        raise RegistryError(
+            f"{self.of} is damaged: {problem} in table {vector_table(self.of)}; restore the database from a backup, or "
+            "train again"
+        )
 
     def _is_worth_keeping(self, n_rows: int) -> bool:
         """Whether all rows should stay in memory: they are small beside the limit, and were read about once by now."""

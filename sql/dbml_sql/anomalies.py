@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dbml_sql.call import probed
 from dbml_sql.groups import GROUP
+from dbml_sql.option_values import option_text
 from dbml_sql.outputs import outputs_query
 
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ def detect_anomalies(call: Call) -> str:
     if model.target is not None:
         raise call.error(f"{model.name} predicts {model.target} and finds no anomalies")
     rows = 1 if call.has_source or call.n_arguments < 2 else 2
-    share = call.options(3 - rows, ("contamination",)).get("contamination", "NULL")
+    share = option_text(call.options(3 - rows, ("contamination",)).get("contamination"))
     source = call.source(rows)
     if call.probed:
         return probed(source, share)
-    found = f"{model.python_call('detect_anomalies')[:-1]}, CAST({share} AS DOUBLE))"
+    found = f"{model.python_call('detect_anomalies')[:-1]}, {share})"
     inner = f"(SELECT t.*, {found} AS dbml_found FROM ({source}) t)"
     outputs = {"is_anomaly": "t.dbml_found.is_anomaly", _score_name(call): "t.dbml_found.anomaly_score"}
     if model.groups:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dbml_sql.conditions import Conditions, conditions_around
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import string
+from dbml_sql.option_values import numbers
 from dbml_sql.signature import ModelSignature
 
 if TYPE_CHECKING:
@@ -34,9 +35,16 @@ class Call:
         """Return an error that points at the function."""
         return SqlError(reason, self.rewriter.text, self.rewriter.found[self.place].start)
 
-    def text(self, number: int) -> str | None:
-        """Return an argument as it is, with calls in it replaced; None where it is not given."""
-        return self.rewriter.emit(*self.ranges[number]) if number < self.n_arguments else None
+    def numbers(self, number: int, what: str) -> str | None:
+        """Return an argument that is a list of numbers; None where it is not given."""
+        if number >= self.n_arguments:
+            return None
+        start, end = self.ranges[number]
+        first = self.rewriter.found[start]
+        text = self.rewriter.emit(start, end)
+        if first.kind in ("number", "string") or first.text in ("-", "{") or first.is_word("NULL", "TRUE", "FALSE"):
+            raise self.error(f"{what} must be a list of numbers, such as [0.25, 0.5]; got {text}")
+        return numbers(text, what)
 
     def source(self, number: int = 1) -> str:
         """Return the query of an argument, the second: ``TABLE t`` or ``(query)``."""
@@ -100,21 +108,22 @@ class Call:
     def named(self, number: int, known: tuple[str, ...]) -> dict[str, str]:
         """Return the options of all arguments from a number on, as SQL by name.
 
-        ``name => value``, a plain value (the first option), or a STRUCT.
+        ``name => value`` (or ``name := value``), a plain value (the first option), or a STRUCT.
         """
         found: dict[str, str] = {}
         tokens = self.rewriter.found
         for place in range(number, self.n_arguments):
             start, end = self.ranges[place]
-            arrow = end - start > 3 and tokens[start + 1].is_operator("=") and tokens[start + 2].is_operator(">")
-            joined = end - start > 2 and (tokens[start + 1].text in ("=>", ":="))
+            named = end - start > 2 and tokens[start + 1].text + tokens[start + 2].text in ("=>", ":=")
             if tokens[start].is_operator("{") or tokens[start].is_word("STRUCT"):
                 more = self.options(place, known)
-            elif arrow or joined:
+            elif named:
                 name = tokens[start].name.lower()
                 if name not in known:
                     self.rewriter.fail(f"no option {name} here (options: {', '.join(known)})", start)
-                more = {name: self.rewriter.emit(start + (3 if arrow else 2), end)}
+                if end - start < 4:
+                    self.rewriter.fail(f"option {name} has no value", start)
+                more = {name: self.rewriter.emit(start + 3, end)}
             else:
                 more = {known[0]: self.rewriter.emit(start, end)}
             twice = found.keys() & more.keys()

@@ -35,7 +35,9 @@ from dbml_sql.macros import (
     threshold_parameter,
     transform_macro,
 )
+from dbml_sql.option_values import checked_threshold
 from dbml_sql.pruned import Pruned, pruned_for, read_columns
+from dbml_sql.python_functions import function_name
 from dbml_sql.signature import ModelSignature, Resolver
 from dbml_sql.statements import ModelReference, parse_reference, read_reference
 from dbml_sql.tokens import Cursor, Token, significant
@@ -190,7 +192,7 @@ class Rewriter:
         try:
             model = self.resolve(reference)
         except LookupError:
-            if self.resolver.has_macro(word.lower()):
+            if self.resolver.has_function(word.lower()):
                 return None
             raise
         probed = self.is_probed
@@ -209,8 +211,8 @@ class Rewriter:
             exact = f"{model.name}@{model.version}"
             values = f"{string(model.called(exact))}, {', '.join(columns)}{given}"
             if word != "PREDICT":
-                return f"{word.lower()}({values})", after
-            return f"CAST({predict_function(model)}({values}) AS {predicted_type(model)})", after
+                return f"{function_name(word.lower())}({values})", after
+            return f"CAST({function_name(predict_function(model))}({values}) AS {predicted_type(model)})", after
         smaller = self._pruned(model, arguments, row, index) if word != "TRANSFORM" else None
         if smaller is not None:
             by_name = dict(zip(model.columns, columns, strict=True))
@@ -229,9 +231,22 @@ class Rewriter:
         """Tell a function that changes a model where it is asked: it runs on a connection of its own."""
         ranges, after = self.arguments(index + 1, end) if self._is_called(index) else ([], index)
         name = self.found[index]
-        if len(ranges) != _CHANGING[name.name.upper()]:
+        function = name.name.lower()
+        if len(ranges) != _CHANGING[function.upper()] or self._is_persons(function, ranges[0]):
             return None
-        return f"{name.text}{self.emit(index + 1, after - 1)}, current_database(), current_schema())", after
+        values = self.emit(index + 1, after - 1)
+        return f"{function_name(function)}{values}, current_database(), current_schema())", after
+
+    def _is_persons(self, function: str, named: tuple[int, int]) -> bool:
+        """Whether a call that changes a model is one of a function of the person's: not where it names a model."""
+        token = self.found[named[0]]
+        if named[1] - named[0] == 1 and token.kind == "string":
+            try:
+                self.resolver.resolve(parse_reference(token.string))
+            except (LookupError, SqlError):
+                return self.resolver.has_function(function)
+            return False
+        return self.resolver.has_function(function)
 
     def _check_method(self, model: ModelSignature, word: str, index: int) -> None:
         """Fail where a model has not what a call asks for; say what it has."""
@@ -330,18 +345,27 @@ class Rewriter:
             if name not in known:
                 takes = f"options: {', '.join(known)}" if known else "it takes no options"
                 self.fail(f"no option {name} here ({takes})", at)
-            if name == "threshold":
-                self._check_threshold(model, first + 2 if braces else first, at)
-            found[name] = self.emit(first + 2, last) if braces else self.emit(first, last - 2)
+            if name in found:
+                self.fail(f"option {name} is given twice", at)
+            value = (first + 2, last) if braces else (first, last - 2)
+            if value[0] >= value[1]:
+                self.fail(f"option {name} has no value", at)
+            found[name] = self._threshold(model, value, at) if name == "threshold" else self.emit(*value)
         return found
 
-    def _check_threshold(self, model: ModelSignature, value: int, at: int) -> None:
+    def _threshold(self, model: ModelSignature, value: tuple[int, int], at: int) -> str:
+        """Return a threshold as SQL: a number that is written down as it is, anything else checked in every row."""
         if not model.threshold:
             self.fail(f"{model.name} takes no threshold: that is for two classes with probabilities", at)
-        token = self.found[value]
-        outside = token.kind == "number" and float(token.text.replace("_", "")) > 1
-        if outside or token.kind == "string" or token.is_operator("-"):
-            self.fail("threshold must be between 0 and 1", value)
+        start, end = value
+        token, text = self.found[start], self.emit(start, end)
+        alone = end - start == 1
+        if alone and token.kind == "number" and float(token.text.replace("_", "")) <= 1:
+            return text
+        no_number = token.kind == "string" or token.text in ("-", "[", "{")
+        if no_number or (alone and (token.kind == "number" or token.is_word("NULL", "TRUE", "FALSE"))):
+            self.fail(f"threshold must be a number between 0 and 1; got {text}", start)
+        return checked_threshold(text, once=any(self.found[i].text == "?" for i in range(start, end)))
 
     # ML functions ----------------------------------------------------------------------------------------------
 

@@ -24,8 +24,7 @@ CLASS_METRICS = ("accuracy", "log_loss", "roc_auc")
 
 def _attributions(model: ModelSignature) -> str:
     """Return the call that explains a row ``t``: a list over the outputs, of a classifier over the classes."""
-    arguments = ", ".join(f"t.{identifier(column)}" for column in model.columns)
-    return f"predict_attributions({string(model.called(f'{model.name}@{model.version}'))}, {arguments})"
+    return model.python_call("predict_attributions")
 
 
 def _names(model: ModelSignature) -> str:
@@ -130,9 +129,8 @@ ORDER BY feature_value, class_label"""
 
 def dependence_of_model(model: ModelSignature, feature: str, grid: int) -> str:
     """Return the query of ``ML.PARTIAL_DEPENDENCE`` without rows: of the sum of the trees, by their own weights."""
-    name = string(model.called(f"{model.name}@{model.version}"))
     field = "category" if feature in model.categories else "number"
-    points = f"(SELECT unnest(partial_dependence({name}, {string(feature)}, {grid})) AS p)"
+    points = f"(SELECT unnest({model.about('partial_dependence', string(feature), str(grid))}) AS p)"
     if model.classes is None or len(model.classes) == 2:  # the number, or the second class
         return f"SELECT p.{field} AS feature_value, p.predictions[-1] AS prediction FROM {points}"
     texts = ", ".join(string(label_text(label)) for label in model.classes)

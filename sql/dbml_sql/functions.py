@@ -21,8 +21,10 @@ from dbml_sql.expressions import string
 from dbml_sql.features import CENTRES
 from dbml_sql.macros import DEFAULT_THRESHOLD, predict_macro, scored_query
 from dbml_sql.neighbors import neighbors_query
+from dbml_sql.option_values import option_text
 from dbml_sql.outputs import outputs_query
 from dbml_sql.pruned import pruned_for
+from dbml_sql.python_functions import function_name
 from dbml_sql.recommend import FACTORIZATION, evaluate_rankings, factor_weights, recommend
 from dbml_sql.score import label_text, label_type
 from dbml_sql.stored import model_key, stored_metrics
@@ -55,7 +57,7 @@ def scored_source(call: Call, source: str, threshold: str | None) -> str:
     option = "" if threshold is None else f", {{'threshold': {threshold}}}"
     type_ = label_type(model.classes, model.target_type)
     predict = predict_function(model)
-    outputs = {f"predicted_{model.target}": f"CAST({predict}({name}, {arguments}{option}) AS {type_})"}
+    outputs = {f"predicted_{model.target}": f"CAST({function_name(predict)}({name}, {arguments}{option}) AS {type_})"}
     if model.probabilities:
         pairs = f"map_entries({model.python_call('predict_proba')})"
         item = f"{{'label': CAST(e.key AS {type_}), 'prob': e.value}}"
@@ -148,7 +150,7 @@ def _roc_curve(call: Call) -> str:
     model = call.model
     if model.classes is None or len(model.classes) != 2 or not model.probabilities:
         raise call.error(f"{model.name} is not a classifier of two classes with probabilities")
-    thresholds = call.text(2)
+    thresholds = call.numbers(2, "thresholds")
     scored = scored_source(call, call.source(), None)
     return f"({roc_curve(scored, _target(model, call), model.target_type, model.classes, thresholds)})"
 
@@ -188,8 +190,7 @@ _SAMPLE = 10_000
 
 
 def _feature_importance(call: Call) -> str:
-    name = string(call.model.called(f"{call.model.name}@{call.model.version}"))
-    return f"(SELECT unnest(feature_importance({name}), recursive := true))"
+    return f"(SELECT unnest({call.model.about('feature_importance')}, recursive := true))"
 
 
 def _permutation_importance(call: Call) -> str:
@@ -260,8 +261,7 @@ SELECT processed_input, {label}weight, category_weights FROM (
 
 
 def _trees(call: Call) -> str:
-    name = string(call.model.called(f"{call.model.name}@{call.model.version}"))
-    return f"(SELECT unnest(tree_nodes({name}), recursive := true))"
+    return f"(SELECT unnest({call.model.about('tree_nodes')}, recursive := true))"
 
 
 def _neighbors(call: Call) -> str:
@@ -270,7 +270,7 @@ def _neighbors(call: Call) -> str:
     if model.vectors is None:
         raise call.error(f"{model.name} keeps no rows. Hint: CREATE MODEL … OPTIONS (model_type = 'nearest_neighbors')")
     source, options = call.source(), call.named(2, ("k", "nprobe"))
-    settings = ", ".join(f"CAST({options.get(name, 'NULL')} AS BIGINT)" for name in ("k", "nprobe"))
+    settings = ", ".join(option_text(options.get(name)) for name in ("k", "nprobe"))
     if call.probed:
         return f"(SELECT {probe('dbml_row', settings)} FROM ({source}) dbml_row)"
     return neighbors_query(source, model, settings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbml_sql.expressions import identifier, string
 from dbml_sql.outputs import outputs_query
 
 if TYPE_CHECKING:
@@ -17,9 +16,7 @@ def neighbors_query(source: str, model: ModelSignature, settings: str) -> str:
     Columns of these names are replaced. The id of a row is its value in the column that ``id_col`` named, else its
     number in the order of the training. `settings` are k and nprobe, as SQL.
     """
-    name = string(model.called(f"{model.name}@{model.version}"))
-    arguments = ", ".join(f"t.{identifier(column)}" for column in model.columns)
-    found = f"neighbors({name}, {arguments}, {settings})"
+    found = f"{model.python_call('neighbors')[:-1]}, {settings})"
     scored = f"SELECT t.*, {found} AS dbml_found FROM ({source}) t"
     each = (
         "SELECT t.* EXCLUDE (dbml_found), unnest(dbml_found) AS dbml_one, "

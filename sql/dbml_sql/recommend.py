@@ -40,7 +40,7 @@ def recommend(call: Call) -> str:
         pairs = _without_seen(call, model, pairs)
     user, item = (identifier(column) for column in model.columns[:2])
     predicted = f"predicted_{model.target}" + "_confidence" * model.implicit
-    value = f"predict({_name(model)}, dbml_user, dbml_item)"
+    value = model.about("predict", "dbml_user", "dbml_item")
     made = f"dbml_user AS {user}, dbml_item AS {item}, {value} AS {identifier(predicted)}"
     if best is None:
         return f"({pairs} SELECT {made} FROM dbml_pairs)"
@@ -60,7 +60,7 @@ def _pairs(call: Call, model: ModelSignature) -> str:
     """Return a WITH clause that ends with ``dbml_pairs``: user, item, and whether the rows have items alone."""
     keys = ", ".join(
         f"dbml_{side}s AS MATERIALIZED "
-        f"(SELECT CAST(unnest(factor_keys({_name(model)}, '{side}')) AS {type_}) AS dbml_{side})"
+        f"(SELECT CAST(unnest({model.about('factor_keys', string(side))}) AS {type_}) AS dbml_{side})"
         for side, type_ in zip(("user", "item"), model.types, strict=True)
     )
     if not call.has_source:
@@ -112,6 +112,7 @@ RANKING_METRICS = (
 def evaluate_rankings(call: Call) -> str:
     """Return the query of ``ML.EVALUATE`` for implicit feedback."""
     model = call.model
+    call.options(2, ())
     if call.n_arguments == 1:
         return stored_metrics(model, RANKING_METRICS)
     source = call.source()
@@ -119,7 +120,7 @@ def evaluate_rankings(call: Call) -> str:
         return probed(source)
     predicted, rows = identifier(f"predicted_{model.target}"), summed_pairs(f"({source})", model.columns, model.target)
     made = f"{model.python_call('predict')} AS {predicted}, {model.python_call('item_rank')} AS dbml_rank"
-    n_items = f"len(factor_keys({_name(model)}, 'item'))"
+    n_items = f"len({model.about('factor_keys', string('item'))})"
     return f"({rankings(f'(SELECT t.*, {made} FROM ({rows}) t)', model.columns[0], model.target, n_items)})"
 
 
@@ -175,8 +176,4 @@ FROM errors, total"""
 
 def factor_weights(call: Call) -> str:
     """Return BigQuery's columns: a row a user, a row an item, and one for the mean."""
-    return f"(SELECT w.* FROM (SELECT unnest(factor_weights({_name(call.model)})) AS w))"
-
-
-def _name(model: ModelSignature) -> str:
-    return string(model.called(f"{model.name}@{model.version}"))
+    return f"(SELECT w.* FROM (SELECT unnest({call.model.about('factor_weights')}) AS w))"

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from dbml_sql.expressions import identifier, string
 from dbml_sql.pruned import TreeModelForm
+from dbml_sql.python_functions import function_name
 from dbml_sql.statements import ModelReference
 
 
@@ -96,15 +97,16 @@ class ModelSignature:
     def python_call(self, function: str, row: str = "t") -> str:
         """Return the call of a Python function with this version of the model and its columns of a row."""
         name = string(self.called(f"{self.name}@{self.version}"))
-        return f"{function}({', '.join([name, *self.of_row(row)])})"
+        return f"{function_name(function)}({', '.join([name, *self.of_row(row)])})"
 
     def of_row(self, row: str = "t") -> list[str]:
         """Return the input columns of a row by its alias."""
         return [f"{row}.{identifier(column)}" for column in self.columns]
 
-    def about(self, function: str) -> str:
-        """Return the call of a Python function that needs the model alone."""
-        return f"{function}({string(self.called(f'{self.name}@{self.version}'))})"
+    def about(self, function: str, *more: str) -> str:
+        """Return the call of a Python function that needs the model alone, and what more it is told, as SQL."""
+        name = string(self.called(f"{self.name}@{self.version}"))
+        return f"{function_name(function)}({', '.join([name, *more])})"
 
 
 class Resolver(Protocol):
@@ -113,8 +115,8 @@ class Resolver(Protocol):
     def resolve(self, reference: ModelReference) -> ModelSignature:
         """Return the signature of a model; raise an error that says which models exist for an unknown one."""
 
-    def has_macro(self, name: str) -> bool:
-        """Return whether the person has a macro of a name in lower case, which calls without a model may mean."""
+    def has_function(self, name: str) -> bool:
+        """Return whether the person has a function or macro of a name in lower case, which calls may mean."""
 
     def outputs(self, model: ModelSignature) -> tuple[str, ...]:
         """Return the names of the columns that `transform` of a model makes."""

@@ -45,6 +45,7 @@ def row_function(model: ModelSignature) -> str:
 def predict_without_label(call: Call) -> str:
     """Return the query of ``ML.PREDICT``: groups with distances or probabilities, or the values of components."""
     model = call.model
+    call.options(2, ())
     if model.groups:
         source = call.source()
         return probed(source) if call.probed else f"({_groups(model, source)})"
@@ -87,6 +88,7 @@ def _groups(model: ModelSignature, source: str) -> str:
 def evaluate_without_label(call: Call) -> str:
     """Return the query of ``ML.EVALUATE``: how near rows lie to their centroids, or what components explain."""
     model = call.model
+    call.options(2, ())
     if model.groups and model.transforms:
         if call.n_arguments == 1:
             return stored_metrics(model, _GROUP_METRICS)

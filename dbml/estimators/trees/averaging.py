@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS
+from dbml.estimators.jobs import JOBS_RULE
 from dbml.estimators.trees.forest import Forest
 from dbml.estimators.trees.forest_model import ForestClassifier, ForestModel, ForestRegressor, Votes
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
@@ -34,7 +35,7 @@ class AveragedTrees(ForestModel):
         "n_estimators": Integer(ge=1),
         "bootstrap": Boolean(),
         "oob_score": Boolean(),
-        "n_jobs": Either((Options((None,)), Integer(ge=-1))),
+        "n_jobs": JOBS_RULE,
         "warm_start": Boolean(),
         "max_samples": Either((Options((None,)), Integer(ge=1), Real(gt=0, le=1))),
     }
@@ -71,8 +72,6 @@ class AveragedTrees(ForestModel):
                 f"{name}: oob_score must be False where bootstrap=False: out of bag estimation needs rows that a tree "
                 "did not draw"
             )
-        if self.n_jobs == 0:
-            raise InvalidParameter(f"{name}: n_jobs must be None, -1 or an integer >= 1; got 0")
 
     @property
     def _goes_on(self) -> bool:
@@ -101,9 +100,6 @@ class AveragedTrees(ForestModel):
         if isinstance(self.max_samples, numbers.Integral):
             return int(self.max_samples)
         return max(1, round(n_rows * self.max_samples))
-
-    def _threads(self) -> int:
-        return super()._threads() if self.n_jobs in (None, -1) else int(self.n_jobs or 1)
 
     def _votes(self, forest: Forest) -> Votes | None:
         names = ("oob_score_", "oob_votes_", self._oob_means)

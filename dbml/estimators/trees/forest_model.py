@@ -97,9 +97,6 @@ class ForestModel(TreeModel):
     def _random_cuts(self) -> bool:
         return False
 
-    def _threads(self) -> int:
-        return _NO_LIMIT
-
     def _of_classes(self, data: Data, weighted: bool) -> tuple[Floats, bool]:
         """Return the weights of the classes, and whether they are balanced tree by tree."""
         return np.ones(1), False
@@ -158,7 +155,7 @@ class ForestModel(TreeModel):
             self._grow(Forest(shards, growth, self._crew_size()), bins, data)
 
     def _crew_size(self) -> int:
-        crew = current().crew(self._threads())
+        crew = current().crew(_NO_LIMIT)
         try:
             return crew.size
         finally:

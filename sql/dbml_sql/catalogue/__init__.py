@@ -19,6 +19,14 @@ class Migration:
     name: str
     sql: str
 
+    @property
+    def writes_macros(self) -> bool:
+        """Whether the macros of models that are there are written anew: their text is another since.
+
+        A change of that text ships with a file of this name, so that databases of older versions get it too.
+        """
+        return self.name.endswith("_macros")
+
 
 @cache
 def migrations() -> tuple[Migration, ...]:

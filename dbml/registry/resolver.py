@@ -98,11 +98,11 @@ class RegistryResolver:
             implicit=kind == FACTORIZATION and json.loads(params).get("feedback") == "implicit",
         )
 
-    def has_macro(self, name: str) -> bool:
-        """Return whether the person has a macro of a name in lower case: functions of that name are ours."""
+    def has_function(self, name: str) -> bool:
+        """Return whether there is a function or macro of a name in lower case that is not ours."""
         query = (
-            "SELECT count(*) FROM duckdb_functions() "
-            "WHERE lower(function_name) = ? AND function_type = 'macro' AND NOT internal AND schema_name <> 'ml'"
+            "SELECT count(*) FROM duckdb_functions() WHERE lower(function_name) = ? AND schema_name <> 'ml' "
+            "AND NOT (function_type = 'scalar' AND varargs IS NOT DISTINCT FROM 'ANY')"  # as ours are
         )
         row = first_row(self._con.execute(query, [name]))
         return row is not None and row[0] > 0
