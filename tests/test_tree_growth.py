@@ -469,6 +469,28 @@ def test_same_bits_for_any_threads_shards_and_memory(rows, params, monkeypatch):
         assert with_threads(2) == expected
 
 
+@pytest.mark.parametrize("kind", ["squared_error", "weights", "goss", "classes with weights"])
+def test_the_first_scores_are_the_same_for_any_shards(kind, monkeypatch):
+    """Sums of targets round; the last bit of a mean would become another tree where leaves hold few rows."""
+    X, y = table(30_000)
+    X = np.nan_to_num(X)
+    y, w = 1e3 * np.sin(1e4 * X[:, 1]) + y + 1 / 3, 0.1 + np.abs(X[:, 2])
+    params = {"max_iter": 3, "max_leaf_nodes": 150, "min_samples_leaf": 1, "early_stopping": False}
+
+    def grown():
+        if kind == "classes with weights":
+            labels = np.digitize(y, [-300.0, 300.0])
+            return bits(HistGradientBoostingClassifier(**params).fit(X, labels, sample_weight=w))
+        sampling = "goss" if kind == "goss" else "uniform"
+        model = HistGradientBoostingRegressor(**params, sampling_method=sampling)
+        return bits(model.fit(X, y, sample_weight=w if kind == "weights" else None))
+
+    expected = grown()
+    for size in (4_096, 7_777):
+        monkeypatch.setattr("dbml.data.shard_filling.rows_of_a_shard", lambda *_, size=size: size)
+        assert grown() == expected
+
+
 @pytest.mark.parametrize("threads", [2, 7])
 def test_float64_has_the_same_bits_for_any_threads(rows, threads):
     with using(LocalEngine(1)):
