@@ -131,7 +131,7 @@ def _read_as_trained(
         source = hold_table(source, held)
     if isinstance(y, str) and schema.target is not None:
         known: TargetColumn = known_target(source, y, schema.target)
-        values = RowValues(known.scan)
+        values = RowValues(known.scan, unseen=bool(options.get("unseen_labels")))
         source = source.filtered(f"{identifier(known.target.name)} IS NOT NULL")
     if not isinstance(y, (str, type(None))) or not isinstance(weight, (str, type(None))):
         n_rows = _count(source)
