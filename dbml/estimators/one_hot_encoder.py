@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from dbml_sql.features import Feature
 from dbml_sql.forms import Marked, TermFunction
 
 from dbml.errors import InvalidData
@@ -19,6 +20,7 @@ from dbml.passes.data import Data
 
 _MOST_CATEGORIES = 65_536
 _INFREQUENT = "infrequent_sklearn"
+_EXACT = 2**53  # from here on a double does not hold every whole number
 
 
 class OneHotEncoder(TermwiseTransformer):
@@ -54,6 +56,7 @@ class OneHotEncoder(TermwiseTransformer):
     -----
     Columns of text and numbers alike are categories; dates are those of their parts, vectors of their elements. The
     levels of texts are counted in SQL; one pass over the table then counts all categories, at most 65,536 of a column.
+    Integers and decimals of 2^53 units and more, which doubles do not tell apart, are refused: text has no such limit.
     NULL is a category where training saw some, and unknown otherwise; so is an infinity, which counts as missing.
 
     Examples
@@ -127,6 +130,7 @@ class OneHotEncoder(TermwiseTransformer):
         self.codes_, self.frequencies_ = [], []
         for j, feature in enumerate(features):
             values, weights = state[f"values_{j}"], state[f"weights_{j}"]
+            self._check_apart(feature, values, data.plan.source)
             if feature.kind == "category":
                 known = values < len(feature.levels)  # others share a code: max_levels left them out
                 values, weights = values[known], weights[known]
@@ -138,6 +142,18 @@ class OneHotEncoder(TermwiseTransformer):
         if not any(self.codes_):
             raise InvalidData(f"{type(self).__name__}: {data.plan.source} has no rows to learn from")
         self.infrequent_ = [self._rare(np.array(counts)) for counts in self.frequencies_]
+
+    def _check_apart(self, feature: Feature, values: Floats, source: str) -> None:
+        """Raise `InvalidData` for numbers so large that different ones may be one and the same double."""
+        kind = feature.type.partition("[")[0]
+        digits = kind.startswith("DECIMAL") and int(kind.rstrip(")").rpartition(",")[2])
+        exact = kind.endswith("INT") or kind.startswith("DECIMAL")
+        if feature.kind != "category" and exact and (np.abs(values) * 10.0**digits >= _EXACT).any():
+            raise InvalidData(
+                f"{type(self).__name__}: numbers must be within 2^53 units of their last digit to be told apart; "
+                f"{feature.name!r} of {source}, {kind}, has some beyond. Make it text: CAST(... AS VARCHAR), or leave it "
+                "out with options={'exclude': [...]}"
+            )
 
     def _rare(self, counts: Floats) -> list[int]:
         """Return the places of infrequent categories, ascending."""
