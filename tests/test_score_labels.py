@@ -109,3 +109,27 @@ def test_classes_that_are_fractions_are_compared_with_fractions(con):
     halves = in_table(con, CODES / 2)
     model = LogisticRegression().fit(halves, "y")
     assert model.score(halves, "y") == model.score(pd.DataFrame({"x0": X[:, 0]}), CODES / 2) > 0.5
+
+
+@pytest.mark.parametrize("labels", [(2**63, 2**63 + 1), (7, 2**63 + 1), (2**64 - 2, 2**64 - 1)])
+def test_labels_of_64_bits_without_a_sign_stay_apart(con, labels):
+    y = np.where(CODES == 1, np.uint64(labels[1]), np.uint64(labels[0]))
+    frame = pd.DataFrame({"x0": X[:, 0]})
+    for model in (LogisticRegression().fit(X, y), LogisticRegression().fit(X, y.tolist())):
+        assert model.classes_.tolist() == list(labels)
+        assert set(model.predict(X).tolist()) == set(labels)
+        assert model.score(X, y) == model.score(X, y.tolist()) == (model.predict(X) == y).mean() < 1.0
+        assert type(model).from_state(model.get_state()).classes_.tolist() == list(labels)
+    rows = in_table(con, y)
+    model = LogisticRegression().fit(rows, "y")
+    assert model.classes_.tolist() == list(labels)
+    assert model.score(rows, "y") == model.score(frame, y) == (model.predict(frame) == y).mean() < 1.0
+    assert model.score(frame, np.full(80, float(labels[1]))) < 1.0
+
+
+def test_labels_on_both_sides_of_zero_and_63_bits_are_objects(con):
+    in_table(con, CODES)
+    con.execute("CREATE OR REPLACE TABLE wide AS SELECT x0, if(y = 1, 9223372036854775809, -1)::HUGEINT AS y FROM t")
+    model = LogisticRegression().fit(con.table("wide"), "y")
+    assert model.classes_.tolist() == [-1, 2**63 + 1]
+    assert model.score(con.table("wide"), "y") == LogisticRegression().fit(X, CODES).score(X, CODES)

@@ -22,6 +22,7 @@ from dbml.passes.block import Block, SparseRows
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data, find_scorer, readable_again
 from dbml.passes.engine import threads_limited
+from dbml.passes.labels import label_array
 from dbml.passes.plan import Plan
 from dbml.passes.progress import listeners
 from dbml.passes.schema import LARGEST, Schema, Task
@@ -270,7 +271,7 @@ class Estimator(SklearnProtocol, SqlOptions):
         else:
             vars(self).pop("feature_names_in_", None)
         if schema.target is not None and schema.target.classes is not None:
-            self.classes_ = np.array(schema.target.classes)
+            self.classes_ = label_array(schema.target.classes)
 
     def explain(self) -> Plan:
         """Return the plan of the training; printing it shows columns, pruning, order, solver, passes, memory."""

@@ -10,7 +10,7 @@ from dbml.errors import InvalidData
 from dbml.estimators.base import Estimator
 from dbml.passes.block import Block, Floats
 from dbml.passes.dispatch import as_data
-from dbml.passes.labels import check_labels
+from dbml.passes.labels import check_labels, equal_labels, label_array
 from dbml.passes.schema import Task
 
 
@@ -66,7 +66,7 @@ class Classifier(Estimator):
         """
         self._check_fitted()
         if y is not None and not isinstance(y, str):
-            return self._score_against(np.asarray(y).ravel(), X, sample_weight, con)
+            return self._score_against(label_array(y).ravel(), X, sample_weight, con)
         how = {"options": {**self._scoring_options(), "unseen_labels": True}, "con": con}
         with as_data(X, y, sample_weight=sample_weight, task=self.task, schema=self.schema_, **how) as data:
             parts = list(data.map(self._hits, purpose="score"))
@@ -87,7 +87,7 @@ class Classifier(Estimator):
         if not parts:
             return self._share(0.0, 0.0)
         classes, weight = (np.concatenate(both) for both in zip(*parts, strict=True))
-        return self._share(weight @ (self.classes_[classes] == labels), weight.sum())
+        return self._share(weight @ equal_labels(self.classes_[classes], labels), weight.sum())
 
     def _share(self, hits: float, total: float) -> float:
         if not total > 0.0:

@@ -15,7 +15,24 @@ from numpy.typing import NDArray
 from dbml.errors import InvalidData, listing
 
 TEXT, NUMBERS = "text", "numbers"
+_EXACT = 2**53  # beyond, a double does not hold every whole number
 _KINDS = {**dict.fromkeys("UT", TEXT), **dict.fromkeys("biuf", NUMBERS)}  # of the kinds of dtypes
+
+
+def label_array(labels: Any) -> NDArray:
+    """Return labels as an array that holds each exactly: NumPy makes floats of integers on both sides of 2^63."""
+    found = np.asarray(labels)
+    if found.dtype.kind != "f" or not isinstance(labels, (list, tuple)) or not any(map(_is_large, labels)):
+        return found
+    whole = all(isinstance(label, int) and 0 <= label < 2**64 for label in labels)
+    return np.array(labels, np.uint64 if whole else object)
+
+
+def equal_labels(predicted: NDArray, labels: NDArray) -> NDArray[np.bool_]:
+    """Return where two arrays hold the same label, exactly: integers are not rounded to compare them with floats."""
+    if labels.dtype.kind == "f" and predicted.dtype.kind in "iu" and predicted.size and _is_large(int(predicted.max())):
+        return predicted.astype(object) == labels.astype(object)
+    return predicted == labels
 
 
 def kind_of_classes(classes: Sequence[Any]) -> str:
@@ -71,6 +88,10 @@ def _kind(label: Any) -> str | None:
         return NUMBERS if np.isfinite(label) else None
     # pandas and polars have objects of their own for what is missing.
     return None if label is None or type(label).__name__ in ("NAType", "NaTType") else type(label).__name__
+
+
+def _is_large(label: Any) -> bool:
+    return isinstance(label, (int, np.integer)) and abs(int(label)) > _EXACT
 
 
 def _has_fractions(classes: Sequence[Any]) -> bool:
