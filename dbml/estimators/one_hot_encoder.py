@@ -151,8 +151,8 @@ class OneHotEncoder(TermwiseTransformer):
         if feature.kind != "category" and exact and (np.abs(values) * 10.0**digits >= _EXACT).any():
             raise InvalidData(
                 f"{type(self).__name__}: numbers must be within 2^53 units of their last digit to be told apart; "
-                f"{feature.name!r} of {source}, {kind}, has some beyond. Make it text: CAST(... AS VARCHAR), or leave it "
-                "out with options={'exclude': [...]}"
+                f"{feature.name!r} of {source}, {kind}, has some beyond. Make it text: CAST(... AS VARCHAR), or leave "
+                "it out with options={'exclude': [...]}"
             )
 
     def _rare(self, counts: Floats) -> list[int]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
+from dbml_sql.features import Encoding
 
+from dbml.errors import InvalidData, listing
 from dbml.estimators.base import Estimator
 from dbml.passes.block import Block, Floats
 
@@ -26,11 +30,43 @@ class Transformer(Estimator):
 
         Parameters
         ----------
-        input_features : ignored
-            There for scikit-learn's pipelines: names come from the columns of training.
+        input_features : array of str of shape (n_features_in_,), optional
+            Names of the columns of a training on an array, which has none of its own (`x0`, `x1`, … are used without
+            them), as scikit-learn's pipelines pass them. A training on named columns has to have had these.
+
+        Raises
+        ------
+        InvalidData
+            Another number of names, or other names than those of training.
         """
         self._check_fitted()
-        return np.array(self._names_out(), dtype=object)
+        if input_features is None:
+            return np.array(self._names_out(), dtype=object)
+        return np.array(self._under_names([str(name) for name in input_features])._names_out(), dtype=object)
+
+    def _under_names(self, names: list[str]) -> Self:
+        """Return the transformer as if the columns of training had had some names."""
+        owner, encoding = type(self).__name__, self.schema_.encoding
+        if self.schema_.named:
+            # Columns that say nothing were left out of the training.
+            if [name for name in names if name in encoding.columns] != list(encoding.columns):
+                raise InvalidData(
+                    f"{owner}: input_features is not equal to feature_names_in_ ({listing(encoding.columns)}); "
+                    f"got {listing(names)}"
+                )
+            return self
+        if len(names) != self.n_features_in_:
+            raise InvalidData(
+                f"{owner}: input_features should have length equal to number of features ({self.n_features_in_}), got "
+                f"{len(names)}"
+            )
+        if len(encoding.features) != len(names):  # a wide sparse matrix is one feature
+            return self
+        renamed = copy.copy(self)
+        pairs = zip(encoding.features, names, strict=True)
+        found = Encoding(tuple(replace(feature, column=name) for feature, name in pairs))
+        renamed.schema_ = replace(self.schema_, encoding=found)
+        return renamed
 
     def transform(self, X: Any, *, con: Any = None) -> Any:
         """Return what each row becomes.
