@@ -81,3 +81,13 @@ def test_missing_values_among_integers_and_booleans(con):
     assert np.isnan(unknown.inverse_transform([[0.0, 0.0]])).all()
     with pytest.raises(InvalidData, match="found unknown categories in column year: 1999"):
         OneHotEncoder().fit(KINDS[["year"]]).transform(pd.DataFrame({"year": [1999]}))
+
+
+def test_zeros_alone_are_turned_back_only_where_they_mean_something():
+    rows, zeros = KINDS[["word", "share"]], np.array([[1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0]])
+    with pytest.raises(InvalidData, match=r"OneHotEncoder: samples 1 can not be inverted .* 'word' .* all zeros"):
+        OneHotEncoder().fit(rows).inverse_transform(zeros)
+    for params in ({"handle_unknown": "ignore"}, {"drop": "first"}):
+        ours, theirs = OneHotEncoder(**params).fit(rows), preprocessing.OneHotEncoder(**params).fit(rows)
+        made = zeros if "drop" not in params else zeros[:, [1, 3]]
+        assert ours.inverse_transform(made).tolist() == theirs.inverse_transform(made).tolist()

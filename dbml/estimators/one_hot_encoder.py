@@ -11,7 +11,7 @@ import numpy as np
 from dbml_sql.features import Feature
 from dbml_sql.forms import Marked, TermFunction
 
-from dbml.errors import InvalidData
+from dbml.errors import InvalidData, listing
 from dbml.estimators.column_steps import ONE_PASS, DistinctStep
 from dbml.estimators.marked_columns import positions_to_rows, rows_to_positions
 from dbml.estimators.termwise import Known, TermwiseTransformer, check_outputs, term_features
@@ -269,8 +269,13 @@ class OneHotEncoder(TermwiseTransformer):
         Returns
         -------
         ndarray of shape (n_rows, n_columns)
-            Of integers, numbers or booleans as the columns of training, or of objects where there are texts. Where no column has a 1, the category that was dropped,
-            else None (NaN among numbers); so are infrequent ones.
+            Of integers, numbers or booleans as the columns of training, or of objects where there are texts. Where no
+            column has a 1, the category that was dropped, else None (NaN among numbers); so are infrequent ones.
+
+        Raises
+        ------
+        InvalidData
+            No column has a 1 where none was dropped, and unknown categories are an error.
         """
         self._check_fitted()
         widths = [len(self._outputs(j)) for j in range(len(self.codes_))]
@@ -279,6 +284,13 @@ class OneHotEncoder(TermwiseTransformer):
         found = np.empty(positions.shape, object)
         for j, categories in enumerate(self._categories()):
             dropped = self._dropped(j)
+            none = np.flatnonzero(positions[:, j] < 0)
+            if none.size and dropped is None and self.handle_unknown == "error":
+                raise InvalidData(
+                    f"{type(self).__name__}: samples {listing(map(str, none), 4)} can not be inverted where "
+                    f"handle_unknown='error' and no category of {self.terms_[j]!r} was dropped, because they contain "
+                    "all zeros"
+                )
             choices = [categories[place] if place >= 0 else None for place in self._outputs(j)]
             choices.append(None if dropped is None else categories[dropped])
             table = np.empty(len(choices), object)
