@@ -252,11 +252,11 @@ class KBinsDiscretizer(TermwiseTransformer):
             Or a relation with a column more for each of `get_feature_names_out`, where X is a relation.
         """
         if self.encode == "ordinal":
-            return self._score(X, "transform", self._transform_block, con)
+            return super().transform(X, con=con)
         found = self._score(X, "transform", self._positions_block, con)
         if not isinstance(found, np.ndarray):
             return found
-        return positions_to_rows(found, int(self.n_bins_.sum()), self.encode == "onehot")
+        return self._output(positions_to_rows(found, int(self.n_bins_.sum()), self.encode == "onehot"), X)
 
     def inverse_transform(self, X: Any) -> Floats:
         """Return the middle of the bin of each value.

@@ -256,7 +256,7 @@ class OneHotEncoder(TermwiseTransformer):
         found = self._score(X, "transform", self._positions_block, con)
         if not isinstance(found, np.ndarray):
             return found
-        return positions_to_rows(found, len(self._names_out()), self.sparse_output)
+        return self._output(positions_to_rows(found, len(self._names_out()), self.sparse_output), X)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Return the categories that `transform` made X of.

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from dbml_sql.features import Encoding
 
 from dbml.errors import InvalidData, listing
 from dbml.estimators.base import Estimator
+from dbml.estimators.output_frames import check_output, in_frame, wanted_output
 from dbml.passes.block import Block, Floats
 
 
 class Transformer(Estimator):
     """An estimator that turns each row into numbers; a subclass writes `_transform_block` and `_names_out`."""
+
+    # Under scikit-learn's names: `clone` copies the choice, and a `ColumnTransformer` looks whether there is one.
+    _sklearn_output_config: dict[str, str]
+    _sklearn_auto_wrap_output_keys: ClassVar[frozenset[str]] = frozenset(("transform",))
 
     def _transform_block(self, block: Block) -> Floats:
         """Return what the rows of a block become, shape (n, n_outputs)."""
@@ -84,7 +89,28 @@ class Transformer(Estimator):
             Or a relation with a column more for each of `get_feature_names_out`, where X is a relation; columns of
             the same names are replaced.
         """
-        return self._score(X, "transform", self._transform_block, con)
+        return self._output(self._score(X, "transform", self._transform_block, con), X)
+
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Say what `transform` and `fit_transform` give of arrays and frames, and return self.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            An array (or sparse matrix), or a frame with the columns of `get_feature_names_out`; None changes nothing.
+            Without a choice, scikit-learn's ``transform_output`` counts where scikit-learn is loaded. Relations give
+            relations.
+        """
+        if transform is not None:
+            check_output(type(self).__name__, transform)
+            self._sklearn_output_config = {"transform": transform}
+        return self
+
+    def _output(self, made: Any, X: Any) -> Any:
+        """Return what `transform` made of X as `set_output` says."""
+        kind = wanted_output(vars(self).get("_sklearn_output_config", {}).get("transform"))
+        names = [] if kind == "default" else self._names_out()
+        return in_frame(type(self).__name__, kind, made, names, X)
 
     def fit_transform(self, X: Any, y: Any = None, *, con: Any = None, **fit_params: Any) -> Any:
         """Learn from the rows of X, and return `transform` of them; parameters are those of `fit`."""
