@@ -339,3 +339,30 @@ def test_an_integer_of_any_size_is_a_number():
     assert Real(ge=0).allows(10**400)
     assert not Real(le=1).allows(10**400)
     assert Integer(ge=1).allows(10**400)
+
+
+@pytest.mark.parametrize(
+    "name", ["LinearRegression", "StandardScaler", "KNeighborsRegressor", "GaussianNB"]
+)
+def test_a_frame_is_read_by_position_where_training_had_no_names(name):
+    import pandas as pd
+
+    X, y = table(name)
+    frame = pd.DataFrame(X, columns=["b", "a", "d", "c"])
+    model = FOUND[name]().fit(X, y)
+    for rows in (frame, pa.table(frame)):
+        with pytest.warns(
+            dbml.errors.DbmlWarning, match=f"X has feature names, but {name} was fitted without feature names"
+        ):
+            np.testing.assert_array_equal(made_of(model, rows), made_of(model, X))
+    if hasattr(model, "score"):
+        with pytest.warns(dbml.errors.DbmlWarning, match="by position"):
+            assert model.score(frame, y) == model.score(X, y)
+        with pytest.warns(dbml.errors.DbmlWarning, match="by position"):
+            assert model.score(frame.assign(y=y), "y") == model.score(X, y)
+    with pytest.raises(InvalidData, match=f"X has 3 features, but {name} is expecting 4 features"):
+        made_of(model, frame[["a", "b", "c"]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        named = pd.DataFrame(X, columns=["x0", "x1", "x2", "x3"])[["x3", "x1", "x0", "x2"]]
+        np.testing.assert_array_equal(made_of(model, named), made_of(model, X))

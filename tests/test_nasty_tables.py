@@ -125,8 +125,9 @@ def test_labels_of_a_wide_integer(raw):
 
 
 def test_a_label_that_the_model_does_not_know(raw):
-    schema = as_data(raw.sql("SELECT i AS x, i % 2 = 0 AS y FROM range(9) r(i)"), "y", task="classification").schema
-    other = raw.sql("SELECT i AS x, ['true', 'maybe'][i % 2 + 1] AS y FROM range(4) r(i)")
+    rows = raw.sql("SELECT i AS x, ['yes', 'no'][i % 2 + 1] AS y FROM range(9) r(i)")
+    schema = as_data(rows, "y", task="classification").schema
+    other = raw.sql("SELECT i AS x, ['yes', 'maybe'][i % 2 + 1] AS y FROM range(4) r(i)")
     with pytest.raises(InvalidData, match="must be a class that the model knows; in 2 of these 4 rows"):
         next(as_data(other, "y", schema=schema).chunks()).encode(Workspace())
 

@@ -105,13 +105,14 @@ def test_min_max_scaler(params):
         {"strategy": "median", "keep_empty_features": True},
         {"strategy": "constant"},
         {"strategy": "constant", "fill_value": -1.5},
+        {"strategy": "constant", "fill_value": -1.5, "keep_empty_features": True},
         {"strategy": "mean", "add_indicator": True},
     ],
 )
 def test_simple_imputer(params):
-    X = np.column_stack([numbers(), np.full(500, np.nan)]) if params.get("strategy") != "constant" else numbers()
+    X = np.column_stack([numbers(), np.full(500, np.nan)])
     ours, theirs = SimpleImputer(**params), impute.SimpleImputer(**params)
-    left_out = params.get("strategy") != "constant" and not params.get("keep_empty_features")
+    left_out = not params.get("keep_empty_features")
     with pytest.warns(UserWarning) if left_out else nullcontext():
         expected = theirs.fit(X).transform(X)
     same(ours.fit_transform(X), expected)
@@ -543,3 +544,21 @@ def test_kernels_take_read_only_rows():
     assert histogram.sum() == np.isfinite(X[:, 0]).sum()
     assert histogram[0, :8].sum() == (X[:, 0] < 0).sum()
     assert column_steps.ColumnMomentsStep(2).start()["moments"].shape == (3, 2)
+
+
+@pytest.mark.parametrize("strategy", ["quantile", "kmeans", "uniform"])
+@pytest.mark.parametrize("encode", ["ordinal", "onehot-dense"])
+@pytest.mark.parametrize("unit", [1e-9, 1e-15, 1e9])
+def test_bins_do_not_depend_on_the_unit_of_a_column(con, strategy, encode, unit):
+    X = np.random.default_rng(0).normal(size=(60, 1))
+    params = {"n_bins": 4, "strategy": strategy, "encode": encode}
+    plain = preprocessing.KBinsDiscretizer(quantile_method="averaged_inverted_cdf", **params).fit_transform(X)
+    con.duckdb.register("frame", {"x0": X[:, 0] * unit})
+    con.execute("CREATE OR REPLACE TABLE small AS FROM frame")
+    ours = KBinsDiscretizer(**params).fit(con.table("small"))
+    assert ours.n_bins_.tolist() == [4]
+    same(ours.transform(X * unit), plain)
+    con.save_model("small_bins", ours)
+    columns = [f'"{name}"' for name in ours.get_feature_names_out()]
+    found = con.duckdb.sql(f"SELECT {', '.join(columns)} FROM ml.transform_small_bins(small)").fetchall()
+    same(found, plain)

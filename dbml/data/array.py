@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from dbml.data.columns import EncodingOptions
 from dbml.data.dense import DenseDesign, learn_features
 from dbml.data.matrix import Index, MatrixData
 from dbml.data.selection import Selection
-from dbml.errors import InvalidData, UnknownName, listing, nearest
+from dbml.errors import InvalidData, UnknownName, UnsupportedColumn, listing, nearest
 from dbml.passes.block import Block
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data, register_reader
@@ -102,6 +102,10 @@ def read_array(
     if schema is not None and any(feature.kind != "number" or feature.part for feature in schema.encoding.features):
         return _read_as_trained(X, y, sample_weight, schema, {"task": task, "con": con, "options": options})
     EncodingOptions.of(options, encode)
+    if schema is None and options.get("every_level") and _holds_objects(X):
+        return _read_columns(
+            X, y, {"task": task, "con": con, "options": options, "sample_weight": sample_weight}, encode
+        )
     X = to_matrix(X)
     weight = check_weight(sample_weight, len(X))
     if schema is not None:
@@ -128,15 +132,45 @@ def _read_as_trained(X: Any, y: Any, weight: Any, schema: Schema, how: dict[str,
     check_width(X.shape[1], schema, how["options"])
     check_shape(*X.shape)
     check_scored(y, how["task"], schema)
-    if not schema.named:
+    if not schema.named and schema.encoding.has_entries:
         from scipy.sparse import csr_array
 
         return as_data(csr_array(to_matrix(X)), y, sample_weight=weight, schema=schema, **how)
+    return as_data(_columns_of(X, schema.encoding.columns), y, sample_weight=weight, schema=schema, **how)
+
+
+def _holds_objects(X: Any) -> bool:
+    """Return whether X converts to a matrix of texts or objects."""
+    try:
+        found = np.asarray(X)
+    except ValueError:  # lists of different lengths, of which `to_matrix` tells
+        return False
+    return found.ndim == 2 and found.dtype.kind in "OUT"
+
+
+def _read_columns(X: Any, y: Any, how: dict[str, Any], encode: Reading) -> Data:
+    """Read an array of texts or objects column by column, each with a type of its own, for who takes categories."""
+    X = np.asarray(X)
+    check_shape(*X.shape)
+    data = as_data(_columns_of(X, [f"x{j}" for j in range(X.shape[1])]), y, encode=encode, **how)
+    data.schema = replace(data.schema, named=False)
+    return data
+
+
+def _columns_of(X: NDArray, names: Sequence[str]) -> Any:
+    """Return the columns of an array as an Arrow table; None and NaN among objects are missing."""
     import pyarrow as pa
 
-    names = schema.encoding.columns
-    columns = [pa.array(X[:, j].tolist() if X.dtype.kind == "O" else X[:, j]) for j in range(len(names))]
-    return as_data(pa.table(dict(zip(names, columns, strict=True))), y, sample_weight=weight, schema=schema, **how)
+    try:
+        columns = [
+            pa.array(X[:, j].tolist(), from_pandas=True) if X.dtype.kind in "OT" else pa.array(X[:, j])
+            for j in range(len(names))
+        ]
+    except (pa.ArrowException, TypeError) as error:
+        raise UnsupportedColumn(
+            f"X must hold values of one kind in each column, numbers or text; got an array of dtype {X.dtype}: {error}"
+        ) from error
+    return pa.table(dict(zip(names, columns, strict=True)))
 
 
 def _is_array_like(X: Any) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbml.errors import DbmlWarning, InvalidData, UnsupportedColumn, listing
+from dbml.passes.labels import label_array
 from dbml.passes.schema import Schema, Target, Task
 
 _TYPES = {"b": "BOOLEAN", "f2": "FLOAT", "f4": "FLOAT", "i1": "TINYINT", "i2": "SMALLINT", "i4": "INTEGER"}
@@ -124,7 +125,7 @@ def check_target(y: Any, n_rows: int, task: Task) -> tuple[NDArray[np.float64], 
         raise InvalidData("this estimator requires y to be passed, but the target y is None")
     if isinstance(y, str):
         raise InvalidData(f"y must be an array of {n_rows} values where X is an array; got the column name {y!r}")
-    y = _one_dimension(np.asarray(y))
+    y = _one_dimension(label_array(y))
     if len(y) != n_rows:
         raise InvalidData(f"y: found input variables with inconsistent numbers of samples: X {n_rows}, y {len(y)}")
     if y.dtype.kind == "c":
@@ -148,7 +149,7 @@ def encode_target(y: Any, n_rows: int, target: Target | None, task: Task) -> NDA
     """
     if target is None or target.classes is None:
         return check_target(y, n_rows, task if task != "classification" else "regression")[0]
-    y = _one_dimension(np.asarray(y))
+    y = _one_dimension(label_array(y))
     if len(y) != n_rows:
         raise InvalidData(f"y: found input variables with inconsistent numbers of samples: X {n_rows}, y {len(y)}")
     if y.dtype.kind == "f":
@@ -210,6 +211,8 @@ def _labels(y: NDArray) -> tuple[NDArray, str]:
     if kinds <= {bool, np.bool_}:
         return y.astype(bool), "BOOLEAN"
     if all(issubclass(kind, (int, np.integer)) and kind is not bool for kind in kinds):
+        if all(0 <= label < 2**64 for label in y) and any(label >= 2**63 for label in y):
+            return y.astype(np.uint64), "UBIGINT"
         if any(not -(2**63) <= label < 2**63 for label in y):
             raise InvalidData("y must hold labels that fit in 64 bits; pass larger ones as text")
         return y.astype(np.int64), "BIGINT"

@@ -122,6 +122,13 @@ class Source:
             f"the filter leaves none of the {n_rows:,} rows of {self.name} to learn from: {self._condition()}"
         )
 
+    def renamed(self, names: Mapping[str, str]) -> Source:
+        """Return a source without a table under it with other names for columns, old -> new; others keep theirs."""
+        assert self.base is None and self.files is None, "names of a table are its own"
+        listed = [f"{identifier(old)} AS {identifier(names.get(old, old))}" for old in self.columns]
+        columns = {names.get(old, old): kind for old, kind in self.columns.items()}
+        return replace(self, relation=self.relation.project(", ".join(listed)), columns=columns)
+
     def find(self, column: str, what: str = "column") -> str:
         """Return the column as the source spells it: names match as in DuckDB, whatever their case.
 
@@ -146,6 +153,11 @@ def find_column(column: str, names: Mapping[str, object] | Sequence[str], descri
 def accepts(X: Any) -> bool:
     """Return whether X is something that DuckDB reads; packages of frames are not imported to find out."""
     return duck.is_relation(X) or isinstance(X, (str, Mapping, Source)) or is_stream(X) or _is_frame(X, _KINDS)
+
+
+def is_frame(X: Any) -> bool:
+    """Return whether X is a frame, an Arrow table or a dict of arrays."""
+    return isinstance(X, Mapping) or _is_frame(X, _KINDS)
 
 
 def is_stream(X: Any) -> bool:

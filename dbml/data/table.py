@@ -44,15 +44,19 @@ _BATCHES = 4  # that are there at the same time
 
 @dataclass(frozen=True, slots=True)
 class RowValues:
-    """Target and weights: a column of the scan each, or an array in the order of the rows, or None."""
+    """Target and weights: a column of the scan each, or an array in the order of the rows, or None.
+
+    With `unseen`, labels of the column that the model does not know stay, as -1; else they are an error.
+    """
 
     y: ScanColumn | NDArray[np.float64] | None = None
     weight: ScanColumn | NDArray[np.float64] | None = None
+    unseen: bool = False
 
     def scanned(self) -> RowValues:
         """Return what is in columns: an array does not follow rows that are picked from all over the source."""
         y, weight = (value if isinstance(value, ScanColumn) else None for value in (self.y, self.weight))
-        return RowValues(y, weight)
+        return RowValues(y, weight, self.unseen)
 
 
 class Scan:
@@ -126,7 +130,8 @@ class Scan:
                 f"{what} must be finite in every row of {self.source.name}; {int(missing.sum()):,} of these "
                 f"{missing.size:,} rows hold NULL, NaN or infinity"
             )
-        if values.size and values.min() < 0 and (what == "the weight" or self.labelled):
+        strict = what == "the weight" or (self.labelled and not self.values.unseen)
+        if strict and values.size and values.min() < 0:
             wrong = int((values < 0).sum())
             why = "must not be negative" if what == "the weight" else "must be a class that the model knows"
             raise InvalidData(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -11,19 +12,19 @@ from dbml_sql.expressions import identifier
 from dbml_sql.features import Feature, Reading
 from dbml_sql.retyped import refused_types
 
-from dbml.data.array_input import check_target, check_weight, encode_target
+from dbml.data.array_input import check_target, check_weight, check_width, encode_target
 from dbml.data.chunked import ChunkedData
 from dbml.data.columns import EncodingOptions, assign_roles, is_number
 from dbml.data.keys import key_roles, learn_keys
 from dbml.data.learning import learn_encoding
 from dbml.data.snapshot import take_snapshot
-from dbml.data.source import Source, accepts, is_stream, open_source
+from dbml.data.source import Source, accepts, is_frame, is_stream, open_source
 from dbml.data.steady import hold_query, hold_table
 from dbml.data.table import RowValues, TableData, matched_types
 from dbml.data.target import TargetColumn, known_target, learn_target
 from dbml.data.vector_lengths import check_source
 from dbml.data.wide import room_if_wide
-from dbml.errors import InvalidData, UnsupportedColumn
+from dbml.errors import DbmlWarning, InvalidData, UnsupportedColumn
 from dbml.passes.dispatch import register_keeper, register_reader
 from dbml.passes.schema import Schema, Target, Task
 
@@ -45,6 +46,8 @@ def read_table(
         if schema is not None:
             if y is None and task != "none" and schema.target is not None:
                 y = schema.target.name
+            if is_frame(X) and not schema.named:
+                source = _by_position(source, schema, (y, sample_weight), options)
             return _read_as_trained(source, y, sample_weight, schema, options, held)
         return _read_to_train(source, y, sample_weight, task, EncodingOptions.of(options, encode), held)
 
@@ -85,6 +88,23 @@ def _read_to_train(
     if n_null > 0:
         data.plan = data.plan.decide("rows left out", f"{n_null:,}", "their target is NULL")
     return data
+
+
+def _by_position(source: Source, schema: Schema, others: tuple[Any, ...], options: dict[str, Any]) -> Source:
+    """Return a frame under the names of a model that was trained on an array: x0, x1, … from left to right."""
+    wanted = schema.encoding.columns
+    if set(wanted) <= set(source.columns) or len(wanted) != schema.n_features:
+        return source
+    taken = {name.casefold() for name in others if isinstance(name, str)}
+    features = [name for name in source.columns if name.casefold() not in taken]
+    check_width(len(features), schema, options)
+    warnings.warn(
+        f"X has feature names, but {options.get('owner', 'the model')} was fitted without feature names: its columns "
+        "are taken by position",
+        DbmlWarning,
+        stacklevel=6,
+    )
+    return source.renamed(dict(zip(features, wanted, strict=True)))
 
 
 def _count(source: Source) -> int:
@@ -131,7 +151,7 @@ def _read_as_trained(
         source = hold_table(source, held)
     if isinstance(y, str) and schema.target is not None:
         known: TargetColumn = known_target(source, y, schema.target)
-        values = RowValues(known.scan)
+        values = RowValues(known.scan, unseen=bool(options.get("unseen_labels")))
         source = source.filtered(f"{identifier(known.target.name)} IS NOT NULL")
     if not isinstance(y, (str, type(None))) or not isinstance(weight, (str, type(None))):
         n_rows = _count(source)

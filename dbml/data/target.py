@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dbml_sql.encode import ScanColumn, class_code, class_text, scan_column
+from dbml_sql.encode import ScanColumn, class_code, scan_column
 from dbml_sql.expressions import identifier, missing, number
 from dbml_sql.features import Feature
 
@@ -14,6 +15,7 @@ from dbml.data.columns import FLOATS, INTEGERS, is_number
 from dbml.data.source import Source
 from dbml.data.statistics import clean_columns
 from dbml.errors import InvalidData, UnsupportedColumn, listing
+from dbml.passes.labels import NUMBERS, TEXT, check_kind, refuse_unclear
 from dbml.passes.schema import LARGEST, Target, Task
 
 MOST_CLASSES = 1_000
@@ -178,14 +180,40 @@ def _counted_classes(source: Source, label: str) -> list[tuple[Any, int, int]]:
 
 
 def known_target(source: Source, column: str, target: Target) -> TargetColumn:
-    """Return the target of a fitted model as the source holds it now; labels that training did not see get code -1."""
+    """Return the target of a fitted model as the source holds it now; labels that training did not see get code -1.
+
+    Raises
+    ------
+    InvalidData
+        Labels that cannot be compared with the classes; see `dbml.passes.labels`.
+    """
     column = source.find(column, "target column")
     column_type = source.columns[column]
     if target.classes is None:
         scan = scan_column(Feature(column, target.type, "number"), column_type)
-    elif column_type == target.type:
-        scan = ScanColumn(class_code(identifier(column), column_type, target.classes), "INTEGER")
     else:
-        texts = [class_text(label) for label in target.classes]
-        scan = ScanColumn(class_code(f"CAST({identifier(column)} AS VARCHAR)", "VARCHAR", texts), "INTEGER")
+        scan = ScanColumn(_known_class(source, column, column_type, target.classes), "INTEGER")
     return TargetColumn(replace(target, name=column), scan)
+
+
+def _known_class(source: Source, column: str, column_type: str, classes: Sequence[Any]) -> str:
+    """Return the SQL of the code of a class: texts by their text, numbers by their value, whatever their types."""
+    described, name = f"the target {column!r} of {source.name}", identifier(column)
+    if column_type == "VARCHAR" or column_type.startswith("ENUM("):
+        check_kind(described, TEXT, classes)
+        return class_code(f"CAST({name} AS VARCHAR)", "VARCHAR", classes)
+    check_kind(described, NUMBERS if is_number(column_type) or column_type == "BOOLEAN" else column_type, classes)
+    if column_type == "BOOLEAN" and isinstance(classes[0], bool):
+        return class_code(name, column_type, classes)
+    whole = column_type in INTEGERS or column_type == "BOOLEAN"
+    if not whole:
+        value = number(name)
+        asked = [
+            f"count({value}) FILTER (WHERE {missing(value)})",
+            f"min({value}) FILTER (WHERE {value} <> round({value}))",
+        ]
+        refuse_unclear(described, *source.fetch(source.select(asked))[0], classes)
+    if whole and not any(isinstance(label, float) for label in classes):
+        value = name if column_type in INTEGERS else f"CAST({name} AS INTEGER)"
+        return class_code(value, "HUGEINT", [int(label) for label in classes])
+    return class_code(f"CAST({name} AS DOUBLE)", "DOUBLE", [float(label) for label in classes])

@@ -14,6 +14,7 @@ from dbml_sql.features import Reading
 from dbml_sql.forms import Form
 
 from dbml.errors import InterruptedTraining, InvalidData, listing
+from dbml.estimators.column_importances import by_column
 from dbml.estimators.jobs import most_threads
 from dbml.estimators.sklearn_protocol import SklearnProtocol, not_fitted
 from dbml.estimators.sql_options import SqlOptions
@@ -22,6 +23,7 @@ from dbml.passes.block import Block, SparseRows
 from dbml.passes.data import Data
 from dbml.passes.dispatch import as_data, find_scorer, readable_again
 from dbml.passes.engine import threads_limited
+from dbml.passes.labels import label_array
 from dbml.passes.plan import Plan
 from dbml.passes.progress import listeners
 from dbml.passes.schema import LARGEST, Schema, Task
@@ -270,7 +272,7 @@ class Estimator(SklearnProtocol, SqlOptions):
         else:
             vars(self).pop("feature_names_in_", None)
         if schema.target is not None and schema.target.classes is not None:
-            self.classes_ = np.array(schema.target.classes)
+            self.classes_ = label_array(schema.target.classes)
 
     def explain(self) -> Plan:
         """Return the plan of the training; printing it shows columns, pruning, order, solver, passes, memory."""
@@ -282,6 +284,23 @@ class Estimator(SklearnProtocol, SqlOptions):
         """Names of the terms, in the order of the coefficients."""
         self._check_fitted()
         return self.schema_.encoding.terms
+
+    @property
+    def column_importances_(self) -> np.ndarray:
+        """Importance of each input column: the sum of |coef_|, or of feature_importances_, over its terms.
+
+        A column of text has a term for each level, and one with missing values a flag besides, so `coef_` may be longer
+        than the columns. scikit-learn's `SelectFromModel` and `RFE` choose columns rightly with
+        ``importance_getter="column_importances_"``. Shape (n_features_in_,), or (n_classes, n_features_in_).
+        """
+        self._check_fitted()
+        of_terms = getattr(self, "coef_", getattr(self, "feature_importances_", None))
+        encoding = self.schema_.encoding
+        if of_terms is None or np.shape(of_terms)[-1:] != (encoding.n_terms,):
+            raise AttributeError(f"{type(self).__name__} has no coefficient or importance of each term")
+        if self.schema_.n_features == encoding.n_terms:
+            return np.abs(of_terms)
+        return by_column(np.asarray(of_terms, float), encoding)
 
     # prediction ------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from dbml.errors import InvalidData
 from dbml.estimators.base import Estimator
 from dbml.passes.block import Block, Floats
 from dbml.passes.dispatch import as_data
+from dbml.passes.labels import check_labels, equal_labels, label_array
 from dbml.passes.schema import Task
 
 
@@ -60,12 +61,14 @@ class Classifier(Estimator):
         """Return the accuracy: the (weighted) share of rows whose predicted label is the true one.
 
         Parameters are those of `fit`; where X has columns, `y` is that of training unless named.
-        A label that training never saw counts as an error.
+        A label that training never saw counts as an error. Text is no label of a model of numbers, nor are fractions
+        and what is missing; rows of a table whose label is NULL are left out.
         """
         self._check_fitted()
         if y is not None and not isinstance(y, str):
-            return self._score_against(np.asarray(y).ravel(), X, sample_weight, con)
-        with as_data(X, y, sample_weight=sample_weight, task=self.task, schema=self.schema_, con=con) as data:
+            return self._score_against(label_array(y).ravel(), X, sample_weight, con)
+        how = {"options": {**self._scoring_options(), "unseen_labels": True}, "con": con}
+        with as_data(X, y, sample_weight=sample_weight, task=self.task, schema=self.schema_, **how) as data:
             parts = list(data.map(self._hits, purpose="score"))
         hits, total = np.array(parts).reshape(-1, 2).sum(axis=0)
         return self._share(hits, total)
@@ -80,10 +83,11 @@ class Classifier(Estimator):
             raise InvalidData(
                 f"{type(self).__name__}: y must have a label for each row of X; got {labels.size:,} of {n_rows:,}"
             )
+        check_labels(labels, self.schema_.classes, f"{type(self).__name__}: y")
         if not parts:
             return self._share(0.0, 0.0)
         classes, weight = (np.concatenate(both) for both in zip(*parts, strict=True))
-        return self._share(weight @ (self.classes_[classes] == labels), weight.sum())
+        return self._share(weight @ equal_labels(self.classes_[classes], labels), weight.sum())
 
     def _share(self, hits: float, total: float) -> float:
         if not total > 0.0:

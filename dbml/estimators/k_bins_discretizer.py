@@ -51,7 +51,8 @@ class KBinsDiscretizer(TermwiseTransformer):
     Attributes
     ----------
     n_bins_ : ndarray of shape (n_columns,)
-        Bins of each column: fewer than asked for where some would be narrower than 1e-8.
+        Bins of each column: fewer than asked for where some would be narrower than 1e-8, or
+        than that share of the range of a column whose values are within 1 of each other.
     bin_edges_ : ndarray of shape (n_columns,), dtype object
         Edges of each column, ascending.
     edges_ : list of list of float
@@ -181,11 +182,12 @@ class KBinsDiscretizer(TermwiseTransformer):
             return [-np.inf, np.inf]
         if self.strategy == "uniform":
             return edges.tolist()
-        kept = edges[np.ediff1d(edges, to_begin=np.inf) > _NARROWEST]
+        narrowest = _NARROWEST * min(edges[-1] - edges[0], 1.0)  # columns in small units have small bins
+        kept = edges[np.ediff1d(edges, to_begin=np.inf) > narrowest]
         if kept.size < edges.size:
             warnings.warn(
                 f"{type(self).__name__}: column {name!r} has {kept.size - 1} bins, not {edges.size - 1}: the others "
-                f"would be narrower than {_NARROWEST:g}",
+                f"would be narrower than {narrowest:g}",
                 DbmlWarning,
                 stacklevel=2,
             )
@@ -250,11 +252,11 @@ class KBinsDiscretizer(TermwiseTransformer):
             Or a relation with a column more for each of `get_feature_names_out`, where X is a relation.
         """
         if self.encode == "ordinal":
-            return self._score(X, "transform", self._transform_block, con)
+            return super().transform(X, con=con)
         found = self._score(X, "transform", self._positions_block, con)
         if not isinstance(found, np.ndarray):
             return found
-        return positions_to_rows(found, int(self.n_bins_.sum()), self.encode == "onehot")
+        return self._output(positions_to_rows(found, int(self.n_bins_.sum()), self.encode == "onehot"), X)
 
     def inverse_transform(self, X: Any) -> Floats:
         """Return the middle of the bin of each value.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from dbml_sql.features import Feature
 from dbml_sql.forms import Marked, TermFunction
 
-from dbml.errors import InvalidData
+from dbml.errors import InvalidData, listing
 from dbml.estimators.column_steps import ONE_PASS, DistinctStep
 from dbml.estimators.marked_columns import positions_to_rows, rows_to_positions
 from dbml.estimators.termwise import Known, TermwiseTransformer, check_outputs, term_features
@@ -19,6 +21,7 @@ from dbml.passes.data import Data
 
 _MOST_CATEGORIES = 65_536
 _INFREQUENT = "infrequent_sklearn"
+_EXACT = 2**53  # from here on a double does not hold every whole number
 
 
 class OneHotEncoder(TermwiseTransformer):
@@ -54,6 +57,7 @@ class OneHotEncoder(TermwiseTransformer):
     -----
     Columns of text and numbers alike are categories; dates are those of their parts, vectors of their elements. The
     levels of texts are counted in SQL; one pass over the table then counts all categories, at most 65,536 of a column.
+    Integers and decimals of 2^53 units and more, which doubles do not tell apart, are refused: text has no such limit.
     NULL is a category where training saw some, and unknown otherwise; so is an infinity, which counts as missing.
 
     Examples
@@ -127,6 +131,7 @@ class OneHotEncoder(TermwiseTransformer):
         self.codes_, self.frequencies_ = [], []
         for j, feature in enumerate(features):
             values, weights = state[f"values_{j}"], state[f"weights_{j}"]
+            self._check_apart(feature, values, data.plan.source)
             if feature.kind == "category":
                 known = values < len(feature.levels)  # others share a code: max_levels left them out
                 values, weights = values[known], weights[known]
@@ -138,6 +143,23 @@ class OneHotEncoder(TermwiseTransformer):
         if not any(self.codes_):
             raise InvalidData(f"{type(self).__name__}: {data.plan.source} has no rows to learn from")
         self.infrequent_ = [self._rare(np.array(counts)) for counts in self.frequencies_]
+
+    def _check_apart(self, feature: Feature, values: Floats, source: str) -> None:
+        """Raise `InvalidData` for numbers so large that different ones may be one and the same double."""
+        kind = feature.type.partition("[")[0]
+        digits = kind.startswith("DECIMAL") and int(kind.rstrip(")").rpartition(",")[2])
+        exact = kind.endswith("INT") or kind.startswith("DECIMAL")
+        if feature.kind != "category" and exact and (np.abs(values) * 10.0**digits >= _EXACT).any():
+            raise InvalidData(
+                f"{type(self).__name__}: numbers must be within 2^53 units of their last digit to be told apart; "
+                f"{feature.name!r} of {source}, {kind}, has some beyond. Make it text: CAST(... AS VARCHAR), or leave "
+                "it out with options={'exclude': [...]}"
+            )
+
+    def _shown(self, feature: Feature, values: Floats) -> list[Any]:
+        if _kind_of(feature) is not int:
+            return super()._shown(feature, values)
+        return [int(value) if value.is_integer() else value for value in values.tolist()]
 
     def _rare(self, counts: Floats) -> list[int]:
         """Return the places of infrequent categories, ascending."""
@@ -190,7 +212,7 @@ class OneHotEncoder(TermwiseTransformer):
 
     def _names_out(self) -> list[str]:
         names, found = self.schema_.encoding.terms, []
-        for j, categories in enumerate(self.categories_):
+        for j, categories in enumerate(self._categories()):
             for place in self._outputs(j):
                 found.append(f"{names[j]}_{categories[place] if place >= 0 else _INFREQUENT}")
         return _told_apart(found)
@@ -234,7 +256,7 @@ class OneHotEncoder(TermwiseTransformer):
         found = self._score(X, "transform", self._positions_block, con)
         if not isinstance(found, np.ndarray):
             return found
-        return positions_to_rows(found, len(self._names_out()), self.sparse_output)
+        return self._output(positions_to_rows(found, len(self._names_out()), self.sparse_output), X)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Return the categories that `transform` made X of.
@@ -247,38 +269,57 @@ class OneHotEncoder(TermwiseTransformer):
         Returns
         -------
         ndarray of shape (n_rows, n_columns)
-            Of numbers, or of objects where there are texts. Where no column has a 1, the category that was dropped,
-            else None (NaN among numbers); so are infrequent ones.
+            Of integers, numbers or booleans as the columns of training, or of objects where there are texts. Where no
+            column has a 1, the category that was dropped, else None (NaN among numbers); so are infrequent ones.
+
+        Raises
+        ------
+        InvalidData
+            No column has a 1 where none was dropped, and unknown categories are an error.
         """
         self._check_fitted()
         widths = [len(self._outputs(j)) for j in range(len(self.codes_))]
         rows = check_outputs(type(self).__name__, X, sum(widths))
         positions = rows_to_positions(rows, widths, type(self).__name__)
-        text = any(feature.kind == "category" for feature in term_features(self.schema_.encoding.features))
-        found = np.empty(positions.shape, object if text else np.float64)
-        for j, categories in enumerate(self.categories_):
+        found = np.empty(positions.shape, object)
+        for j, categories in enumerate(self._categories()):
             dropped = self._dropped(j)
+            none = np.flatnonzero(positions[:, j] < 0)
+            if none.size and dropped is None and self.handle_unknown == "error":
+                raise InvalidData(
+                    f"{type(self).__name__}: samples {listing(map(str, none), 4)} can not be inverted where "
+                    f"handle_unknown='error' and no category of {self.terms_[j]!r} was dropped, because they contain "
+                    "all zeros"
+                )
             choices = [categories[place] if place >= 0 else None for place in self._outputs(j)]
             choices.append(None if dropped is None else categories[dropped])
             table = np.empty(len(choices), object)
             table[:] = choices
-            chosen = table[positions[:, j]]
-            found[:, j] = chosen if text else chosen.astype(np.float64)
-        return found
+            found[:, j] = table[positions[:, j]]
+        kind = np.result_type(*(categories.dtype for categories in self.categories_))
+        if kind.kind in "bi" and any(value is None for value in found.flat):
+            kind = np.dtype(object if kind.kind == "b" else np.float64)
+        return found.astype(kind)
 
     # scikit-learn's attributes ---------------------------------------------------------------------------------
 
     @property
     def categories_(self) -> list[np.ndarray]:
         """Categories of each column."""
+        kinds: dict[type, type] = {str: object, float: np.float64, int: np.int64, bool: np.bool_}
         found = []
-        for feature, codes in zip(term_features(self.schema_.encoding.features), self.codes_, strict=True):
-            if feature.kind == "category":
-                texts = [None if code is None else feature.levels[int(code)] for code in codes]
-                found.append(np.array(texts, dtype=object))
-            else:
-                found.append(np.array([np.nan if code is None else code for code in codes]))
+        features = term_features(self.schema_.encoding.features)
+        for feature, categories in zip(features, self._categories(), strict=True):
+            kind = _kind_of(feature)
+            if any(category is None or category != category for category in categories):  # noqa: PLR0124
+                kind = str if kind in (str, bool) else float
+            found.append(np.array(categories, dtype=kinds[kind]))
         return found
+
+    def _categories(self) -> list[list[Any]]:
+        """Return the categories of each column as values of its type; a missing one is None, of numbers NaN."""
+        pairs = zip(term_features(self.schema_.encoding.features), self.codes_, strict=True)
+        return [[_category(feature, code) for code in codes] for feature, codes in pairs]
 
     @property
     def infrequent_categories_(self) -> list[np.ndarray | None]:
@@ -298,6 +339,24 @@ class OneHotEncoder(TermwiseTransformer):
         if not self._drops(len(frequent) + bool(self.infrequent_[j])):
             return None
         return frequent[0] if frequent else self.infrequent_[j][0]
+
+
+def _kind_of(feature: Feature) -> type:
+    """Return what the categories of a column are: str, bool, int or float."""
+    kind = feature.type.partition("[")[0]
+    if feature.kind == "category":
+        return str
+    if kind == "BOOLEAN":
+        return bool
+    whole = kind.endswith("INT") or kind in ("INTEGER", "UINTEGER") or feature.part not in (None, "epoch")
+    return int if whole else float
+
+
+def _category(feature: Feature, code: float | None) -> Any:
+    kind = _kind_of(feature)
+    if code is None:
+        return None if kind in (str, bool) else math.nan
+    return feature.levels[int(code)] if kind is str else kind(code)
 
 
 def _looked_up(values: Floats, of_code: dict[float | None, int], unknown: int) -> np.ndarray:

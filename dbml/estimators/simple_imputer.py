@@ -37,7 +37,7 @@ class SimpleImputer(TermwiseTransformer):
     ----------
     statistics_ : ndarray of shape (n_columns,)
         What the missing values of each column become. A column without any value is left out of what `transform` gives
-        (but for a constant, and with `keep_empty_features`).
+        (but with `keep_empty_features`), and its statistic is NaN.
     indicator_features_ : list of int
         Columns that have an indicator.
 
@@ -112,8 +112,11 @@ class SimpleImputer(TermwiseTransformer):
         else:
             pairs = [(distinct[f"values_{j}"], distinct[f"weights_{j}"]) for j in range(weight.size)]
             found = np.array([values[weights.argmax()] if values.size else np.nan for values, weights in pairs])
-        if self.strategy != "constant":
-            found[weight == 0.0] = 0.0 if self.keep_empty_features else np.nan
+        empty = weight == 0.0
+        if not self.keep_empty_features:
+            found[empty] = np.nan
+        elif self.strategy != "constant":
+            found[empty] = 0.0
         self.statistics_ = found
         some = np.flatnonzero(state["missing"]) if self.add_indicator else np.zeros(0, int)
         self.indicator_features_ = some.tolist()

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+import copy
+from dataclasses import replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from dbml_sql.features import Encoding
 
+from dbml.errors import InvalidData, listing
 from dbml.estimators.base import Estimator
+from dbml.estimators.output_frames import check_output, in_frame, wanted_output
 from dbml.passes.block import Block, Floats
 
 
 class Transformer(Estimator):
     """An estimator that turns each row into numbers; a subclass writes `_transform_block` and `_names_out`."""
+
+    # Under scikit-learn's names: `clone` copies the choice, and a `ColumnTransformer` looks whether there is one.
+    _sklearn_output_config: dict[str, str]
+    _sklearn_auto_wrap_output_keys: ClassVar[frozenset[str]] = frozenset(("transform",))
 
     def _transform_block(self, block: Block) -> Floats:
         """Return what the rows of a block become, shape (n, n_outputs)."""
@@ -26,11 +35,43 @@ class Transformer(Estimator):
 
         Parameters
         ----------
-        input_features : ignored
-            There for scikit-learn's pipelines: names come from the columns of training.
+        input_features : array of str of shape (n_features_in_,), optional
+            Names of the columns of a training on an array, which has none of its own (`x0`, `x1`, … are used without
+            them), as scikit-learn's pipelines pass them. A training on named columns has to have had these.
+
+        Raises
+        ------
+        InvalidData
+            Another number of names, or other names than those of training.
         """
         self._check_fitted()
-        return np.array(self._names_out(), dtype=object)
+        if input_features is None:
+            return np.array(self._names_out(), dtype=object)
+        return np.array(self._under_names([str(name) for name in input_features])._names_out(), dtype=object)
+
+    def _under_names(self, names: list[str]) -> Self:
+        """Return the transformer as if the columns of training had had some names."""
+        owner, encoding = type(self).__name__, self.schema_.encoding
+        if self.schema_.named:
+            # Columns that say nothing were left out of the training.
+            if [name for name in names if name in encoding.columns] != list(encoding.columns):
+                raise InvalidData(
+                    f"{owner}: input_features is not equal to feature_names_in_ ({listing(encoding.columns)}); "
+                    f"got {listing(names)}"
+                )
+            return self
+        if len(names) != self.n_features_in_:
+            raise InvalidData(
+                f"{owner}: input_features should have length equal to number of features ({self.n_features_in_}), got "
+                f"{len(names)}"
+            )
+        if len(encoding.features) != len(names):  # a wide sparse matrix is one feature
+            return self
+        renamed = copy.copy(self)
+        pairs = zip(encoding.features, names, strict=True)
+        found = Encoding(tuple(replace(feature, column=name) for feature, name in pairs))
+        renamed.schema_ = replace(self.schema_, encoding=found)
+        return renamed
 
     def transform(self, X: Any, *, con: Any = None) -> Any:
         """Return what each row becomes.
@@ -48,7 +89,28 @@ class Transformer(Estimator):
             Or a relation with a column more for each of `get_feature_names_out`, where X is a relation; columns of
             the same names are replaced.
         """
-        return self._score(X, "transform", self._transform_block, con)
+        return self._output(self._score(X, "transform", self._transform_block, con), X)
+
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Say what `transform` and `fit_transform` give of arrays and frames, and return self.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            An array (or sparse matrix), or a frame with the columns of `get_feature_names_out`; None changes nothing.
+            Without a choice, scikit-learn's ``transform_output`` counts where scikit-learn is loaded. Relations give
+            relations.
+        """
+        if transform is not None:
+            check_output(type(self).__name__, transform)
+            self._sklearn_output_config = {"transform": transform}
+        return self
+
+    def _output(self, made: Any, X: Any) -> Any:
+        """Return what `transform` made of X as `set_output` says."""
+        kind = wanted_output(vars(self).get("_sklearn_output_config", {}).get("transform"))
+        names = [] if kind == "default" else self._names_out()
+        return in_frame(type(self).__name__, kind, made, names, X)
 
     def fit_transform(self, X: Any, y: Any = None, *, con: Any = None, **fit_params: Any) -> Any:
         """Learn from the rows of X, and return `transform` of them; parameters are those of `fit`."""
