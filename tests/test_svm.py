@@ -60,6 +60,20 @@ def test_squared_hinge_is_liblinears_minimum(classes, settings):
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-3 * np.abs(theirs.coef_).max())
 
 
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 5.0, 2: 0.5}, {1: 0.0}], ids=str)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_class_weights_are_liblinears(class_weight, classes):
+    X, y, _, _ = table(classes=classes)
+    y = np.where(y == 0, 0, np.minimum(y + (np.arange(len(y)) % 4 == 0), classes - 1))  # unbalanced
+    if classes == 2 and isinstance(class_weight, dict):
+        class_weight = {1: 3.0}
+    how = {"class_weight": class_weight, "C": 0.1}
+    ours = LinearSVC(**how).fit(X, y)
+    theirs = svm.LinearSVC(**how, dual=False, tol=1e-8, max_iter=50_000).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-3 * np.abs(theirs.coef_).max())
+    assert (ours.predict(X) == theirs.predict(X)).mean() > 0.995
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 def test_the_hinge_is_within_a_thousandth_of_liblinear(classes, scale):

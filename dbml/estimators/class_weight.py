@@ -92,6 +92,13 @@ def class_weights(owner: str, class_weight: Any, data: Data, weighted: bool) -> 
     return _by_class(owner, class_weight, target.classes)
 
 
+def weights_against_the_rest(weights: Floats | None, positive: int) -> Floats | None:
+    """Return the weights of the classes where one is against all others, which weigh 1."""
+    if weights is None:
+        return None
+    return np.where(np.arange(len(weights)) == positive, weights, 1.0)
+
+
 def _by_class(owner: str, given: Mapping[Any, Any], classes: tuple[Any, ...]) -> Floats:
     weights = np.ones(len(classes))
     for label, weight in given.items():
