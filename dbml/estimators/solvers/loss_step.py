@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from dbml_kernels.gram import SLICE
@@ -35,7 +35,7 @@ class RowReading:
 
     positive: int | None = None
     class_weight: Floats | None = None
-    own_weight: Floats | None = None
+    own_weight: Floats | None = field(default=None, kw_only=True)
 
     def target(self, block: Block) -> Floats:
         """Return the target of the rows, a new array."""

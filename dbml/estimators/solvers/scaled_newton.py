@@ -31,16 +31,16 @@ def scaled_newton(starts: Sequence[Floats], tol: float, max_iter: int, remainder
     Of the minimum under a barrier the value is above the least by at most the weight of the barrier.
     """
     found, at = yield from _watched(newton(starts, tol, max_iter, remainder, corner_ends=False), _unchanged)
-    if found.converged and not _has_cone(at, tol):
+    if found.converged and found.theta[-1] > 0.0 and not _has_cone(at, tol):
         return found
-    if not np.isfinite(found.value) or found.iterations >= max_iter:
-        return found
-    weight, gain = _FIRST * abs(found.value), np.inf
+    best, iterations = (at.theta, at.value), found.iterations
+    if not np.isfinite(at.value) or iterations >= max_iter:
+        return Solution(*best, found.gain, False, iterations)
+    weight, gain = _FIRST * abs(at.value), np.inf
     first = starts[-1].copy()
     first[-1] = max(first[-1], weight)
     at = yield Request(first, True)
     least = 1e-3 * abs(at.value)
-    best, iterations = (found.theta, found.value), found.iterations
     goal, fall = max(tol * tol, _LEAST), _FALL
     while iterations < max_iter and gain > goal and fall < _LEAST_FALL:
         start, size = at, max(abs(at.value), least)
