@@ -8,6 +8,7 @@ import scipy.sparse as sp
 
 from dbml import LinearSVC, LinearSVR
 from dbml.errors import InvalidParameter
+from dbml.estimators.far_columns import FarFromZero
 
 svm = pytest.importorskip("sklearn.svm")
 
@@ -147,3 +148,14 @@ def test_labels_keep_their_type_and_forms_their_link():
 def test_what_cannot_be_solved_is_refused():
     with pytest.raises(InvalidParameter, match="LinearSVC: penalty='l1' needs loss='squared_hinge'"):
         LinearSVC(penalty="l1", loss="hinge").fit([[0.0], [1.0]], [0, 1])
+
+
+@pytest.mark.filterwarnings("ignore::dbml.errors.ConvergenceWarning")
+@pytest.mark.parametrize("make", [LinearSVC, LinearSVR])
+def test_columns_too_far_from_zero_for_a_penalised_intercept_are_named(make):
+    X, y, _, _ = table(n=300)
+    with pytest.warns(FarFromZero, match=f"{make.__name__}: columns lie so far from 0"):
+        make().fit(X + 1e8, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FarFromZero)
+        make().fit(X + 1e5, y)

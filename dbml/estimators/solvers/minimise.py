@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dbml.errors import ConvergenceWarning
+from dbml.estimators.far_columns import warn_of_far_columns
 from dbml.estimators.row_counts import pass_rows
 from dbml.estimators.solvers.active_set import minimise_active
 from dbml.estimators.solvers.curvature import sample_curvature, widest_category
@@ -108,7 +109,11 @@ def minimise(
     -----
     ConvergenceWarning
         `max_iter` steps did not reach the tolerance.
+    FarFromZero
+        Columns are too far from 0 for an intercept that is penalised or missing.
     """
+    if stages[-1][0].raw:
+        warn_of_far_columns(settings.owner, data.schema, sample)
     n_rows, exact = pass_rows(data)
     if sample.n_rows == n_rows and exact:
         solutions = _minimise_held(data, sample, stages, starts, settings)
