@@ -40,6 +40,25 @@ def test_the_best_share_of_l1_is_scikit_learns():
     assert ours.mse_path_.shape == (2, 100, 4)
 
 
+@pytest.mark.parametrize("ours, theirs", [(LassoCV, linear_model.LassoCV), (ElasticNetCV, linear_model.ElasticNetCV)])
+def test_the_path_of_positive_coefficients_is_not_that_of_a_larger_negative_one(ours, theirs):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(240, 2)) * [1.0, 1e4]
+    y = 2.0 * X[:, 0] - X[:, 1] / 1e3 + 0.1 * rng.normal(size=240)
+    how = {"cv": SPLITS, "positive": True, "tol": 1e-8}
+    one, other = ours(**how).fit(X, y), theirs(**how).fit(X, y)
+    np.testing.assert_allclose(one.alphas_, other.alphas_, rtol=1e-9)
+    np.testing.assert_allclose(one.coef_, other.coef_, atol=1e-6)
+    assert one.coef_[0] > 1.0
+
+
+def test_no_coefficient_can_be_positive():
+    X = table()[0][:, :1]
+    one, other = (make(cv=SPLITS, positive=True).fit(X, -X[:, 0]) for make in (LassoCV, linear_model.LassoCV))
+    np.testing.assert_allclose(one.alphas_, other.alphas_)
+    assert one.coef_ == other.coef_ == 0.0
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_leaving_one_row_out_is_what_fits_without_it_give(fit_intercept, weighted):

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from dbml import HuberRegressor, LinearRegression
+from dbml.errors import ConvergenceWarning
+from dbml.estimators.solvers.minimise import Settings, warn_of_missed
+from dbml.estimators.solvers.newton import Solution
 
 peers = pytest.importorskip("sklearn.linear_model")
 
@@ -67,6 +70,66 @@ def test_units_of_target_and_columns_do_not_matter():
 def test_a_target_that_never_varies():
     model = HuberRegressor().fit(np.arange(10.0)[:, None], np.full(10, 7.0))
     np.testing.assert_allclose(model.predict([[3.0]]), 7.0, atol=1e-3)
+
+
+def exact(n=500, outliers=40):
+    """Return rows that a plane holds exactly, but for gross outliers."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 3))
+    y = X @ [2.0, 5.0, 0.5] + 3.0
+    y[rng.choice(n, outliers, replace=False)] += rng.normal(100.0, 30.0, outliers)
+    return X, y
+
+
+@pytest.mark.parametrize("settings", [{}, {"alpha": 0.0}, {"epsilon": 2.0}, {"fit_intercept": False}], ids=str)
+@pytest.mark.parametrize("noise", [0.0, 1e-12, 1e-8, 1e-6, 1e-3])
+def test_rows_that_are_exact_but_for_outliers(noise, settings):
+    X, y = exact()
+    y += noise * np.random.default_rng(1).normal(size=len(y)) - 3.0 * (not settings.get("fit_intercept", True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = HuberRegressor(**settings).fit(X, y)
+    theirs = peers.HuberRegressor(**settings, max_iter=10_000).fit(X, y)
+    weight = np.ones(len(y))
+    assert objective(model, X, y, weight) <= objective(theirs, X, y, weight) * (1 + 1e-8)
+    np.testing.assert_allclose(model.coef_, [2.0, 5.0, 0.5], atol=1e-5 + noise)
+    assert model.scale_ < 1e-6 + 2 * noise
+    assert model.outliers_.sum() >= 40
+
+
+def test_exact_rows_without_outliers():
+    X, y = exact(outliers=0)
+    model = HuberRegressor().fit(X, y)
+    np.testing.assert_allclose(model.predict(X), y, atol=1e-6)
+    assert 0.0 < model.scale_ < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(30, 25), (30, 40)], ids=str)
+@pytest.mark.parametrize("seed", range(3))
+def test_hardly_more_rows_than_columns(shape, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=shape)
+    y = X @ rng.normal(size=shape[1]) + 0.1 * rng.normal(size=shape[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ours = HuberRegressor(max_iter=200).fit(X, y)
+        theirs = peers.HuberRegressor(max_iter=10_000).fit(X, y)
+    weight = np.ones(len(y))
+    assert objective(ours, X, y, weight) <= objective(theirs, X, y, weight) * (1 + 1e-6)
+
+
+def test_exact_rows_beyond_the_sample():
+    X, y = exact(140_000, 10_000)
+    model = HuberRegressor().fit(X, y)
+    np.testing.assert_allclose(model.coef_, [2.0, 5.0, 0.5], atol=1e-6)
+
+
+def test_a_stall_is_told_from_too_few_iterations():
+    solution = Solution(np.zeros(1), 1.0, 1.0, False, 7)
+    for max_iter, advice in ((7, "raise max_iter"), (100, "raise tol")):
+        settings = Settings("newton", 1e-5, max_iter, "HuberRegressor", lambda number, best: None)
+        with pytest.warns(ConvergenceWarning, match=f"after 7 iterations .*{advice}"):
+            warn_of_missed([solution], settings)
 
 
 def test_warm_start_goes_on_from_the_last_fit():

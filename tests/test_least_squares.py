@@ -46,6 +46,18 @@ def test_sparse_rows_give_what_dense_ones_give(solver):
     np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-8)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("offset", [1e2, 1e6, 1e8])
+def test_ridge_through_the_origin_keeps_the_spread_of_columns_far_from_it(offset, weighted):
+    rng = np.random.default_rng(0)
+    Z = rng.integers(-50, 50, (300, 4)).astype(float)
+    X, y = Z + offset, Z @ [1.0, 2.0, 3.0, 4.0] + rng.normal(size=300)
+    w = rng.random(300) if weighted else None
+    ours = Ridge(fit_intercept=False).fit(X, y, w)
+    theirs = linear_model.Ridge(fit_intercept=False, solver="svd").fit(X, y, w)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-6)
+
+
 @pytest.mark.parametrize("offset", [0.0, 1e4, 1e8])
 def test_offsets_of_columns_and_target_cost_no_digits_that_the_data_have(offset):
     rng = np.random.default_rng(2)

@@ -162,6 +162,26 @@ def test_class_weight_of_no_class_is_refused_by_name():
         LogisticRegression(class_weight={1: -1}).fit(X, y)
 
 
+@pytest.mark.parametrize("class_weight", [{0: 1.0, 1: 2.0, 2: 3.0}, {"0": 1.0, "1": 2.0, "rare": 3.0}], ids=str)
+def test_the_weight_of_a_class_without_rows_is_ignored_where_all_others_have_one(class_weight):
+    X, y = table()
+    ours = LogisticRegression(class_weight=class_weight).fit(X, y)
+    theirs = LogisticRegression(class_weight={0: 1.0, 1: 2.0}).fit(X, y)
+    np.testing.assert_array_equal(ours.coef_, theirs.coef_)
+    for make in (LogisticRegression, sklearn.LogisticRegression):
+        with pytest.raises(ValueError, match="The classes, "):
+            make(class_weight={1: 2.0, 2: 3.0}).fit(X, y)
+
+
+def test_folds_without_a_rare_class_take_its_weight():
+    from sklearn.model_selection import KFold, cross_val_score
+
+    X, y = table(200)
+    y = np.where(np.arange(len(y)) < 10, 2, y)
+    scores = cross_val_score(LogisticRegression(class_weight={0: 1, 1: 2, 2: 3}), X, y, cv=KFold(5))
+    assert np.isfinite(scores).all()
+
+
 def test_sparse_and_dense_rows_give_the_same_model():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(500, 20)) * (rng.random((500, 20)) < 0.2)

@@ -368,3 +368,13 @@ def test_a_pass_that_single_precision_overflows_is_made_in_double():
     assert ours.explained_variance_ratio_[0] == pytest.approx(1.0)
     direction = X[31_000] / np.linalg.norm(X[31_000])
     assert abs(ours.components_[0] @ direction) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [None, 4])
+def test_likelihoods_leave_out_directions_without_variance(n):
+    X = correlated(p=4)
+    constant = np.column_stack([X, np.full(len(X), 7.0)])
+    ours, theirs = PCA(n).fit(constant), decomposition.PCA(n).fit(X)
+    np.testing.assert_allclose(ours.score_samples(constant), theirs.score_samples(X), rtol=1e-8)
+    assert ours.score(constant) == pytest.approx(theirs.score(X))
+    assert np.isfinite(PCA(2).fit(constant).score(constant))

@@ -160,6 +160,30 @@ def test_the_elastic_net_of_sgd_zeroes_what_elastic_net_zeroes():
     assert (best.coef_ == 0).sum() == 9
 
 
+@pytest.mark.parametrize("how", [{"alpha": 1e-3}, {"loss": "log_loss", "penalty": "l1", "alpha": 0.1}], ids=str)
+def test_a_class_weight_is_that_of_the_class_against_the_rest(how):
+    X, y = table(3000, classes=3)
+    y = np.where(np.arange(len(y)) % 5 > 0, 0, y)
+    weights = {0: 0.4, 1: 5.0, 2: 6.0}
+    how = {**how, "max_iter": 5, "tol": None}
+    model = SGDClassifier(class_weight=weights, **how).fit(X, y)
+    for k in range(3):
+        one = SGDClassifier(class_weight={1: weights[k]}, **how).fit(X, (y == k).astype(int))
+        np.testing.assert_allclose(model.coef_[k], one.coef_[0], rtol=1e-9)
+        np.testing.assert_allclose(model.intercept_[k], one.intercept_[0], rtol=1e-9)
+
+
+def test_balanced_classes_are_predicted_as_well_as_by_scikit_learn():
+    from sklearn.linear_model import SGDClassifier as Peer
+
+    rng = np.random.default_rng(0)
+    y = rng.choice(3, 6000, p=[0.8, 0.15, 0.05])
+    X = rng.normal(size=(6000, 4)) + np.array([[0, 0, 0, 0], [1.5, 0, 1, 0], [0, 1.5, 0, 1]])[y]
+    how = {"class_weight": "balanced", "alpha": 1e-3}
+    ours, theirs = SGDClassifier(**how).fit(X, y), Peer(**how, average=True, random_state=0).fit(X, y)
+    assert ours.score(X, y) > theirs.score(X, y) - 0.02
+
+
 @pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "perceptron"])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_l1_zeroes_useless_terms_under_every_loss(loss, sparse):

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 
 from dbml import LinearSVC, LinearSVR
 from dbml.errors import InvalidParameter
+from dbml.estimators.far_columns import FarFromZero
 
 svm = pytest.importorskip("sklearn.svm")
 
@@ -58,6 +59,20 @@ def test_squared_hinge_is_liblinears_minimum(classes, settings):
     mine, peer = (svc_objective(m, X, y, weight, settings) for m in (ours, theirs))
     assert mine <= peer * (1 + 1e-7)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-3 * np.abs(theirs.coef_).max())
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 5.0, 2: 0.5}, {1: 0.0}], ids=str)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_class_weights_are_liblinears(class_weight, classes):
+    X, y, _, _ = table(classes=classes)
+    y = np.where(y == 0, 0, np.minimum(y + (np.arange(len(y)) % 4 == 0), classes - 1))  # unbalanced
+    if classes == 2 and isinstance(class_weight, dict):
+        class_weight = {1: 3.0}
+    how = {"class_weight": class_weight, "C": 0.1}
+    ours = LinearSVC(**how).fit(X, y)
+    theirs = svm.LinearSVC(**how, dual=False, tol=1e-8, max_iter=50_000).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-3 * np.abs(theirs.coef_).max())
+    assert (ours.predict(X) == theirs.predict(X)).mean() > 0.995
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -133,3 +148,14 @@ def test_labels_keep_their_type_and_forms_their_link():
 def test_what_cannot_be_solved_is_refused():
     with pytest.raises(InvalidParameter, match="LinearSVC: penalty='l1' needs loss='squared_hinge'"):
         LinearSVC(penalty="l1", loss="hinge").fit([[0.0], [1.0]], [0, 1])
+
+
+@pytest.mark.filterwarnings("ignore::dbml.errors.ConvergenceWarning")
+@pytest.mark.parametrize("make", [LinearSVC, LinearSVR])
+def test_columns_too_far_from_zero_for_a_penalised_intercept_are_named(make):
+    X, y, _, _ = table(n=300)
+    with pytest.warns(FarFromZero, match=f"{make.__name__}: columns lie so far from 0"):
+        make().fit(X + 1e8, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FarFromZero)
+        make().fit(X + 1e5, y)

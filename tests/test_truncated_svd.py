@@ -33,6 +33,17 @@ def assert_alike(ours, theirs, names, tolerance):
         )
 
 
+@pytest.mark.parametrize("offset", [1e2, 1e6, 1e9])
+@pytest.mark.parametrize("many", [1, 20])
+def test_columns_far_from_zero_keep_their_variance(offset, many):
+    X = np.tile(dense(), (many, 1)) + offset
+    ours = TruncatedSVD(5).fit(X)
+    theirs = decomposition.TruncatedSVD(5, algorithm="arpack", random_state=0).fit(X)
+    np.testing.assert_allclose(ours.explained_variance_ratio_, theirs.explained_variance_ratio_, rtol=1e-4)
+    np.testing.assert_allclose(ours.singular_values_, theirs.singular_values_, rtol=1e-5)
+    assert ours.explained_variance_ratio_.sum() <= 1.0 + 1e-9
+
+
 @pytest.mark.parametrize("rows", [dense, sparse])
 @pytest.mark.parametrize("algorithm", ["auto", "randomized", "arpack"])
 def test_every_algorithm_gives_the_singular_vectors_of_scikit_learn(algorithm, rows):

@@ -72,7 +72,8 @@ def class_weights(owner: str, class_weight: Any, data: Data, weighted: bool) -> 
     Raises
     ------
     InvalidParameter
-        A class that the data do not have, or a weight that is not a finite number >= 0.
+        A class that the data do not have, while one of theirs has no weight; or a weight that is not a finite number
+        >= 0.
     InvalidData
         A balanced class whose rows all weigh 0.
     """
@@ -92,17 +93,32 @@ def class_weights(owner: str, class_weight: Any, data: Data, weighted: bool) -> 
     return _by_class(owner, class_weight, target.classes)
 
 
+def weights_against_the_rest(weights: Floats | None, positive: int) -> Floats | None:
+    """Return the weights of the classes where one is against all others, which weigh 1."""
+    if weights is None:
+        return None
+    return np.where(np.arange(len(weights)) == positive, weights, 1.0)
+
+
 def _by_class(owner: str, given: Mapping[Any, Any], classes: tuple[Any, ...]) -> Floats:
+    """Return the weights given by label, 1 for the others.
+
+    A label that the rows do not have is refused where, besides, a class of theirs has no weight: then it is likely a
+    mistake for that one. Where all have theirs, the rows of that label just happen to be missing, as in a fold.
+    """
     weights = np.ones(len(classes))
+    complete = all(any(c == label or str(c) == str(label) for label in given) for c in classes)
     for label, weight in given.items():
         number = next((i for i, c in enumerate(classes) if c == label or str(c) == str(label)), None)
+        if not _WEIGHT.allows(weight):
+            raise InvalidParameter(f"{owner}: class_weight[{label!r}] must be {_WEIGHT.describe()}; got {weight!r}")
+        if number is None and complete:
+            continue
         if number is None:
             known = [str(c) for c in classes]
             raise InvalidParameter(
                 f"{owner}: The classes, [{label!r}], are not in the data{nearest(str(label), known)} "
                 f"(class_weight; classes: {listing(known)})"
             )
-        if not _WEIGHT.allows(weight):
-            raise InvalidParameter(f"{owner}: class_weight[{label!r}] must be {_WEIGHT.describe()}; got {weight!r}")
         weights[number] = float(weight)
     return weights

@@ -151,9 +151,12 @@ def check_folds(count: np.ndarray, folds: Folds) -> None:
         )
 
 
-def alpha_grid(xy: Floats, weight: float, l1_ratio: float, eps: float, n_alphas: int) -> Floats:
-    """Return `n_alphas` weights of the penalty from the least that makes all coefficients 0, down to `eps` times it."""
-    largest = float(np.abs(xy).max(initial=0.0)) / (weight * l1_ratio)
+def alpha_grid(xy: Floats, weight: float, l1_ratio: float, eps: float, n_alphas: int, positive: bool) -> Floats:
+    """Return `n_alphas` weights of the penalty from the least that makes all coefficients 0, down to `eps` times it.
+
+    Where coefficients must be `positive`, terms that would have a negative one are 0 for any weight.
+    """
+    largest = float((xy if positive else np.abs(xy)).max(initial=0.0)) / (weight * l1_ratio)
     if largest <= np.finfo(float).resolution:
         return np.full(n_alphas, np.finfo(float).resolution)
     return np.geomspace(largest, largest * eps, num=n_alphas)

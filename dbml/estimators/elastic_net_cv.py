@@ -77,7 +77,7 @@ class CrossValidated(LinearRegressor):
 
     def _grid(self, whole: Trained, ratio: float) -> Floats:
         if isinstance(self.alphas, (int, np.integer)):
-            return alpha_grid(whole.xy, whole.weight, ratio, self.eps, int(self.alphas))
+            return alpha_grid(whole.xy, whole.weight, ratio, self.eps, int(self.alphas), bool(self.positive))
         return np.sort(np.asarray(self.alphas, dtype=float))[::-1]
 
     def _penalty(self, alpha: float, ratio: float, weight: float) -> Elastic:

@@ -20,6 +20,7 @@ from dbml.passes.data import Data
 from dbml.passes.dispatch import find_scorer, readable_again
 
 _DEVIATIONS = 1.4826  # standard deviation of a normal variable in median absolute deviations
+_NO_SPREAD = 1e-10  # of the target: the first scale where it never varies, for which the least is 0
 
 
 class HuberRegressor(LinearRegressor):
@@ -60,7 +61,8 @@ class HuberRegressor(LinearRegressor):
     Notes
     -----
     Newton's method on coefficients and scale together: a sample, then a few passes over all rows, n p^2 / 2 each for
-    p dense terms (L-BFGS beyond 1,000). A missing value takes the mean of its column, and a flag term marks it.
+    p dense terms (L-BFGS beyond 1,000). Where most rows are fitted exactly the least scale is 0; some dozens of passes
+    under a barrier that holds it up lead there. A missing value takes the mean of its column, and a flag term marks it.
 
     Examples
     --------
@@ -160,5 +162,6 @@ class HuberRegressor(LinearRegressor):
         middle = weighted_median(y, weight)
         spread = np.abs(y - middle * self.fit_intercept)
         mean_square = float(weight @ spread**2) / max(float(weight.sum()), 1e-300)
-        scale = _DEVIATIONS * weighted_median(spread, weight) or float(np.sqrt(mean_square)) or 1.0
+        scale = _DEVIATIONS * weighted_median(spread, weight) or float(np.sqrt(mean_square))
+        scale = scale or _NO_SPREAD * (abs(middle) or 1.0)
         return objective.theta(np.zeros(objective.n_terms), np.array([middle]), scale)

@@ -9,7 +9,12 @@ import numpy as np
 
 from dbml.errors import InvalidParameter
 from dbml.estimators.bigquery_options import inverse_penalty
-from dbml.estimators.class_weight import CLASS_WEIGHT_OPTIONS, CLASS_WEIGHT_RULE, class_weights
+from dbml.estimators.class_weight import (
+    CLASS_WEIGHT_OPTIONS,
+    CLASS_WEIGHT_RULE,
+    class_weights,
+    weights_against_the_rest,
+)
 from dbml.estimators.linear_classifier import LinearClassifier
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.estimators.losses import (
@@ -61,7 +66,8 @@ class LinearSVC(LinearClassifier):
     intercept_scaling : float, default=1.0
         The larger, the less the intercept is penalised: raise it where columns are far from 0.
     class_weight : dict or "balanced", optional
-        Factor on the weight of each class.
+        Factor on the weight of each class; with more than two classes, where it is the one against the rest (the rest
+        weighs 1, as in liblinear).
     max_iter : int, default=1000
         Most steps of the solver over all rows.
     random_state : int, RandomState or None, default=None
@@ -148,14 +154,15 @@ class LinearSVC(LinearClassifier):
         weights = class_weights(name, self.class_weight, data, sample.weight is not None)
         penalty = svm_penalty(self.C, self.penalty, self.fit_intercept, self.intercept_scaling)
         centre = np.array(encoding.centre())
-        positives = [1] if len(target.classes) == 2 else range(len(target.classes))
+        if len(target.classes) == 2:
+            readings = [RowReading(1, weights)]
+        else:
+            readings = [RowReading(k, weights_against_the_rest(weights, k)) for k in range(len(target.classes))]
         losses = [SQUARED_HINGE] if self.loss == "squared_hinge" else [hinge(width) for width in _WIDTHS]
         stages = [
             [
-                Objective(
-                    loss, penalty, encoding.n_terms, centre, self.fit_intercept, RowReading(k, weights), owner=name
-                )
-                for k in positives
+                Objective(loss, penalty, encoding.n_terms, centre, self.fit_intercept, reading, owner=name)
+                for reading in readings
             ]
             for loss in losses
         ]
@@ -167,7 +174,7 @@ class LinearSVC(LinearClassifier):
             coef, centred = np.concatenate([r[0] for r in rows]), np.concatenate([r[1] for r in rows])
             return self._linear(data.schema, coef, centred, self.fit_intercept)
 
-        problem = Problem(stages, [start for _ in positives], fitted, "auto", self.tol, self.max_iter)
+        problem = Problem(stages, [start for _ in readings], fitted, "auto", self.tol, self.max_iter)
         train(self, data, sample, problem)
 
 

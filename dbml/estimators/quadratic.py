@@ -127,6 +127,21 @@ def _as_svd(data: Data) -> tuple[str, str]:
     )
 
 
+def ridge_of(moments: Moments, centre: Floats, alpha: float, fit_intercept: bool) -> Floats:
+    """Return the coefficients of `ridge` from moments about the means, ``alpha > 0``.
+
+    Without an intercept the moments about 0 are those about the means and a product of the means. The product is not
+    added, which would swamp the spread of columns far from 0, but solved for (Sherman & Morrison 1950).
+    """
+    coef = ridge(moments.gram, moments.xy, alpha)
+    if fit_intercept:
+        return coef
+    mean = moments.x_mean + centre
+    along = ridge(moments.gram, mean, alpha)
+    missing = (moments.y_mean - float(mean @ coef)) / (1.0 + moments.weight * float(mean @ along))
+    return coef + moments.weight * missing * along
+
+
 def solve_gram(data: Data, alpha: float, fit_intercept: bool, positive: bool) -> Solved:
     """Solve from one pass for the Gram matrix; a second one refines it where terms are nearly collinear."""
     encoding = data.schema.encoding
@@ -138,7 +153,7 @@ def solve_gram(data: Data, alpha: float, fit_intercept: bool, positive: bool) ->
     if positive:
         coef = not_negative(used.gram, used.xy, alpha)
     elif alpha > 0.0:
-        coef = ridge(used.gram, used.xy, alpha)
+        coef = ridge_of(moments, centre, alpha, fit_intercept)
     else:
         solver = LeastSquares(used.gram)
         coef, rank = solver.solve(used.xy), solver.rank

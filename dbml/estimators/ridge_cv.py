@@ -12,10 +12,9 @@ from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.cross_validation import check_folds
 from dbml.estimators.folds import folds_of
 from dbml.estimators.gram_step import GramStep, Moments
-from dbml.estimators.least_squares import ridge
 from dbml.estimators.leave_one_out import LeaveOneOutStep
 from dbml.estimators.linear_model import LinearRegressor
-from dbml.estimators.quadratic import require_gram
+from dbml.estimators.quadratic import require_gram, ridge_of
 from dbml.params import Boolean, Either, Instance, Integer, Options, Rule
 from dbml.passes.block import Floats
 from dbml.passes.data import Data
@@ -116,8 +115,7 @@ class RidgeCV(LinearRegressor):
             mean = np.average(self.mse_path_[:, weights > 0.0], axis=1, weights=weights[weights > 0.0])
         best = int(np.argmin(mean))
         self.alpha_, self.best_score_ = float(self.alphas_[best]), -float(mean[best])
-        used = whole if self.fit_intercept else whole.about_zero(centre)
-        coef = ridge(used.gram, used.xy, self.alpha_)
+        coef = ridge_of(whole, centre, self.alpha_, self.fit_intercept)
         intercept = whole.centred_intercept(coef, centre, self.fit_intercept)
         vars(self).update(self._linear(data.schema, coef, intercept, self.fit_intercept))
 
@@ -127,9 +125,8 @@ class RidgeCV(LinearRegressor):
             train, held = Moments.without(state, fold), Moments.of(state, fold)
             if held.weight == 0.0:
                 continue
-            used = train if self.fit_intercept else train.about_zero(centre)
             for number, alpha in enumerate(self.alphas_):
-                coef = ridge(used.gram, used.xy, float(alpha))
+                coef = ridge_of(train, centre, float(alpha), self.fit_intercept)
                 intercept = train.centred_intercept(coef, centre, self.fit_intercept)
                 errors[number, fold] = held.error_of(coef, intercept) / held.weight
         return errors

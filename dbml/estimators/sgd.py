@@ -68,7 +68,8 @@ class SGDClassifier(LinearClassifier, SometimesProbabilistic, SgdEstimator):
     n_iter_no_change : int, default=5
         Epochs without improvement before the end.
     class_weight : dict or "balanced", optional
-        Factor on the weight of each class.
+        Factor on the weight of each class; with more than two classes, where it is the one against the rest (the rest
+        weighs 1, as in scikit-learn).
     warm_start : bool, default=False
         `fit` goes on from the last one, by its encoding.
     average : bool or int, default=True
@@ -189,7 +190,9 @@ class SGDClassifier(LinearClassifier, SometimesProbabilistic, SgdEstimator):
         name = type(self).__name__
         weighted = data.sample(1, 0).weight is not None if self.class_weight == "balanced" else False
         weights = class_weights(name, self.class_weight, data, weighted)
-        return RowReading(1 if self._outputs(data.schema) == 1 else None, weights)
+        if self._outputs(data.schema) == 1:
+            return RowReading(1, weights)
+        return RowReading(own_weight=weights)
 
     def _attributes(self, data: Data, coef: Floats, centred: Floats) -> dict[str, Any]:
         return self._linear(data.schema, coef, centred, self.fit_intercept)

@@ -143,8 +143,11 @@ class TruncatedSVD(Projection):
         kept = spectrum.first(self.n_components)
         self.components_ = kept.components
         self.centre_ = np.array(data.schema.encoding.centre())
-        means = kept.components @ (kept.mean + self.centre_)
-        variance = np.maximum(kept.squares / kept.weight - means**2, 0.0)
+        if kept.along_mean is not None:
+            variance = kept.along_mean / kept.weight
+        else:
+            means = kept.components @ (kept.mean + self.centre_)
+            variance = np.maximum(kept.squares / kept.weight - means**2, 0.0)
         self.singular_values_ = np.sqrt(kept.squares)
         self.explained_variance_ = variance
         whole = kept.about_mean / kept.weight

@@ -64,12 +64,14 @@ def implicit_step(code, a, eta, y, rate, norm):
 
 @kernel
 def sgd_rows(
-    tile, first, rows, indptr, indices, values, inverse, y, w, code, a, rate, intercept_step, coef, intercept, totals
-):
+    tile, first, rows, indptr, indices, values, inverse, y, w, own, code, a, rate, intercept_step, coef, intercept,
+    totals,
+):  # fmt: skip
     """Take one step per row and output; rows ``first .. first + rows`` of the block, ``0 .. rows`` of the tile.
 
-    With one output, y is the target (classes -1 and 1); with more, the class number, one against the rest. Adds loss,
-    weight and rows to totals. coef (k, p), intercept (k,); `intercept_step` is 1 where there is an intercept, else 0.
+    With one output, y is the target (classes -1 and 1); with more, the class number, one against the rest, and own (k,)
+    is a factor on the weight of a row for the output of its class. Adds loss, weight and rows to totals. coef (k, p),
+    intercept (k,); `intercept_step` is 1 where there is an intercept, else 0.
     """
     k, d = coef.shape[0], tile.shape[1]
     for i in range(rows):
@@ -86,15 +88,18 @@ def sgd_rows(
         totals[1] += w[r]
         totals[2] += 1.0
         for c in range(k):
-            target = y[r] if k == 1 else (1.0 if y[r] == c else -1.0)
+            target, weight = y[r], w[r]
+            if k > 1:
+                target = 1.0 if y[r] == c else -1.0
+                weight = w[r] * own[c] if y[r] == c else w[r]
             row = coef[c]
             eta = 0.0
             for j in range(d):
                 eta += x[j] * row[j]
             for e in range(indptr[r], indptr[r + 1]):
                 eta += values[e] * inverse[indices[e]] * row[indices[e]]
-            loss, step = implicit_step(code, a, eta + intercept[c], target, rate * w[r], norm)
-            totals[0] += w[r] * loss
+            loss, step = implicit_step(code, a, eta + intercept[c], target, rate * weight, norm)
+            totals[0] += weight * loss
             if step != 0.0:
                 for j in range(d):
                     row[j] += step * x[j]
@@ -134,7 +139,7 @@ def schedule_rate(kind, base, power, t):
 
 @kernel
 def sgd_block(
-    x, n, d, indptr, indices, values, offset, inverse, y, w, code, a, intercept_step, schedule, penalty, run,
+    x, n, d, indptr, indices, values, offset, inverse, y, w, own, code, a, intercept_step, schedule, penalty, run,
     averaging_from, tile, coef, intercept, average, average_intercept, totals,
 ):  # fmt: skip
     """One pass over a block, in runs of `run` rows; see `sgd_rows`, `sgd_settle` and `schedule_rate`.
@@ -148,8 +153,8 @@ def sgd_block(
         rate = schedule_rate(np.int64(schedule[0]), schedule[1], schedule[2], totals[2])
         seen = totals[2]
         sgd_rows(
-            tile, start, rows, indptr, indices, values, inverse, y, w, code, a, rate, intercept_step, coef, intercept,
-            totals,
+            tile, start, rows, indptr, indices, values, inverse, y, w, own, code, a, rate, intercept_step, coef,
+            intercept, totals,
         )  # fmt: skip
         share = 1.0
         if totals[2] > averaging_from:

@@ -74,17 +74,27 @@ class ProbabilisticProjection(Projection):
         """Return the log density of each row, in scaled terms."""
         squared, scores = self._lengths(block)
         k, p = self.components_.shape
-        variance, noise = np.maximum(self.explained_variance_, self.noise_variance_), self.noise_variance_
-        with np.errstate(divide="ignore", invalid="ignore"):
-            distance = np.square(scores) @ (1.0 / variance)
-            size = p * np.log(2.0 * np.pi) + np.log(variance).sum()
-            if k < p:
-                distance += np.maximum(squared - np.einsum("ij,ij->i", scores, scores), 0.0) / noise
-                size += (p - k) * np.log(noise)
+        inverse, outside = self._inverse_variances()
+        counted = inverse[inverse > 0.0]
+        distance = np.square(scores) @ inverse
+        size = len(counted) * np.log(2.0 * np.pi) - np.log(counted).sum()
+        if k < p and outside > 0.0:
+            distance += np.maximum(squared - np.einsum("ij,ij->i", scores, scores), 0.0) * outside
+            size += (p - k) * (np.log(2.0 * np.pi) - np.log(outside))
         return -0.5 * (distance + size)
+
+    def _inverse_variances(self) -> tuple[Floats, float]:
+        """Return the inverse variance along each component and along all other directions, 0 where there is none."""
+        variance, noise = np.maximum(self.explained_variance_, self.noise_variance_), self.noise_variance_
+        smallest = np.finfo(float).eps * float(variance.max(initial=0.0))
+        inverse = np.divide(1.0, variance, out=np.zeros_like(variance), where=variance > smallest)
+        return inverse, 1.0 / noise if noise > smallest else 0.0
 
     def score_samples(self, X: object, *, con: object = None) -> object:
         """Return the log density of each row under the model, shape (n_rows,).
+
+        Directions without variance, such as those of constant columns, do not count (as in the pseudoinverse that
+        `get_precision` returns): the density is that of the others.
 
         Parameters
         ----------
@@ -124,10 +134,7 @@ class ProbabilisticProjection(Projection):
     def get_precision(self) -> Floats:
         """Return the inverse of `get_covariance`; the pseudoinverse where some direction has no variance."""
         self._check_fitted()
-        variance, noise = np.maximum(self.explained_variance_, self.noise_variance_), self.noise_variance_
-        smallest = np.finfo(float).eps * float(variance.max(initial=0.0))
-        inverse = np.divide(1.0, variance, out=np.zeros_like(variance), where=variance > smallest)
-        outside = 1.0 / noise if noise > smallest else 0.0
+        inverse, outside = self._inverse_variances()
         precision = (self.components_.T * (inverse - outside)) @ self.components_
         precision[np.diag_indices_from(precision)] += outside
         return precision / self._scale() / self._scale()[:, None]

@@ -22,6 +22,7 @@ from dbml.passes.block import Floats
 from dbml.passes.data import Data
 
 _MOST_PASSES = 8
+_FAR = 1e4  # times the squares about the mean: where those of the mean are more, digits are lost in their sum
 
 Report = Callable[[int, float], None]
 
@@ -79,13 +80,31 @@ def by_covariance(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
     moments = Moments.of(state)
     variation = moments.gram.diagonal()
     spread = np.sqrt(variation / freedom_of(moments.weight, moments.count))
-    if not aim.centred:
-        moments = moments.about_zero(np.array(encoding.centre()))
     scale = scale_of(spread, aim.scaled)
-    components, squares = of_gram(moments.gram / scale / scale[:, None], aim.n)
-    total = float((moments.gram.diagonal() / scale**2).sum())
-    about_mean = float((variation / scale**2).sum())
-    return Spectrum(components, squares, total, moments.x_mean, moments.weight, moments.count, about_mean), scale
+    about_mean = total = float((variation / scale**2).sum())
+    gram, along = moments.gram / scale / scale[:, None], None
+    if aim.centred:
+        components, squares = of_gram(gram, aim.n)
+    else:
+        mean = (moments.x_mean + np.array(encoding.centre())) / scale
+        total += moments.weight * float(mean @ mean)
+        components, squares = _about_zero(gram, np.sqrt(moments.weight) * mean, aim.n)
+        along = np.maximum(np.einsum("ij,ij->i", components @ gram, components), 0.0)
+    found = Spectrum(components, squares, total, moments.x_mean, moments.weight, moments.count, about_mean, along)
+    return found, scale
+
+
+def _about_zero(gram: Floats, mean: Floats, n: int | None) -> tuple[Floats, Floats]:
+    """Return the first n components about 0, and the squares along them, from second moments about the mean.
+
+    Where the mean is far from 0 its square would swamp them: a root of the moments and the mean are decomposed as rows.
+    """
+    if float(mean @ mean) <= _FAR * float(gram.trace()):
+        return of_gram(gram + np.outer(mean, mean), n)
+    values, vectors = np.linalg.eigh(gram)
+    root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    components, squares = _decomposed(np.vstack([mean, root]))
+    return components[:n], squares[:n]
 
 
 def by_blocks(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
@@ -119,9 +138,11 @@ def in_memory(data: Data, aim: Aim) -> tuple[Spectrum, Floats]:
     components, squares = _decomposed(X / scale)
     whole = float(squares.sum())
     shift = (mean - about) / scale
-    return Spectrum(
-        components, squares, whole, mean, total, count, max(whole - total * float(shift @ shift), 0.0)
-    ), scale
+    about_mean, along = max(whole - total * float(shift @ shift), 0.0), None
+    if not aim.centred:
+        X = X / scale - np.outer(np.sqrt(weight), shift)
+        about_mean, along = float(np.square(X).sum()), np.square(X @ components.T).sum(axis=0)
+    return Spectrum(components, squares, whole, mean, total, count, about_mean, along), scale
 
 
 def _decomposed(rows: Floats) -> tuple[Floats, Floats]:

@@ -34,6 +34,9 @@ class Spectrum:
         Rows of positive weight.
     about_mean : float
         Sum of squares about the mean over all directions: `total` where rows are taken about their mean.
+    along_mean : ndarray of shape (n_components,) or None
+        Sums of squares about the mean along the components, of rows taken about 0, where they are known: far from 0
+        they are no difference of `squares` and the mean.
     """
 
     components: Floats
@@ -43,6 +46,7 @@ class Spectrum:
     weight: float
     count: int
     about_mean: float
+    along_mean: Floats | None = None
 
     @property
     def n_terms(self) -> int:
@@ -66,7 +70,8 @@ class Spectrum:
 
     def first(self, n: int) -> Spectrum:
         """Return the first n components, with signs that do not depend on how they were computed."""
-        return replace(self, components=signed(self.components[:n]), squares=self.squares[:n])
+        along = None if self.along_mean is None else self.along_mean[:n]
+        return replace(self, components=signed(self.components[:n]), squares=self.squares[:n], along_mean=along)
 
 
 def rows_of(count: int, weight: float) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from dbml_kernels.gram import SLICE
@@ -28,10 +28,14 @@ class RowReading:
         Class that counts as 1 against all others as -1; None: the target as it is.
     class_weight : ndarray of shape (n_classes,) or None
         Factor on the weight of the rows of each class.
+    own_weight : ndarray of shape (n_classes,) or None
+        Of outputs that are a class against the rest each: factor on the weight of the rows of the class in its own
+        output alone.
     """
 
     positive: int | None = None
     class_weight: Floats | None = None
+    own_weight: Floats | None = field(default=None, kw_only=True)
 
     def target(self, block: Block) -> Floats:
         """Return the target of the rows, a new array."""
@@ -47,6 +51,10 @@ class RowReading:
             assert block.y is not None, "a supervised step sees labels"
             weight *= self.class_weight[block.y.astype(np.intp)]
         return weight
+
+    def own_weights(self, n_outputs: int) -> Floats:
+        """Return `own_weight`, 1 for every output where there is none."""
+        return np.ones(n_outputs) if self.own_weight is None else self.own_weight
 
 
 def weighted_median(values: Floats, weight: Floats) -> float:

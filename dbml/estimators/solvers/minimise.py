@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dbml.errors import ConvergenceWarning
+from dbml.estimators.far_columns import warn_of_far_columns
 from dbml.estimators.row_counts import pass_rows
 from dbml.estimators.solvers.active_set import minimise_active
 from dbml.estimators.solvers.curvature import sample_curvature, widest_category
@@ -20,6 +21,7 @@ from dbml.estimators.solvers.objective import Evaluation, Objective, Request
 from dbml.estimators.solvers.packing import pack
 from dbml.estimators.solvers.remainder import sample_remainder
 from dbml.estimators.solvers.run import Report, Source, run
+from dbml.estimators.solvers.scaled_newton import scaled_newton
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.memory import memory_budget
@@ -107,7 +109,11 @@ def minimise(
     -----
     ConvergenceWarning
         `max_iter` steps did not reach the tolerance.
+    FarFromZero
+        Columns are too far from 0 for an intercept that is penalised or missing.
     """
+    if stages[-1][0].raw:
+        warn_of_far_columns(settings.owner, data.schema, sample)
     n_rows, exact = pass_rows(data)
     if sample.n_rows == n_rows and exact:
         solutions = _minimise_held(data, sample, stages, starts, settings)
@@ -279,7 +285,8 @@ class _Work:
             remainder = None
             if sample is not None and sample.block.n_rows and objective.loss.unitless:
                 remainder = sample_remainder(objective, sample)
-            return newton(starts, tol, max_iter, remainder)
+            solve = scaled_newton if objective.has_scale else newton
+            return solve(starts, tol, max_iter, remainder)
         row = np.append(self.scale, [1.0] * objective.fit_intercept)
         scale = np.append(np.tile(row, objective.n_outputs), [1.0] * objective.has_scale)
         return lbfgs(starts, scale, tol, max_iter, preconditioner)
@@ -379,8 +386,12 @@ def warn_of_missed(solutions: Sequence[Solution], settings: Settings) -> None:
     """Warn of outputs that did not reach the tolerance."""
     missed = [s for s in solutions if not s.converged]
     if missed:
+        most = max(s.iterations for s in missed)
         message = (
-            f"{settings.owner}: the solver stopped after {max(s.iterations for s in missed)} iterations before it "
-            f"reached tol={settings.tol:g}; raise max_iter, or scale or drop collinear columns"
+            f"{settings.owner}: the solver stopped after {most} iterations before it reached tol={settings.tol:g}; "
         )
+        if most >= settings.max_iter:
+            message += "raise max_iter, or scale or drop collinear columns"
+        else:  # more iterations would change nothing
+            message += "no step lowers the objective further: raise tol, or scale or drop collinear columns"
         warnings.warn(message, ConvergenceWarning, stacklevel=6)

@@ -47,14 +47,17 @@ def first_finite(starts: Sequence[Floats], hessian: bool) -> Generator[Request, 
     return at
 
 
-def newton(starts: Sequence[Floats], tol: float, max_iter: int, remainder: Remainder | None = None) -> Solver:
+def newton(
+    starts: Sequence[Floats], tol: float, max_iter: int, remainder: Remainder | None = None, corner_ends: bool = True
+) -> Solver:
     """Minimise from the first of `starts` with a finite value.
 
     Stops where the value can fall by at most ``tol ** 2`` of itself. The decrease a step will bring is known before
     the step (half the squared Newton decrement), and how fast those decreases fall is known from the last two: once the
     *next* one is predicted below the goal, the step is taken and not evaluated, which saves the last pass. With a
     `remainder` from a sample the second of the two is the step after next, made from it and taken too. A step that does
-    not decrease the value enough is shortened.
+    not decrease the value enough is shortened; where a short one gains next to nothing, at a corner, that is the end,
+    which counts as the minimum unless `corner_ends` is false.
     """
     best = yield from first_finite(starts, True)
     previous, least = np.inf, _LEAST_SHARE * abs(best.value)
@@ -84,7 +87,7 @@ def newton(starts: Sequence[Floats], tol: float, max_iter: int, remainder: Remai
         previous = decrease if length == 1.0 else np.inf
         best = trial
         if length < 1.0 and gained <= goal:  # the model promises what the objective does not hold: a corner
-            return Solution(best.theta, best.value, gained, True, iteration + 1)
+            return Solution(best.theta, best.value, gained, corner_ends, iteration + 1)
     return Solution(best.theta, best.value, previous, False, max_iter)
 
 

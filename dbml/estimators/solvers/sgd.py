@@ -133,10 +133,10 @@ class SgdStep:
             run = max(RUN, len(self.coordinates.inverse) * RUN // max(1, 4 * (d + len(values) // max(1, n))))
         sgd_block(
             flat(block.X), n, d, indptr, indices, values, self.coordinates.offset, self.coordinates.inverse,
-            self.reading.target(block), weight, LOSSES[self.schedule.loss], self.schedule.epsilon,
-            self.coordinates.intercept_step, self.rates, self.penalty, run, self.schedule.averaging_from,
-            np.empty((run, d)), state["coef"], state["intercept"], state["average"], state["average_intercept"],
-            state["totals"],
+            self.reading.target(block), weight, self.reading.own_weights(len(state["coef"])),
+            LOSSES[self.schedule.loss], self.schedule.epsilon, self.coordinates.intercept_step, self.rates,
+            self.penalty, run, self.schedule.averaging_from, np.empty((run, d)), state["coef"], state["intercept"],
+            state["average"], state["average_intercept"], state["totals"],
         )  # fmt: skip
 
     def merge(self, into: State, other: State) -> State:

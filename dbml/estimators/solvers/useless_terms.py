@@ -47,12 +47,13 @@ class SlopeStep:
         weight, y = self.reading.weight(block), self.reading.target(block)
         if self.validation is not None:
             weight[self.validation.chosen(block)] = 0.0
-        out = np.empty(block.n_rows)
+        out, own_weights = np.empty(block.n_rows), self.reading.own_weights(len(self.coef))
         for c, row in enumerate(self.coef):
-            target = y if len(self.coef) == 1 else np.where(y == c, 1.0, -1.0)
-            loss_slopes(
-                LOSSES[self.loss], self.epsilon, times(block, row, float(self.intercept[c])), target, weight, out
-            )
+            target, w = y, weight
+            if len(self.coef) > 1:
+                own = y == c
+                target, w = np.where(own, 1.0, -1.0), np.where(own, own_weights[c] * weight, weight)
+            loss_slopes(LOSSES[self.loss], self.epsilon, times(block, row, float(self.intercept[c])), target, w, out)
             state["gradient"][c] += transposed(block, out, len(row))
             state["slopes"][c] += out.sum()
         state["rows"] += np.count_nonzero(weight)
