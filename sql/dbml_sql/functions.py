@@ -26,7 +26,7 @@ from dbml_sql.outputs import outputs_query
 from dbml_sql.pruned import pruned_for
 from dbml_sql.python_functions import function_name
 from dbml_sql.recommend import FACTORIZATION, evaluate_rankings, factor_weights, recommend
-from dbml_sql.score import label_text, label_type
+from dbml_sql.score import fit_double, label_text, label_type
 from dbml_sql.stored import model_key, stored_metrics
 from dbml_sql.without_label import (
     centroids,
@@ -66,10 +66,9 @@ def scored_source(call: Call, source: str, threshold: str | None) -> str:
 
 
 def predict_function(model: ModelSignature) -> str:
-    """Return the function that predicts where a model has no macro: ``predict`` is DOUBLE, labels that are text need
+    """Return the function that predicts where a model has no macro: ``predict`` is DOUBLE, other labels need
     ``predict_label``."""
-    text = model.classes is not None and any(isinstance(label, str) for label in model.classes)
-    return "predict_label" if text else "predict"
+    return "predict" if model.classes is None or fit_double(model.classes) else "predict_label"
 
 
 def predicted_type(model: ModelSignature) -> str:

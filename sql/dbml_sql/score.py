@@ -222,6 +222,11 @@ def label_text(label: Any) -> str:
     return str(label)
 
 
+def fit_double(classes: Sequence[Any]) -> bool:
+    """Whether a DOUBLE tells all class labels apart: text never, nor whole numbers beyond 2^53."""
+    return all(isinstance(c, (bool, float)) or (isinstance(c, int) and abs(c) <= 2**53) for c in classes)
+
+
 def label_literal(label: Any, type_: str) -> str:
     """Return a class label as a literal of the target's type (of its Python type where that is none of DuckDB's)."""
     if isinstance(label, bool):
