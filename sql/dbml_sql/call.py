@@ -59,6 +59,11 @@ class Call:
         return str(self.rewriter.fail("expected TABLE name or (query)", start))
 
     @property
+    def outlives(self) -> bool:
+        """Whether the text is kept and may run when the model has another version."""
+        return self.rewriter.outlives
+
+    @property
     def has_source(self) -> bool:
         """Whether rows are given after the model, rather than options or nothing."""
         first = self.rewriter.found[self.ranges[1][0]] if self.n_arguments > 1 else None

@@ -114,7 +114,7 @@ def evaluate_rankings(call: Call) -> str:
     model = call.model
     call.options(2, ())
     if call.n_arguments == 1:
-        return stored_metrics(model, RANKING_METRICS)
+        return stored_metrics(model, RANKING_METRICS, call.outlives)
     source = call.source()
     if call.probed:
         return probed(source)

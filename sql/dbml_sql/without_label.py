@@ -56,7 +56,7 @@ def predict_without_label(call: Call) -> str:
     if call.probed:
         return probed(source)
     names = [f"principal_component_{i + 1}" for i in range(n_components)]
-    return f"({listed_query(f'({source})', (), names, _transformed(model))})"
+    return f"({listed_query(f'({source})', (), names, _transformed(model.one_version))})"
 
 
 def _transformed(model: ModelSignature) -> str:
@@ -91,11 +91,12 @@ def evaluate_without_label(call: Call) -> str:
     call.options(2, ())
     if model.groups and model.transforms:
         if call.n_arguments == 1:
-            return stored_metrics(model, _GROUP_METRICS)
+            return stored_metrics(model, _GROUP_METRICS, call.outlives)
         source = call.source()
         if call.probed:
             return probed(source)
-        return f"({group_evaluation(f'({source})', _transformed(model), model.about('centroid_distances'))})"
+        distances = _transformed(model.one_version)  # as the Python function is of this version
+        return f"({group_evaluation(f'({source})', distances, model.about('centroid_distances'))})"
     if call.rewriter.resolver.n_components(model) is None:
         raise call.error(f"{model.name} predicts no label, and has no metrics")
     if call.n_arguments > 1:
