@@ -266,8 +266,8 @@ class Rewriter:
     def _pruned(
         self, model: ModelSignature, arguments: list[tuple[int, int]], row: str | None, index: int
     ) -> Pruned | None:
-        """Return a model of trees made smaller by the WHERE clause around a call; not in a view, which outlives it."""
-        conditions = None if self.defines is not None else conditions_around(self.found, index)
+        """Return a model of trees made smaller by the WHERE clause around a call; not in text that outlives it."""
+        conditions = None if self.outlives else conditions_around(self.found, index)
         if conditions is None:
             return None
         read = read_columns(self.found, arguments, model.columns, row, conditions.table)
