@@ -60,8 +60,8 @@ def scored_source(call: Call, source: str, threshold: str | None, model: ModelSi
     outputs = {f"predicted_{model.target}": f"CAST({function_name(predict)}({name}, {arguments}{option}) AS {type_})"}
     if model.probabilities:
         pairs = f"map_entries({model.python_call('predict_proba')})"
-        item = f"{{'label': CAST(e.key AS {type_}), 'prob': e.value}}"
-        outputs[f"predicted_{model.target}_probs"] = f"list_transform({pairs}, lambda e: {item})"
+        item = f"{{'label': CAST(dbml_e['key'] AS {type_}), 'prob': dbml_e['value']}}"
+        outputs[f"predicted_{model.target}_probs"] = f"list_transform({pairs}, lambda dbml_e: {item})"
     return f"({outputs_query(f'({source})', model.columns, outputs)})"
 
 

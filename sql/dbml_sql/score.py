@@ -84,7 +84,7 @@ class Scores:
             return f"CASE WHEN {self._above(limit)} THEN {labels[1]} ELSE {labels[0]} END"
         listed = self.listed or f"[{', '.join(self.predictors)}]"
         # The lambda names the list twice and computes it once, in filters too.
-        largest = f"list_transform([{listed}], lambda z: list_position(z, list_max(z)))[1]"
+        largest = f"list_transform([{listed}], lambda dbml_z: list_position(dbml_z, list_max(dbml_z)))[1]"
         return f"[{', '.join(labels)}][{largest}]"
 
     def _above(self, limit: str) -> str:

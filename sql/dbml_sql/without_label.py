@@ -73,13 +73,15 @@ def _groups(model: ModelSignature, source: str) -> str:
         outputs = {GROUP: f"CAST({model.python_call('predict')} AS INTEGER)"}
         if model.probabilities:
             pairs = f"map_entries({model.python_call('predict_proba')})"
-            item = "{'label': CAST(e.key AS INTEGER), 'prob': e.value}"
-            outputs[GROUP_PROBABILITIES] = f"list_transform({pairs}, lambda e: {item})"
+            item = "{'label': CAST(dbml_e['key'] AS INTEGER), 'prob': dbml_e['value']}"
+            outputs[GROUP_PROBABILITIES] = f"list_transform({pairs}, lambda dbml_e: {item})"
         return outputs_query(f"({source})", (), outputs)
     pairs = (
-        f"list_transform({_transformed(model)}, lambda d, i: {{'DISTANCE': d, 'CENTROID_ID': CAST(i - 1 AS INTEGER)}})"
+        f"list_transform({_transformed(model)}, "
+        "lambda dbml_d, dbml_i: {'DISTANCE': dbml_d, 'CENTROID_ID': CAST(dbml_i - 1 AS INTEGER)})"
     )
-    nearest = f"list_transform(list_sort({pairs}), lambda p: {{'CENTROID_ID': p.CENTROID_ID, 'DISTANCE': p.DISTANCE}})"
+    pair = "{'CENTROID_ID': dbml_p['CENTROID_ID'], 'DISTANCE': dbml_p['DISTANCE']}"
+    nearest = f"list_transform(list_sort({pairs}), lambda dbml_p: {pair})"
     inner = f"(SELECT t.*, {nearest} AS dbml_made FROM ({source}) t)"
     outputs = {"CENTROID_ID": "t.dbml_made[1].CENTROID_ID", "NEAREST_CENTROIDS_DISTANCE": "t.dbml_made"}
     return outputs_query(inner, (), outputs, hidden=("dbml_made",))
@@ -103,7 +105,8 @@ def evaluate_without_label(call: Call) -> str:
         raise call.error(
             f"{model.name}: the metrics of principal components are those of training. Hint: leave the rows out"
         )
-    shares = f"list_transform({model.about('principal_component_info')}, lambda c: c.explained_variance_ratio)"
+    info = model.about("principal_component_info")
+    shares = f"list_transform({info}, lambda dbml_c: dbml_c['explained_variance_ratio'])"
     return f"(SELECT list_sum({shares}) AS total_explained_variance_ratio)"
 
 
