@@ -96,6 +96,82 @@ def test_a_rollback_to_other_columns_warns(con):
         con.execute("ALTER MODEL m ROLLBACK")
 
 
+@pytest.fixture
+def classes(con):
+    """A classifier of two classes, and a third one that the table gets later."""
+    con.execute(
+        "CREATE TABLE s AS SELECT i AS x, CASE WHEN i + hash(i) % 20 < 30 THEN 'no' ELSE 'yes' END AS label "
+        "FROM range(60) s(i)"
+    )
+    learn(con, "s")
+    return con
+
+
+def learn(con, rows, kind="logistic_reg"):
+    options = f"OPTIONS (model_type = '{kind}', input_label_cols = ['label'])"
+    con.execute(f"CREATE OR REPLACE MODEL c {options} AS FROM {rows}")
+
+
+CALLS = {
+    "evaluate": "ML.EVALUATE(MODEL c, TABLE s)",
+    "curve": "ML.ROC_CURVE(MODEL c, TABLE s, [0.5])",
+    "confusion": "ML.CONFUSION_MATRIX(MODEL c, TABLE s)",
+    "dependence": "ML.PARTIAL_DEPENDENCE(MODEL c, TABLE s, STRUCT('x' AS feature, 2 AS grid))",
+    "permuted": "ML.PERMUTATION_IMPORTANCE(MODEL c, TABLE s, STRUCT(1 AS n_repeats))",
+    "weights": "ML.WEIGHTS(MODEL c)",
+    "features": "ML.FEATURE_INFO(MODEL c)",
+    "training": "ML.TRAINING_INFO(MODEL c)",
+}
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "TEMP VIEW"])
+def test_a_view_of_metrics_and_weights_follows_the_model(classes, kind):
+    con = classes
+    lazy = {name: con.sql(f"FROM {call}") for name, call in CALLS.items()}
+    for name, call in CALLS.items():
+        con.execute(f"CREATE {kind} {name} AS FROM {call}")
+    before = {name: con.sql(f"FROM {name}").fetchall() for name in CALLS}
+    learn(con, "(SELECT x * x AS x, label FROM s WHERE x % 3 > 0)")
+    for name, call in CALLS.items():
+        now = con.execute(f"FROM {call}").fetchall()
+        assert now != before[name], name
+        assert con.sql(f"FROM {name}").fetchall() == lazy[name].fetchall() == now, name
+
+
+def test_a_view_of_metrics_never_takes_one_class_for_another(classes):
+    con = classes
+    for name, call in CALLS.items():
+        con.execute(f"CREATE VIEW {name} AS FROM {call}")
+    con.execute("CREATE VIEW first AS FROM ML.EVALUATE(MODEL c@1, TABLE s)")
+    first = con.sql("FROM first").fetchall()
+    about = r"'c@2' predicts label of the classes maybe, no, yes \(version 1: label of the classes no, yes\), and"
+    with pytest.warns(OutdatedViews, match=about):
+        learn(con, "(FROM s UNION ALL SELECT 70 + i, 'maybe' FROM range(20) r(i))")
+    for name in CALLS.keys() - {"features", "training"}:
+        with pytest.raises(Exception, match="has another label or other classes than version 1"):
+            con.sql(f"FROM {name}").fetchall()
+    assert con.sql("FROM first").fetchall() == first
+    assert con.sql("FROM features").fetchall() == con.execute("FROM ML.FEATURE_INFO(MODEL c)").fetchall()
+
+
+def test_explanations_in_a_temporary_view_are_of_one_version(classes):
+    con = classes
+    con.execute("CREATE TEMP VIEW explained AS FROM ML.EXPLAIN_PREDICT(MODEL c, TABLE s)")
+    before = con.sql("FROM explained").fetchall()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutdatedViews)
+        learn(con, "(FROM s UNION ALL SELECT 70 + i, 'maybe' FROM range(20) r(i))")
+    assert con.sql("FROM explained").fetchall() == before
+
+
+def test_a_view_of_weights_of_a_model_that_is_gone_says_so(classes):
+    con = classes
+    con.execute("CREATE VIEW weights AS FROM ML.WEIGHTS(MODEL c)")
+    con.execute("DROP MODEL c")
+    with pytest.raises(Exception, match="there is no model 'c' any more"):
+        con.sql("FROM weights").fetchall()
+
+
 def test_prune_versions(con):
     for _ in range(3):
         make(con, "a, b")

@@ -293,26 +293,80 @@ def test_what_is_yes_or_no_already_has_no_threshold(con):
     np.testing.assert_array_equal(high.predict_proba(kinds.to_arrow_table()), low.predict_proba(kinds.to_arrow_table()))
 
 
-def test_gaussian_terms_are_those_of_scikit_learn_on_the_same_design(con):
+def gaussian_of_present(design, label, rows):
+    """Probabilities of a textbook Gaussian naive Bayes that leaves missing values (NaN) out."""
+    epsilon = 1e-9 * np.nanvar(design, axis=0).max()
+    joint = []
+    for name in np.unique(label):
+        own = design[label == name]
+        theta, var = np.nanmean(own, axis=0), np.nanvar(own, axis=0) + epsilon
+        densities = -0.5 * np.log(2 * np.pi * var) - 0.5 * (rows - theta) ** 2 / var
+        joint.append(np.log(np.mean(label == name)) + np.nansum(densities, axis=1))
+    joint = np.column_stack(joint)
+    return np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
+
+
+def test_a_missing_number_has_no_part_in_a_gaussian_density(con):
     con.execute(f"CREATE TABLE t AS {ROWS}")
-    model = GaussianNB().fit(con.sql('SELECT "the kind", amount, n, label FROM t'), y="label")
+    rows = con.sql('SELECT "the kind", amount, n, label FROM t')
+    model = GaussianNB().fit(rows, y="label")
     assert model.terms_[:2] == ("amount", "amount IS NULL")
-    table = con.sql('SELECT "the kind", amount, n, label FROM t').df()
-    amount = table["amount"].to_numpy(float)
-    columns = {
-        "amount": np.where(np.isnan(amount), np.nanmean(amount), amount),
-        "amount IS NULL": np.isnan(amount),
-        "n": table["n"].to_numpy(float),
-    }
+    table = rows.df()
     kinds = table["the kind"]
-    columns |= {f"the kind = {level}": (kinds == level).to_numpy() for level in "xyz"}
-    columns["the kind IS NULL"] = kinds.isna().to_numpy()
-    design = np.column_stack([columns[term] for term in model.terms_]).astype(float)
-    theirs = naive_bayes.GaussianNB().fit(design, table["label"])
-    np.testing.assert_allclose(model.theta_, theirs.theta_, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(model.var_, theirs.var_, rtol=1e-9)
-    rows = con.sql('SELECT "the kind", amount, n FROM t').to_arrow_table()
-    np.testing.assert_allclose(model.predict_proba(rows), theirs.predict_proba(design), rtol=1e-7, atol=1e-12)
+    columns = {"amount": table["amount"], "n": table["n"], "the kind IS NULL": kinds.isna()}
+    columns |= {f"the kind = {level}": kinds == level for level in "xyz"}
+    terms = [term for term in model.terms_ if term != "amount IS NULL"]
+    design = np.column_stack([columns[term].to_numpy(float) for term in terms])
+    expected = gaussian_of_present(design, table["label"].to_numpy(), design)
+    np.testing.assert_allclose(model.predict_proba(rows.to_arrow_table()), expected, rtol=1e-7, atol=1e-12)
+    complete = ~np.isnan(design).any(axis=1)
+    theirs = naive_bayes.GaussianNB().fit(design[complete], table["label"][complete])
+    ours = GaussianNB().fit(design[complete], table["label"][complete])
+    np.testing.assert_allclose(
+        ours.predict_proba(design[complete]), theirs.predict_proba(design[complete]), 1e-7, 1e-12
+    )
+
+
+def test_one_null_does_not_ruin_a_gaussian_model(con):
+    con.execute("""CREATE TABLE t AS SELECT hash(i) % 100 / 10.0 AS x, hash(i, 5) % 100 / 10.0 AS z,
+        CASE WHEN x < 3 THEN 'lo' WHEN x < 7 THEN 'mid' ELSE 'hi' END AS band FROM range(3000) s(i)""")
+    con.execute("CREATE TABLE whole AS FROM t; INSERT INTO t VALUES (NULL, 5, 'lo'), (1, NULL, 'lo')")
+    portions = [con.sql(f"FROM t WHERE z IS {a} DISTINCT FROM 5") for a in ("", "NOT")]
+    options = "OPTIONS (model_type = 'naive_bayes', input_label_cols = ['band'])"
+    con.execute(f"CREATE MODEL m {options} AS FROM t")
+    assert con.sql("SELECT accuracy FROM ML.EVALUATE(MODEL m, TABLE whole)").fetchall() == [(1.0,)]
+    # A missing x says nothing, so what is left is z and the priors; rows without any number have the priors alone.
+    rows = con.sql(
+        "SELECT CAST(NULL AS DOUBLE) AS x, CAST(NULL AS DOUBLE) AS z UNION ALL SELECT NULL, 5 UNION ALL "
+        "SELECT 5, NULL UNION ALL SELECT NULL, 20"
+    )
+    model = con.load_model("m")
+    found = model.predict_proba(rows.to_arrow_table())
+    np.testing.assert_allclose(found[0], model.class_prior_, rtol=1e-12)
+    native = con.sql("SELECT predict_proba('m', r) FROM rows r").fetchall()
+    np.testing.assert_allclose([list(one.values()) for (one,) in native], found, rtol=1e-9)
+    streamed = model.predict_proba(rows).fetchall()
+    np.testing.assert_allclose([[p["prob"] for p in row[-1]] for row in streamed], found, rtol=1e-9)
+    function = con.sql("SELECT dbml_predict_proba('m', x, z) FROM rows").fetchall()
+    np.testing.assert_allclose([list(one.values()) for (one,) in function], found, rtol=1e-9)
+    by_portions = GaussianNB().fit(con.sql("FROM t"), y="band")
+    by_portions.forget(portions[0], y="band").partial_fit(portions[0], y="band")
+    np.testing.assert_allclose(by_portions.predict_proba(rows.to_arrow_table()), found, rtol=1e-7)
+
+
+def test_a_class_without_a_number_and_a_vector_that_is_missing(con):
+    con.execute("""CREATE TABLE t AS SELECT CASE WHEN i % 3 > 0 THEN i % 7 + 3 * (i % 3) END AS x,
+        CASE WHEN i % 5 > 0 THEN [i % 4 + i % 3, i % 6]::DOUBLE[2] END AS v, i % 3 AS label FROM range(300) s(i)""")
+    con.execute("CREATE MODEL m OPTIONS (model_type = 'naive_bayes', input_label_cols = ['label']) AS FROM t")
+    model = con.load_model("m")
+    assert "v IS NULL" in model.terms_
+    at = model.terms_.index("x")
+    assert model.theta_[0, at] == pytest.approx(con.sql("SELECT avg(x) FROM t").fetchall()[0][0])
+    rows = con.sql("SELECT x, v FROM t UNION ALL SELECT 3, NULL UNION ALL SELECT NULL, [1.5, NULL]::DOUBLE[2]")
+    found = model.predict_proba(rows.to_arrow_table())
+    np.testing.assert_allclose(found[-1], model.class_prior_, rtol=1e-12)
+    native = con.sql("SELECT predict_proba('m', r) FROM rows r").fetchall()
+    np.testing.assert_allclose([list(one.values()) for (one,) in native], found, rtol=1e-9)
 
 
 def test_categories_of_a_table(con):

@@ -142,3 +142,33 @@ def test_names_of_arrows(con):
 @pytest.mark.parametrize("function", ["PREDICT", "EVALUATE"])
 def test_no_option_is_ignored(con, function, model):
     refused(con, f"FROM ML.{function}(MODEL {model}, TABLE t, STRUCT(0.5 AS threshold))", "no option threshold here")
+
+
+@pytest.mark.parametrize("type_", ["logistic_reg", "boosted_tree_classifier", "naive_bayes"])
+def test_thresholds_of_macros(type_):
+    with duckdb.connect() as plain:
+        with dbml.attach(plain) as con:
+            con.execute("CREATE TABLE r AS SELECT i AS x, i + hash(i) % 9 > 15 AS late FROM range(30) s(i)")
+            con.execute(f"CREATE MODEL m OPTIONS (model_type = '{type_}', input_label_cols = ['late']) AS FROM r")
+        calls = (
+            "SELECT ml.predict_m(x, threshold := {0}) FROM r",
+            "SELECT predicted_late FROM ml.predict_m(r, threshold := {0})",
+        )
+        for call in calls:
+            for value, told in (
+                ("NULL", "NULL"),
+                ("2", "2"),
+                ("0.5 + 1", "1.5"),
+                ("-1", "-1"),
+                ("'nan'::DOUBLE", "nan"),
+                ("x", "2"),
+            ):
+                with pytest.raises(duckdb.Error, match=f"threshold must be a number between 0 and 1; got {told}"):
+                    plain.execute(call.format(value)).fetchall()
+            with pytest.raises(duckdb.Error, match="threshold must be a number between 0 and 1; got 7"):
+                plain.execute(call.format("$1"), [7]).fetchall()
+            yes = [
+                plain.execute(call.format(value)).fetchall().count((True,)) for value in ("0", "0.25", "7.5e-1", "1")
+            ]
+            assert yes == sorted(yes, reverse=True) and yes[0] > yes[-1] == 0
+            assert plain.execute(call.format("$1"), [0.25]).fetchall() == plain.execute(call.format("0.25")).fetchall()

@@ -185,13 +185,13 @@ def _model(classes):
 def test_scores_stay(con, where):
     query = """SELECT distance, carrier, dest, predict('number', f), predict('chance', f, {'threshold': 0.6}),
         predict_proba('chance', distance, f.carrier, dest)['yes'] FROM t f"""
-    expected = con.sql(f"FROM ({query}) f WHERE {where} ORDER BY ALL").fetchall()
-    _same(con.sql(f"{query} WHERE {where} ORDER BY ALL").fetchall(), expected)
+    expected = con.execute(f"FROM ({query}) f WHERE {where} ORDER BY ALL").fetchall()
+    _same(con.execute(f"{query} WHERE {where} ORDER BY ALL").fetchall(), expected)
     _same(
-        con.sql(f"{query.replace('FROM t f', 'FROM (SELECT * FROM t) f')} WHERE {where} ORDER BY ALL").fetchall(),
+        con.execute(f"{query.replace('FROM t f', 'FROM (SELECT * FROM t) f')} WHERE {where} ORDER BY ALL").fetchall(),
         expected,
     )
-    found = con.sql(
+    found = con.execute(
         f"SELECT distance, carrier, dest, predicted_y FROM ML.PREDICT(MODEL number, (SELECT * FROM t WHERE {where})) "
         "ORDER BY ALL"
     )
@@ -204,8 +204,8 @@ def test_other_types_of_the_column(con, cast):
     con.execute(f"CREATE OR REPLACE TABLE u AS SELECT TRY_CAST(distance AS {cast}) AS distance, carrier, dest FROM t")
     for where in ("distance <= 0.1", "distance > 1", "distance >= 2"):
         query = "SELECT *, predict('number', f) FROM u f"
-        expected = con.sql(f"FROM ({query}) f WHERE {where} ORDER BY ALL").fetchall()
-        _same(con.sql(f"{query} WHERE {where} ORDER BY ALL").fetchall(), expected)
+        expected = con.execute(f"FROM ({query}) f WHERE {where} ORDER BY ALL").fetchall()
+        _same(con.execute(f"{query} WHERE {where} ORDER BY ALL").fetchall(), expected)
 
 
 @pytest.mark.parametrize("collation", ["NOCASE", "NOACCENT", "NFC"])
@@ -216,8 +216,8 @@ def test_texts_that_are_equal_by_a_collation_only(con, collation):
     con.execute("INSERT INTO u VALUES (1, 'aa', 'X'), (1, 'bb', 'X'), (1, 'ÁA', 'X')")
     query = "SELECT *, predict('number', f) FROM u f"
     for where in ("carrier = 'aa'", "carrier IN ('AA', 'bb')", "carrier <> 'bb'"):
-        expected = con.sql(f"FROM ({query}) f WHERE {where} ORDER BY ALL").fetchall()
-        _same(con.sql(f"{query} WHERE {where} ORDER BY ALL").fetchall(), expected)
+        expected = con.execute(f"FROM ({query}) f WHERE {where} ORDER BY ALL").fetchall()
+        _same(con.execute(f"{query} WHERE {where} ORDER BY ALL").fetchall(), expected)
 
 
 def _same(found, expected):
@@ -234,10 +234,39 @@ def test_the_expression_is_smaller(con):
     assert "predict_number" in whole and "typeof" in smaller
     small = smaller[smaller.index("THEN (0.25") : smaller.index("ELSE (0.25")]
     assert "carrier" not in small and "dest" in small
-    view = "CREATE VIEW v AS SELECT predict('number', f) AS p FROM t f WHERE carrier = 'AA'"
-    assert "predict_number" in rewrite(con.duckdb, view)
+    query = "SELECT predict('number', f) AS p FROM t f WHERE carrier = 'AA'"
+    for kept in (
+        "CREATE VIEW v AS",
+        "CREATE OR REPLACE TEMP VIEW v AS",
+        "CREATE TEMP MACRO v() AS TABLE",
+        "PREPARE v AS",
+    ):
+        assert "predict_number" in rewrite(con.duckdb, f"{kept} {query}"), kept
+    assert "predict_number" not in rewrite(con.duckdb, f"CREATE TEMP TABLE v AS {query}")
+
+
+def test_kept_text_follows_the_model_with_a_where_as_without(con):
+    con.execute("CREATE TABLE numbers AS SELECT i % 10 AS x, 2 * x AS y FROM range(200) s(i)")
+    create = "CREATE OR REPLACE MODEL line OPTIONS (model_type = 'boosted_tree_regressor', input_label_cols = ['y']) AS"
+    con.execute(f"{create} FROM numbers")
+    queries = (
+        "SELECT avg(predict('line', f)) FROM numbers f WHERE x > 3",
+        "SELECT avg(predicted_y) FROM ML.PREDICT(MODEL line, (SELECT * FROM numbers WHERE x > 3))",
+    )
+    for number, query in enumerate(queries):
+        con.execute(f"CREATE TEMP VIEW v{number} AS {query}")
+        con.execute(f"CREATE TEMP MACRO m{number}() AS TABLE {query}")
+        con.execute(f"PREPARE p{number} AS {query}")
+    lazy = [con.sql(query) for query in queries]
+    con.execute(f"{create} SELECT x, y + 1000 AS y FROM numbers")
+    for number, query in enumerate(queries):
+        now = con.execute(query).fetchone()[0]
+        assert now > 1000
+        kept = (f"FROM v{number}", f"FROM m{number}()", f"EXECUTE p{number}")
+        found = [*(con.execute(text).fetchone()[0] for text in kept), lazy[number].fetchall()[0][0]]
+        assert found == pytest.approx([now] * 4, rel=1e-12)
 
 
 def test_a_row_of_another_table(con):
     query = "SELECT (SELECT predict('number', g) FROM t g LIMIT 1) FROM t f WHERE f.carrier = 'AA' LIMIT 1"
-    assert con.sql(query).fetchall() == con.sql("SELECT predict('number', g) FROM t g LIMIT 1").fetchall()
+    assert con.execute(query).fetchall() == con.sql("SELECT predict('number', g) FROM t g LIMIT 1").fetchall()

@@ -64,7 +64,7 @@ def for_csv(relation: Any) -> Any:
         column = identifier(name)
         labels = None
         if _PROBABILITIES.match(str(type)):
-            texts = f"list_transform({column}, lambda e: CAST(e.label AS VARCHAR))"
+            texts = f"list_transform({column}, lambda dbml_e: CAST(dbml_e.label AS VARCHAR))"
             labels = relation.filter(f"{column} IS NOT NULL").limit(1).project(texts).fetchall()
         if _DISTANCES.match(str(type)):
             columns.append(f"{column}[1].DISTANCE AS {DISTANCE}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 from dbml_sql.errors import SqlError
+from dbml_sql.query_text import looks_like_query
 from dbml_sql.statements import Statement, parse_statement
 from dbml_sql.tokens import split_statements
 
@@ -38,8 +39,10 @@ def may_be_ours(query: Any) -> bool:
     return isinstance(query, str) and _OURS.search(query) is not None
 
 
-def prepare(con: duckdb.DuckDBPyConnection, query: Any) -> Iterator[Prepared]:
+def prepare(con: duckdb.DuckDBPyConnection, query: Any, lazy: bool = False) -> Iterator[Prepared]:
     """Yield the statements of a script; each is looked into when the ones before it have run, and sees their models.
+
+    With `lazy` the last one, if it is a query, is to be a relation, which DuckDB runs whenever it is read.
 
     A script in which nothing can be ours is one piece, byte for byte.
 
@@ -55,14 +58,14 @@ def prepare(con: duckdb.DuckDBPyConnection, query: Any) -> Iterator[Prepared]:
         return
     texts = split_statements(query)
     if len(texts) <= 1:
-        yield prepare_statement(con, query)
+        yield prepare_statement(con, query, lazy)
         return
     for number, text in enumerate(texts, 1):
-        found = prepare_statement(con, text)
+        found = prepare_statement(con, text, lazy and number == len(texts))
         yield replace(found, is_last=number == len(texts))
 
 
-def prepare_statement(con: duckdb.DuckDBPyConnection, text: str) -> Prepared:
+def prepare_statement(con: duckdb.DuckDBPyConnection, text: str, lazy: bool = False) -> Prepared:
     """Return one statement, parsed if it is ours and rewritten if it calls a model."""
     try:
         statement = parse_statement(text)
@@ -70,5 +73,5 @@ def prepare_statement(con: duckdb.DuckDBPyConnection, text: str) -> Prepared:
         raise StatementError(str(error)) from error
     if statement is not None:
         return Prepared(text, statement)
-    rewritten = rewrite(con, text)
+    rewritten = rewrite(con, text, lazy and looks_like_query(text))
     return Prepared(rewritten, written=None if rewritten is text else text)

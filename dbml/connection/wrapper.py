@@ -327,7 +327,7 @@ class Connection:
         if may_be_ours(query):
             self._refuse_unfinished()
         self._unread = None
-        for piece in prepare(self.duckdb, query):
+        for piece in prepare(self.duckdb, query, lazy=True):
             if not piece.is_last:
                 self._execute(piece, None, frame)
                 continue

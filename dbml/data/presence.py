@@ -69,5 +69,5 @@ def _asked(role: Role) -> str:
     if role.part is not None:
         return value
     if role.kind == "vector":
-        return f"coalesce(list_bool_or(list_transform({value}, lambda e: NOT {missing('e')})), false)"
+        return f"coalesce(list_bool_or(list_transform({value}, lambda dbml_e: NOT {missing('dbml_e')})), false)"
     return f"{value} IS NOT NULL" if role.type in INTEGERS else f"NOT {missing(value)}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from dbml_kernels.class_moments import class_moments_add, scaled_squares_add
 from dbml_kernels.class_sums import class_sums_add_sparse
+from dbml_sql.features import Encoding, Feature
 from dbml_sql.forms import QuadraticForm
 
 from dbml.errors import InvalidData
@@ -74,6 +75,47 @@ class ClassMomentsStep:
 _Moments = tuple[Floats, Floats, Floats]
 
 
+_NONE = 1e-12  # a share of rows that is rounding
+
+
+def flagged(encoding: Encoding) -> list[tuple[Feature, slice, int]]:
+    """Return each feature with a flag, the dense terms of its values, and the term of the flag."""
+    found = []
+    for feature, (first, _) in zip(encoding.features, encoding.offsets(), strict=True):
+        if feature.flag:
+            end = first + len(feature.dense_terms) - 1
+            found.append((feature, slice(first, end), end))
+    return found
+
+
+def moments_of_present(encoding: Encoding, moments: _Moments) -> _Moments:
+    """Return weight (k, p), mean and m2 (k, p) of the rows in which a number is not missing.
+
+    A missing number is 0 in a block, and the mean of its flag says in which share of the rows of a class: what these
+    rows brought is taken out. Vectors keep it, since only some of their elements may be missing. A class in which a
+    column is missing in all rows has the mean of all classes, with weight 0.
+    """
+    weight, mean, m2 = moments
+    present, mean, m2 = np.repeat(weight[:, None], mean.shape[1], axis=1), mean.copy(), m2.copy()
+    for feature, values, flag in flagged(encoding):
+        if feature.kind == "vector":
+            continue
+        d, missing = values.start, mean[:, flag]
+        share = np.where(missing < 1.0 - _NONE, 1.0 - missing, 0.0)
+        some = share > 0.0
+        ratio = np.divide(missing, share, out=np.zeros_like(share), where=some)
+        m2[:, d] = np.where(some, np.maximum(m2[:, d] - weight * mean[:, d] ** 2 * ratio, 0.0), 0.0)
+        mean[:, d] = np.divide(mean[:, d], share, out=np.zeros_like(share), where=some)
+        present[:, d] = weight * share
+        mean[:, d] = np.where(some, mean[:, d], _common(present[:, d], mean[:, d]))
+    return present, mean, m2
+
+
+def _common(present: Floats, mean: Floats) -> Floats:
+    """Return the mean of all rows from those of the classes."""
+    return (present * mean).sum(axis=0) / np.maximum(present.sum(axis=0), np.finfo(float).tiny)
+
+
 def merged_moments(one: _Moments, other: _Moments) -> _Moments:
     """Return weight (k,), mean and m2 (k, p) of the rows of both."""
     (w, mean, m2), (v, other_mean, other_m2) = one, other
@@ -81,6 +123,32 @@ def merged_moments(one: _Moments, other: _Moments) -> _Moments:
     share = np.divide(v, total, out=np.zeros_like(total), where=total > 0.0)[:, None]
     delta = np.where(v[:, None] > 0.0, other_mean - mean, 0.0)
     return total, mean + delta * share, m2 + other_m2 + delta * delta * (w[:, None] * share)
+
+
+class _Parts(NamedTuple):
+    """What the log density of a row is made of, by class.
+
+    ``scale (t - theta)^2`` of a sparse term is ``scale theta^2`` where it is 0, which is in the constant, and
+    ``scale t^2 - 2 scale theta t`` more elsewhere. A missing value adds nothing: its `density` takes back what the
+    constant holds of it. Flags have no weight.
+
+    Attributes
+    ----------
+    constant : ndarray of shape (k,)
+        Log prior and log densities.
+    theta, density : ndarray of shape (k, n_dense)
+        Means of centred terms, and ``log(2 pi var) / 2``.
+    scale : ndarray of shape (k, n_terms)
+        Weights of squared differences.
+    linear : ndarray of shape (k, n_terms - n_dense)
+        Linear weights of sparse terms.
+    """
+
+    constant: Floats
+    theta: Floats
+    scale: Floats
+    linear: Floats
+    density: Floats
 
 
 class GaussianNB(NaiveBayes):
@@ -110,9 +178,12 @@ class GaussianNB(NaiveBayes):
     Notes
     -----
     One pass, which keeps pace with the reading of the table; memory for 4 numbers a class and term. Means and
-    deviations are merged, not sums of squares, so that large offsets cancel. A level of a category is a 0/1 term, and
-    so is the flag of a column that has missing values; a missing value takes the mean of its column. A row of weight w
-    counts as w rows, also in the largest variance, which is that of all rows learned.
+    deviations are merged, not sums of squares, so that large offsets cancel. A level of a category is a 0/1 term. Where
+    training saw a number missing, means and variances are those of the other rows, and a missing value adds nothing to
+    the density: the term that flags it has no part in predictions. A vector with a missing element adds nothing either;
+    in its means and variances, missing elements count as the mean. Where training saw none missing, a missing value
+    takes the mean of its column. A row of weight w counts as w rows, also in the largest variance, which is that of all
+    rows learned.
 
     References
     ----------
@@ -187,52 +258,68 @@ class GaussianNB(NaiveBayes):
             prior = weight / total
         else:
             raise InvalidData(f"{type(self).__name__}: the weights of all rows are 0")
-        between = mean - weight @ mean / total
-        variance = (m2.sum(axis=0) + weight @ (between * between)) / total
-        largest = float(variance.max())
+        encoding = schema.encoding
+        present, own_mean, own_m2 = moments_of_present(encoding, (weight, mean, m2))
+        between = own_mean - _common(present, own_mean)
+        counted = np.maximum(present.sum(axis=0), np.finfo(float).tiny)
+        variance = (own_m2.sum(axis=0) + (present * between * between).sum(axis=0)) / counted
+        counts = np.ones(encoding.n_terms, dtype=bool)
+        counts[[flag for *_, flag in flagged(encoding)]] = False
+        largest = float(variance[counts].max())
         # Of rows that are all the same, any variance says the same of every class.
         epsilon = self.var_smoothing * (largest if largest > 0.0 else 1.0)
-        own = np.divide(m2, weight[:, None], out=np.zeros_like(m2), where=weight[:, None] > 0.0)
+        own = np.divide(own_m2, present, out=np.zeros_like(m2), where=present > 0.0)
+        # A class that has a column missing in all rows knows of it what all rows together do.
+        own = np.where((present == 0.0) & (weight[:, None] > 0.0), variance, own)
         var = own + epsilon
-        if not var.all():
-            at, term = np.argwhere(var == 0.0)[0]
+        if not var[:, counts].all():
+            at, term = np.argwhere((var == 0.0) & counts)[0]
             raise InvalidData(
                 f"{type(self).__name__}: var_smoothing must be > 0 where a term has one value in a class; "
                 f"{schema.encoding.terms[term]!r} has in {schema.classes[at]!r}; got {self.var_smoothing!r}"
             )
         self.class_count_, self.class_prior_ = weight, prior
         self.centred_theta_, self.deviations_ = mean, m2
-        self.theta_, self.var_ = mean + np.array(schema.encoding.centre()), var
+        self.theta_, self.var_ = own_mean + np.array(encoding.centre()), var
         self.epsilon_ = float(epsilon)
 
     # prediction -------------------------------------------------------------------------------------------------------
 
-    def _parts(self) -> tuple[Floats, Floats, Floats]:
-        """Return constants (k,), weights of squared differences (k, n_terms), and linear weights of sparse terms.
-
-        ``scale (t - theta)^2`` of a sparse term is ``scale theta^2`` where it is 0, which is in the constant, and
-        ``scale t^2 - 2 scale theta t`` more elsewhere.
-        """
-        n_dense = self.schema_.encoding.n_dense
-        scale = -0.5 / self.var_
-        theta = self.centred_theta_[:, n_dense:]
-        constant = logs(self.class_prior_) - 0.5 * np.log(2.0 * np.pi * self.var_).sum(axis=1)
-        constant += (scale[:, n_dense:] * theta * theta).sum(axis=1)
-        return constant, scale, -2.0 * scale[:, n_dense:] * theta
+    def _parts(self) -> _Parts:
+        encoding = self.schema_.encoding
+        n_dense = encoding.n_dense
+        _, theta, _ = moments_of_present(encoding, (self.class_count_, self.centred_theta_, self.deviations_))
+        flags = [flag for *_, flag in flagged(encoding)]
+        with np.errstate(divide="ignore"):  # variances of flags, which have no weight
+            scale, density = -0.5 / self.var_, 0.5 * np.log(2.0 * np.pi * self.var_)
+        scale[:, flags] = density[:, flags] = 0.0
+        sparse = theta[:, n_dense:]
+        constant = logs(self.class_prior_) - density.sum(axis=1) + (scale[:, n_dense:] * sparse * sparse).sum(axis=1)
+        return _Parts(constant, theta[:, :n_dense], scale, -2.0 * scale[:, n_dense:] * sparse, density[:, :n_dense])
 
     def _joint_block(self, block: Block) -> Floats:
         n, d = block.X.shape
-        constant, scale, linear = self._parts()
-        joint, theta = np.empty((n, len(constant))), self.centred_theta_.copy()
-        rows = np.repeat(np.arange(n), np.diff(block.sparse.indptr)) if block.sparse is not None else np.empty(0, int)
-        for c in range(len(constant)):
-            eta = np.full(n, constant[c])
+        parts, missing = self._parts(), []
+        for _, values, flag in flagged(self.schema_.encoding):
+            rows = np.flatnonzero(block.X[:, flag])
+            if len(rows):
+                missing.append((values, rows))
+        X = np.array(block.X, order="F") if missing else block.X
+        joint = np.empty((n, len(parts.constant)))
+        entries = (
+            np.repeat(np.arange(n), np.diff(block.sparse.indptr)) if block.sparse is not None else np.empty(0, int)
+        )
+        for c in range(len(parts.constant)):
+            eta = np.full(n, parts.constant[c])
+            for values, rows in missing:  # where the density is the largest: what it adds there is taken back
+                X[rows, values] = parts.theta[c, values]
+                eta[rows] += parts.density[c, values].sum()
             if d:
-                scaled_squares_add(flat(block.X), n, d, theta[c, :d], scale[c, :d], eta)
+                scaled_squares_add(flat(X), n, d, parts.theta[c], parts.scale[c, :d], eta)
             if block.sparse is not None:
-                _, indices, values = block.sparse
-                added = values * (linear[c, indices - d] + values * scale[c, indices])
-                eta = eta + np.bincount(rows, added, n)
+                _, indices, values_of = block.sparse
+                added = values_of * (parts.linear[c, indices - d] + values_of * parts.scale[c, indices])
+                eta = eta + np.bincount(entries, added, n)
             joint[:, c] = eta
         return joint
 
@@ -242,8 +329,8 @@ class GaussianNB(NaiveBayes):
         encoding = self.schema_.encoding
         if any(feature.kind not in ("number", "vector", "category") for feature in encoding.features):
             return None
-        d = encoding.n_dense
-        constant, scale, linear = self._parts()
-        coef = np.hstack([np.zeros((len(constant), d)), linear + scale[:, d:]])
-        rows = [tuple(map(tuple, a.tolist())) for a in (coef, scale[:, :d], self.centred_theta_[:, :d])]
-        return QuadraticForm(rows[0], tuple(constant.tolist()), rows[1], rows[2], "softmax")
+        d, parts = encoding.n_dense, self._parts()
+        coef = np.hstack([np.zeros((len(parts.constant), d)), parts.linear + parts.scale[:, d:]])
+        dense = (coef, parts.scale[:, :d], parts.theta, parts.density)
+        rows = [tuple(map(tuple, a.tolist())) for a in dense]
+        return QuadraticForm(rows[0], tuple(parts.constant.tolist()), rows[1], rows[2], "softmax", rows[3])

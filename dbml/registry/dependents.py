@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import duckdb
 from dbml_sql.expressions import string
@@ -14,6 +15,7 @@ from dbml_sql.tokens import significant
 
 from dbml.errors import DbmlWarning, listing
 from dbml.registry.database import Place
+from dbml.registry.plain_json import labels_of
 from dbml.registry.versions import Version, input_columns
 
 _DEFINITIONS = """
@@ -26,7 +28,7 @@ ORDER BY ALL"""
 
 
 class OutdatedViews(DbmlWarning):
-    """Views or macros call a model that takes other columns now, or is gone."""
+    """Views or macros call a model that takes other columns now, has another label or other classes, or is gone."""
 
 
 def dependents(con: duckdb.DuckDBPyConnection, place: Place, names: Iterable[str]) -> list[str]:
@@ -50,15 +52,32 @@ def _calls(text: str, home: str) -> Iterable[tuple[str, str]]:
 
 
 def warn_of_columns(con: duckdb.DuckDBPyConnection, before: Version | None, now: Version) -> None:
-    """Warn of views that call a model whose current version takes other columns than the one before."""
+    """Warn of views that call a model whose current version has other columns, label or classes than the one before."""
     if before is None or before.version == now.version:
         return
     old, new = input_columns(con, before), input_columns(con, now)
-    if [column.casefold() for column in old] == [column.casefold() for column in new]:
+    had, has = _label(con, before), _label(con, now)
+    if [column.casefold() for column in old] != [column.casefold() for column in new]:
+        what = f"{now} takes the columns {listing(new)} (version {before.version}: {listing(old)})"
+    elif had != has:
+        what = f"{now} predicts {_named(*has)} (version {before.version}: {_named(*had)})"
+    else:
         return
-    what = f"{now} takes the columns {listing(new)} (version {before.version}: {listing(old)})"
     kept = f"predict({string(f'{now.name}@{before.version}')}, …)"
     _warn(con, now.place, [now.name], what, f"make them again, or let them keep version {before.version}: {kept}")
+
+
+def _label(con: duckdb.DuckDBPyConnection, of: Version) -> tuple[str | None, tuple[Any, ...] | None]:
+    """Return the label column of a version and its classes."""
+    query = f"SELECT target, classes FROM {of.place.schema}.model_versions WHERE model_id = ? AND version = ?"
+    target, classes = con.execute(query, [of.model_id, of.version]).fetchone() or (None, None)
+    return target, labels_of(str(of), classes)
+
+
+def _named(target: str | None, classes: tuple[Any, ...] | None) -> str:
+    if target is None:
+        return "no label"
+    return target if classes is None else f"{target} of the classes {listing(map(str, classes), 5)}"
 
 
 def warn_of_names(con: duckdb.DuckDBPyConnection, place: Place, names: Sequence[str], what: str) -> None:

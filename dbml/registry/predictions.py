@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from dbml_sql.score import label_text
+from dbml_sql.score import fit_double, label_text
 
 from dbml.errors import InvalidData, InvalidParameter, listing
 from dbml.registry.scorer import Scorer
@@ -41,15 +41,17 @@ def _require(scorer: Scorer, method: str, otherwise: str) -> None:
 
 
 def predict_number(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
-    """Return predictions as DOUBLE: numbers, or labels that are numbers or booleans."""
+    """Return predictions as DOUBLE: numbers, or labels that are numbers within 2^53 or booleans."""
     if scorer.classes is None:
         _refuse_threshold(scorer, threshold)
         _require(scorer, "predict", f"predicts nothing: use transform('{scorer.name}', …)")
         return pa.array(scorer.method("predict")(scorer.block(columns)))
-    if not all(isinstance(label, (bool, int, float)) for label in scorer.classes):
+    if not fit_double(scorer.classes):
         shown = listing([repr(label) for label in scorer.classes], 4)
+        text = any(isinstance(label, str) for label in scorer.classes)
         raise InvalidData(
-            f"predict gives numbers, and the labels of model {scorer.name!r} are text ({shown}): "
+            f"predict gives {'numbers' if text else 'DOUBLE'}, and the labels of model {scorer.name!r} are "
+            f"{'text' if text else 'beyond what DOUBLE tells apart'} ({shown}): "
             f"use predict_label('{scorer.name}', …), or ml.\"predict_{scorer.name}\"(…)"
         )
     labels = np.array([float(label) for label in scorer.classes])
@@ -73,9 +75,12 @@ def predict_proba(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray
 
 
 def probabilities_of(scorer: Scorer, columns: list[pa.Array]) -> pa.Array:
-    """Return the probability of each label as a list of ``{label, prob}`` in the order of the classes."""
+    """Return the probability of each label as a list of ``{label, prob}`` in the order of the classes.
+
+    Labels that `fit_double` refuses are text: Arrow has no whole number for some.
+    """
     labels, offsets, places, probabilities = _flat_probabilities(scorer, columns)
-    named = pa.array(list(labels)).take(places)
+    named = pa.array(list(labels) if fit_double(labels) else [label_text(label) for label in labels]).take(places)
     return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays([named, probabilities], ["label", "prob"]))
 
 

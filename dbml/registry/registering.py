@@ -1,9 +1,9 @@
 """dbml's SQL functions: those that predict, explain and train, by name and type.
 
 A function of DuckDB's has one return type. ``predict`` is DOUBLE: numbers of regressors, and labels that are numbers
-or booleans (1 for true). Text labels come from ``predict_label``, VARCHAR for any model: asking ``predict`` for them is
-an error, never a silent cast. ``predict_proba`` is MAP(VARCHAR, DOUBLE), from the text of each label. ``transform`` is
-DOUBLE[].
+or booleans (1 for true). Text labels, and whole numbers beyond 2^53, come from ``predict_label``, VARCHAR for any
+model: asking ``predict`` for them is an error, never a silent cast. ``predict_proba`` is MAP(VARCHAR, DOUBLE), from the
+text of each label. ``transform`` is DOUBLE[].
 
 Each is called ``dbml_predict``, … in text of ours; those that a person calls have their plain names too, where the
 person has no function or macro of that name.

@@ -95,6 +95,7 @@ class RegistryResolver:
             vectors=f"{'ml' if own else found.place.schema}.{vector_table_name(found)}" if kept else None,
             ids="id" in kept,
             types=input_types(self._con, found) if kind == FACTORIZATION else (),
+            labels=classes,
             implicit=kind == FACTORIZATION and json.loads(params).get("feedback") == "implicit",
         )
 

@@ -13,8 +13,13 @@ from dbml.errors import InvalidParameter, StatementError
 from dbml.registry.resolver import RegistryResolver
 
 
-def rewrite(con: duckdb.DuckDBPyConnection, text: str) -> str:
+def rewrite(con: duckdb.DuckDBPyConnection, text: str, lazy: bool = False) -> str:
     """Return a query with its calls about models replaced; the very text where it has none.
+
+    Parameters
+    ----------
+    lazy : bool, default False
+        Whether it runs later, when models may have other versions.
 
     Raises
     ------
@@ -24,7 +29,7 @@ def rewrite(con: duckdb.DuckDBPyConnection, text: str) -> str:
         A call names a model that does not exist.
     """
     try:
-        return rewrite_calls(text, RegistryResolver(con)).sql
+        return rewrite_calls(text, RegistryResolver(con), lazy=lazy).sql
     except SqlError as error:
         raise StatementError(str(error)) from error
 

@@ -16,7 +16,7 @@ from dbml_sql.forms import Form
 from dbml_sql.groups import GROUP, GROUP_LINKS, GROUP_PROBABILITIES, group_query
 from dbml_sql.macros import DEFAULT_THRESHOLD, parameters, scored_query
 from dbml_sql.outputs import added_names, outputs_query
-from dbml_sql.score import label_type, predictors_of
+from dbml_sql.score import fit_double, label_type, predictors_of
 from dbml_sql.transform import TRANSFORM_LINKS, listed_query, transform_query
 
 from dbml.errors import InvalidData
@@ -129,8 +129,9 @@ def _called(model: Estimator, con: Any, method: str) -> str:
 def _by_function(model: Estimator, rows: Any, method: str, name: str) -> Any:
     target = model.schema_.target
     value = _called(model, rows._con, method)
-    if method == "predict" and target is not None and target.classes is not None:
-        value = f"CAST({value} AS {label_type(target.classes, target.type)})"
+    if target is not None and target.classes is not None and method in ("predict", "predict_proba"):
+        label = label_type(target.classes, target.type)
+        value = f"CAST({value} AS {label if method == 'predict' else _listed_labels(label)})"
     return rows.query(_ROWS, outputs_query(_ROWS, model.schema_.encoding.columns, {name: value}))
 
 
@@ -151,7 +152,7 @@ _Made = tuple[Callable[..., pa.Array], str]
 
 
 def _predictions(scorer: Scorer) -> _Made:
-    text = scorer.classes is not None and not all(isinstance(label, (bool, int, float)) for label in scorer.classes)
+    text = scorer.classes is not None and not fit_double(scorer.classes)
     score = predict_label if text else predict_number
 
     def function(*arguments: pa.ChunkedArray) -> pa.Array:
@@ -166,7 +167,11 @@ def _probabilities(scorer: Scorer) -> _Made:
 
     target = scorer.model.schema_.target
     type_ = "BIGINT" if target is None else label_type(scorer.classes, target.type)
-    return function, f"STRUCT(label {type_}, prob DOUBLE)[]"
+    return function, _listed_labels(type_ if fit_double(scorer.classes or ()) else "VARCHAR")
+
+
+def _listed_labels(type_: str) -> str:
+    return f"STRUCT(label {type_}, prob DOUBLE)[]"
 
 
 def _transforms(scorer: Scorer) -> _Made:

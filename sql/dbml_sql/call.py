@@ -59,6 +59,11 @@ class Call:
         return str(self.rewriter.fail("expected TABLE name or (query)", start))
 
     @property
+    def outlives(self) -> bool:
+        """Whether the text is kept and may run when the model has another version."""
+        return self.rewriter.outlives
+
+    @property
     def has_source(self) -> bool:
         """Whether rows are given after the model, rather than options or nothing."""
         first = self.rewriter.found[self.ranges[1][0]] if self.n_arguments > 1 else None
@@ -95,8 +100,8 @@ class Call:
         raise self.error(f"{name} must be one of {', '.join(map(string, known))}; got {got}")
 
     def conditions(self) -> Conditions | None:
-        """Return what ``(SELECT * FROM t WHERE …)`` says of its rows, None for any other rows, and in a view."""
-        if self.n_arguments < 2 or self.rewriter.defines is not None:
+        """Return what ``(SELECT * FROM t WHERE …)`` says of its rows, None for others, and in text that is kept."""
+        if self.n_arguments < 2 or self.outlives:
             return None
         start, end = self.ranges[1]
         found = self.rewriter.found

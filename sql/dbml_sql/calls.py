@@ -11,6 +11,7 @@ ML.PREDICT(MODEL late, TABLE t | (query) [, STRUCT(0.3 AS threshold)]) and the o
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,13 +70,15 @@ class Rewritten:
     label: str | None = None
 
 
-def rewrite_calls(text: str, resolver: Resolver, probed: int | None = None) -> Rewritten:
+def rewrite_calls(text: str, resolver: Resolver, probed: int | None = None, lazy: bool = False) -> Rewritten:
     """Replace the calls about models in one statement.
 
     Parameters
     ----------
     probed : int, optional
         The number of a call, in the order of `Rewritten.models`, that `dbml_sql.functions.probe` takes the place of.
+    lazy : bool, default False
+        Whether the statement runs later than now, or more than once, as a relation does: models may change until then.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def rewrite_calls(text: str, resolver: Resolver, probed: int | None = None) -> R
     """
     if _OURS.search(text) is None:
         return Rewritten(text)
-    rewriter = Rewriter(text, significant(text), resolver, probed)
+    rewriter = Rewriter(text, significant(text), resolver, probed, lazy)
     sql = rewriter.emit(0, len(rewriter.found))
     rewriter.check_persistent()
     return Rewritten(sql, tuple(rewriter.models), rewriter.label)
@@ -99,6 +102,7 @@ class Rewriter:
     found: list[Token]
     resolver: Resolver
     probed: int | None = None
+    lazy: bool = False
     models: list[ModelSignature] = field(default_factory=list)
     label: str | None = None
     python: list[str] = field(default_factory=list)
@@ -262,8 +266,8 @@ class Rewriter:
     def _pruned(
         self, model: ModelSignature, arguments: list[tuple[int, int]], row: str | None, index: int
     ) -> Pruned | None:
-        """Return a model of trees made smaller by the WHERE clause around a call; not in a view, which outlives it."""
-        conditions = None if self.defines is not None else conditions_around(self.found, index)
+        """Return a model of trees made smaller by the WHERE clause around a call; not in text that outlives it."""
+        conditions = None if self.outlives else conditions_around(self.found, index)
         if conditions is None:
             return None
         read = read_columns(self.found, arguments, model.columns, row, conditions.table)
@@ -402,10 +406,17 @@ class Rewriter:
     @property
     def defines(self) -> Token | None:
         """The word VIEW, MACRO or FUNCTION of a statement that keeps its text in the database, or None."""
-        head = [token for token in self.found[:6] if token.kind == "word"]
-        if not head or not head[0].is_word("CREATE") or any(token.is_word("TEMP", "TEMPORARY") for token in head):
-            return None
-        return next((token for token in head[1:4] if token.is_word(*_DEFINES)), None)
+        head = self._head
+        return None if any(token.is_word("TEMP", "TEMPORARY") for token in head) else _defined(head)
+
+    @property
+    def outlives(self) -> bool:
+        """Whether the text is kept, in the database or the session, and may run when a model has another version."""
+        return self.lazy or _defined(self._head) is not None or bool(self._head and self._head[0].is_word("PREPARE"))
+
+    @property
+    def _head(self) -> list[Token]:
+        return [token for token in self.found[:6] if token.kind == "word"]
 
     def check_persistent(self) -> None:
         """Refuse a view or macro that would call a Python function: other clients could not run it."""
@@ -419,3 +430,10 @@ class Rewriter:
                 self.text,
                 kind.start,
             )
+
+
+def _defined(head: Sequence[Token]) -> Token | None:
+    """Return the word VIEW, MACRO or FUNCTION among the first words of a statement that creates one, or None."""
+    if not head or not head[0].is_word("CREATE"):
+        return None
+    return next((token for token in head[1:] if token.is_word(*_DEFINES)), None)

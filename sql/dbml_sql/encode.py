@@ -81,7 +81,7 @@ def scan_column(feature: Feature, type_now: str, column: str | None = None) -> S
     if feature.kind == "lists":
         return ScanColumn(feature_value(feature, column), "pairs", vector(identifier(feature.values or "")))
     if feature.kind == "map":
-        keys = f"list_transform(map_keys({text_map(column)}), lambda k: {level_code('k', feature.levels)})"
+        keys = f"list_transform(map_keys({text_map(column)}), lambda dbml_k: {level_code('dbml_k', feature.levels)})"
         return ScanColumn(f"CAST({keys} AS BIGINT[])", "pairs", f"map_values({text_map(column)})")
     if feature.kind == "text":
         if not feature.levels:

@@ -48,11 +48,12 @@ def explain_predict(source: str, scored: Scored, model: ModelSignature, top: int
     if model.probabilities:
         dropped += f", {probs}"
         probability = f"{probs}[list_position({_labels(model)}, {predicted})].prob AS probability,\n  "
-    order = "list_sort(list_transform(dbml_explained.attributions, lambda a, i: {'size': -abs(a), 'at': i}))"
+    sized = "lambda dbml_a, dbml_i: {'size': -abs(dbml_a), 'at': dbml_i}"
+    order = f"list_sort(list_transform(dbml_explained.attributions, {sized}))"
     rows = scored(f"SELECT t.*, {_attributions(model)} AS dbml_outputs FROM ({source}\n) t")
-    feature = f"{{'feature': {_names(model)}[o.at], 'attribution': dbml_explained.attributions[o.at]}}"
+    feature = f"{{'feature': {_names(model)}[dbml_o['at']], 'attribution': dbml_explained.attributions[dbml_o['at']]}}"
     return f"""SELECT * EXCLUDE ({dropped}),
-  {probability}list_transform({order}[1:{top}], lambda o: {feature}) AS top_feature_attributions,
+  {probability}list_transform({order}[1:{top}], lambda dbml_o: {feature}) AS top_feature_attributions,
   dbml_explained.baseline AS baseline_prediction_value,
   dbml_explained.prediction AS prediction_value,
   abs(dbml_explained.baseline + list_sum(dbml_explained.attributions) - dbml_explained.prediction)

@@ -97,7 +97,7 @@ def bucket(word: str, width: int) -> str:
 def text_terms(feature: Feature, value: str) -> str:
     """Return a text as the list of its words, or of their buckets where words have no terms of their own."""
     found = words(category(value))
-    return found if feature.levels else f"list_transform({found}, lambda w: {bucket('w', feature.width)})"
+    return found if feature.levels else f"list_transform({found}, lambda dbml_w: {bucket('dbml_w', feature.width)})"
 
 
 def utc_timestamp(value: str) -> str:

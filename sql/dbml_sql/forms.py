@@ -63,6 +63,9 @@ class QuadraticForm:
         ``softmax``: probabilities, the largest ``eta`` is predicted (naive Bayes, mixtures). ``nearest``: ``eta`` is a
         squared distance, the number of the smallest one is predicted (the first of equals), and `transform` gives
         ``sqrt(eta)``, 0 where rounding made it negative (k-means).
+    missing : tuple of tuples, shape (n_outputs, n_dense), or ()
+        What a dense term of a feature with a flag adds in place of all else where it is missing, a vector with all its
+        elements; the flag itself has no weight then. Without it a missing value is 0, as in other forms.
     """
 
     coef: tuple[tuple[float, ...], ...]
@@ -70,6 +73,7 @@ class QuadraticForm:
     square: tuple[tuple[float, ...], ...]
     origin: tuple[tuple[float, ...], ...]
     link: QuadraticLink
+    missing: tuple[tuple[float, ...], ...] = ()
 
     @property
     def n_outputs(self) -> int:

@@ -26,8 +26,8 @@ from dbml_sql.outputs import outputs_query
 from dbml_sql.pruned import pruned_for
 from dbml_sql.python_functions import function_name
 from dbml_sql.recommend import FACTORIZATION, evaluate_rankings, factor_weights, recommend
-from dbml_sql.score import label_text, label_type
-from dbml_sql.stored import model_key, stored_metrics
+from dbml_sql.score import fit_double, label_text, label_type
+from dbml_sql.stored import model_key, same_label, stored_metrics
 from dbml_sql.without_label import (
     centroids,
     evaluate_without_label,
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from dbml_sql.signature import ModelSignature
 
 
-def scored_source(call: Call, source: str, threshold: str | None) -> str:
+def scored_source(call: Call, source: str, threshold: str | None, model: ModelSignature | None = None) -> str:
     """Return the rows of a source with their predictions, in parentheses."""
-    model = call.model
+    model = model or call.model
     if call.probed:
         return probed(source, threshold)
     if model.native is not None:
@@ -60,16 +60,23 @@ def scored_source(call: Call, source: str, threshold: str | None) -> str:
     outputs = {f"predicted_{model.target}": f"CAST({function_name(predict)}({name}, {arguments}{option}) AS {type_})"}
     if model.probabilities:
         pairs = f"map_entries({model.python_call('predict_proba')})"
-        item = f"{{'label': CAST(e.key AS {type_}), 'prob': e.value}}"
-        outputs[f"predicted_{model.target}_probs"] = f"list_transform({pairs}, lambda e: {item})"
+        item = f"{{'label': CAST(dbml_e['key'] AS {type_}), 'prob': dbml_e['value']}}"
+        outputs[f"predicted_{model.target}_probs"] = f"list_transform({pairs}, lambda dbml_e: {item})"
     return f"({outputs_query(f'({source})', model.columns, outputs)})"
 
 
+def labelled_source(call: Call, source: str, threshold: str | None = None) -> str:
+    """Return the rows of a source with their predictions, for a query that holds the classes of the model."""
+    scored = scored_source(call, source, threshold)
+    if call.probed or not call.outlives or not call.model.follows:
+        return scored
+    return f"(FROM {scored} WHERE {same_label(call.model, call.outlives)})"
+
+
 def predict_function(model: ModelSignature) -> str:
-    """Return the function that predicts where a model has no macro: ``predict`` is DOUBLE, labels that are text need
+    """Return the function that predicts where a model has no macro: ``predict`` is DOUBLE, other labels need
     ``predict_label``."""
-    text = model.classes is not None and any(isinstance(label, str) for label in model.classes)
-    return "predict_label" if text else "predict"
+    return "predict" if model.classes is None or fit_double(model.classes) else "predict_label"
 
 
 def predicted_type(model: ModelSignature) -> str:
@@ -114,7 +121,7 @@ def _evaluate(call: Call) -> str:
         return evaluate_rankings(call)
     if call.n_arguments == 1:
         return _stored_metrics(call)
-    scored = scored_source(call, call.source(), call.options(2, ("threshold",)).get("threshold"))
+    scored = labelled_source(call, call.source(), call.options(2, ("threshold",)).get("threshold"))
     target = _target(model, call)
     if model.classes is None:
         return f"({evaluate_regression(scored, target)})"
@@ -124,7 +131,7 @@ def _evaluate(call: Call) -> str:
 
 def _stored_metrics(call: Call) -> str:
     """Return the metrics that were stored with the model, in BigQuery's columns; an error where none were."""
-    return stored_metrics(call.model, _CLASSIFICATION if call.model.classes is not None else _REGRESSION)
+    return stored_metrics(call.model, _CLASSIFICATION if call.model.classes is not None else _REGRESSION, call.outlives)
 
 
 _CLASSIFICATION = ("precision", "recall", "accuracy", "f1_score", "log_loss", "roc_auc")
@@ -142,7 +149,7 @@ def _confusion_matrix(call: Call) -> str:
     model = call.model
     if model.classes is None:
         raise call.error(f"{model.name} is not a classifier")
-    scored = scored_source(call, call.source(), call.options(2, ("threshold",)).get("threshold"))
+    scored = labelled_source(call, call.source(), call.options(2, ("threshold",)).get("threshold"))
     return f"({confusion_matrix(scored, _target(model, call), model.target_type, model.classes)})"
 
 
@@ -151,7 +158,7 @@ def _roc_curve(call: Call) -> str:
     if model.classes is None or len(model.classes) != 2 or not model.probabilities:
         raise call.error(f"{model.name} is not a classifier of two classes with probabilities")
     thresholds = call.numbers(2, "thresholds")
-    scored = scored_source(call, call.source(), None)
+    scored = labelled_source(call, call.source())
     return f"({roc_curve(scored, _target(model, call), model.target_type, model.classes, thresholds)})"
 
 
@@ -162,7 +169,9 @@ def _explain_predict(call: Call) -> str:
     source, threshold = call.source(), options.get("threshold")
     if call.probed:
         return scored_source(call, source, threshold)
-    return f"({explain_predict(source, lambda rows: scored_source(call, rows, threshold), call.model, top)})"
+    # What is added is computed by this version, and so is the prediction.
+    model = call.model.one_version
+    return f"({explain_predict(source, lambda rows: scored_source(call, rows, threshold, model), model, top)})"
 
 
 def _global_explain(call: Call) -> str:
@@ -205,7 +214,7 @@ def _permutation_importance(call: Call) -> str:
     source = call.source()
     if call.probed:
         return scored_source(call, source, None)
-    query = permutation_importance(source, lambda rows: scored_source(call, rows, None), model, repeats, seed, metric)
+    query = permutation_importance(source, lambda rows: labelled_source(call, rows), model, repeats, seed, metric)
     return f"({query})"
 
 
@@ -220,7 +229,7 @@ def _partial_dependence(call: Call) -> str:
     source = call.source()
     if call.probed:
         return scored_source(call, source, None)
-    query = partial_dependence(source, lambda rows: scored_source(call, rows, None), model, feature, grid)
+    query = partial_dependence(source, lambda rows: labelled_source(call, rows), model, feature, grid)
     return f"({query})"
 
 
@@ -240,7 +249,7 @@ def _weights(call: Call) -> str:
     f.column_name || CASE WHEN f.part IS NULL THEN '' ELSE '.' || f.part END AS input
   FROM {model.schema}.weights w LEFT JOIN {model.schema}.features f
     ON f.model_id = w.model_id AND f.version = w.version AND f.position = w.feature
-  WHERE {model_key(model, "w.")}
+  WHERE {model_key(model, "w.", call.outlives)} AND {same_label(model, call.outlives)}
 )
 SELECT processed_input, {label}weight, category_weights FROM (
   SELECT output, term AS place, weight, NULL AS category_weights,
@@ -290,14 +299,17 @@ def _feature_info(call: Call) -> str:
   CASE WHEN kind = 'category' AND fill = [] THEN 1
     WHEN kind = 'category' THEN len(levels) + CAST(null_level AS INTEGER) + CAST(other_level AS INTEGER)
     WHEN kind = 'map' THEN len(levels) ELSE width + CAST(flag AS INTEGER) END AS dimension
-FROM {call.model.schema}.features WHERE {model_key(call.model)} ORDER BY position)"""
+FROM {call.model.schema}.features WHERE {model_key(call.model, outlives=call.outlives)} ORDER BY position)"""
 
 
 def _training_info(call: Call) -> str:
-    run = "NULL" if call.model.run_id is None else str(call.model.run_id)
+    model = call.model
+    run = "NULL" if model.run_id is None else str(model.run_id)
+    if call.outlives and model.follows:
+        run = f"(SELECT v.run_id FROM {model.schema}.model_versions v WHERE {model_key(model, 'v.', call.outlives)})"
     return (
         "(SELECT run_id AS training_run, iteration, loss, eval_loss, learning_rate, duration_ms "
-        f"FROM {call.model.schema}.training_iterations WHERE run_id = {run} ORDER BY iteration)"
+        f"FROM {model.schema}.training_iterations WHERE run_id = {run} ORDER BY iteration)"
     )
 
 

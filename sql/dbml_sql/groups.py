@@ -30,7 +30,7 @@ def group_number(form: Form, encoding: Encoding, column: Column = identifier) ->
         listed = f"[{', '.join(predictors_of(form, encoding, column))}]"
         most = "list_min" if form.link == "nearest" else "list_max"
     # The lambda names the list twice and computes it once, in filters too.
-    return f"CAST(list_transform([{listed}], lambda z: list_position(z, {most}(z)))[1] - 1 AS INTEGER)"
+    return f"CAST(list_transform([{listed}], lambda dbml_z: list_position(dbml_z, {most}(dbml_z)))[1] - 1 AS INTEGER)"
 
 
 def group_macros(name: str, form: Form, encoding: Encoding, schema: str) -> tuple[str, ...]:
@@ -63,9 +63,9 @@ def group_probabilities(form: Form, encoding: Encoding, column: Column = identif
     """Return the probability of each group, a STRUCT by their numbers; predictors are written once."""
     predictors = predictors_of(form, encoding, column)
     kept = Scores(
-        tuple(f"z[{k + 1}]" for k in range(len(predictors))), tuple(range(len(predictors))), "INTEGER", "softmax"
+        tuple(f"dbml_z[{k + 1}]" for k in range(len(predictors))), tuple(range(len(predictors))), "INTEGER", "softmax"
     )
-    return f"list_transform([[{', '.join(predictors)}]], lambda z: {kept.probability_struct()})[1]"
+    return f"list_transform([[{', '.join(predictors)}]], lambda dbml_z: {kept.probability_struct()})[1]"
 
 
 def group_query(source: str, form: Form, encoding: Encoding, who: str | None = None) -> str:
@@ -88,10 +88,10 @@ def _with_probabilities(source: str, form: Form, encoding: Encoding, column: Col
     if who is not None:
         predictors = guarded(predictors, who, encoding, column)
     numbers = tuple(range(form.n_outputs))
-    kept = Scores(tuple(f"z[{k + 1}]" for k in numbers), numbers, "INTEGER", "softmax")
+    kept = Scores(tuple(f"dbml_z[{k + 1}]" for k in numbers), numbers, "INTEGER", "softmax")
     outputs = {
         GROUP: "CAST(list_position(t.dbml_made, list_max(t.dbml_made)) - 1 AS INTEGER)",
-        GROUP_PROBABILITIES: f"list_transform([t.dbml_made], lambda z: {kept.probability_list()})[1]",
+        GROUP_PROBABILITIES: f"list_transform([t.dbml_made], lambda dbml_z: {kept.probability_list()})[1]",
     }
     return outputs_query(f"(SELECT t.*, {predictors} AS dbml_made FROM {source} t)", (), outputs, hidden=("dbml_made",))
 

@@ -175,10 +175,10 @@ def _lists(weights: FeatureWeights, column: Column) -> str:
     assert feature.values is not None
     pairs = f"list_zip({feature_value(feature, column(feature.column))}, {vector(column(feature.values))})"
     table = f"[{', '.join(map(double, weights.values))}]"
-    place = "z[1] + 1" if feature.first_index == 0 else "z[1]"
-    known = f"z[1] >= {feature.first_index} AND isfinite(z[2])"
-    product = f"CASE WHEN {known} THEN {table}[{place}] * z[2] END"
-    return f"coalesce(list_sum(list_transform({pairs}, lambda z: {product})), 0e0)"
+    place = "dbml_z[1] + 1" if feature.first_index == 0 else "dbml_z[1]"
+    known = f"dbml_z[1] >= {feature.first_index} AND isfinite(dbml_z[2])"
+    product = f"CASE WHEN {known} THEN {table}[{place}] * dbml_z[2] END"
+    return f"coalesce(list_sum(list_transform({pairs}, lambda dbml_z: {product})), 0e0)"
 
 
 def _map(weights: FeatureWeights, column: Column) -> str:
@@ -188,8 +188,8 @@ def _map(weights: FeatureWeights, column: Column) -> str:
         entries = [(f"{value}[{string(level)}]", weight) for level, weight in pairs]
         return total([f"CASE WHEN isfinite({v}) THEN {_times(w, v)} ELSE 0e0 END" for v, w in entries])
     table = f"MAP {{{', '.join(f'{string(level)}: {double(weight)}' for level, weight in pairs)}}}"
-    product = f"CASE WHEN isfinite(z.value) THEN {table}[z.key] * z.value END"
-    return f"coalesce(list_sum(list_transform(map_entries({value}), lambda z: {product})), 0e0)"
+    product = f"CASE WHEN isfinite(dbml_z['value']) THEN {table}[dbml_z['key']] * dbml_z['value'] END"
+    return f"coalesce(list_sum(list_transform(map_entries({value}), lambda dbml_z: {product})), 0e0)"
 
 
 def _text(weights: FeatureWeights, column: Column) -> str:
@@ -201,13 +201,15 @@ def _text(weights: FeatureWeights, column: Column) -> str:
     if feature.weighting == "binary":
         return f"coalesce({_sum_of_terms(f'list_distinct({terms})', feature, weights.values)}, 0e0)"
     scaled = [weight * scale for weight, scale in zip(weights.values, feature.scale, strict=True)]
-    value = f"({_of_term('z.key', feature, feature.scale)} * z.value)"
-    squares = f"list_sum(list_transform(map_entries(list_histogram({terms})), lambda z: {value} * {value}))"
+    # Never dbml_z.key: DuckDB takes the column of such a name for the parameter of a lambda.
+    scale_of = _of_term("dbml_z['key']", feature, feature.scale)
+    value = f"({scale_of} * dbml_z['value'])"
+    squares = f"list_sum(list_transform(map_entries(list_histogram({terms})), lambda dbml_z: {value} * {value}))"
     return f"coalesce({_sum_of_terms(terms, feature, scaled)} / sqrt(nullif({squares}, 0e0)), 0e0)"
 
 
 def _sum_of_terms(terms: str, feature: Feature, values: Sequence[float]) -> str:
-    return f"list_sum(list_transform({terms}, lambda z: {_of_term('z', feature, values)}))"
+    return f"list_sum(list_transform({terms}, lambda dbml_z: {_of_term('dbml_z', feature, values)}))"
 
 
 def _of_term(term: str, feature: Feature, values: Sequence[float]) -> str:

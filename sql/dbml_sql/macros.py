@@ -8,6 +8,7 @@ from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier
 from dbml_sql.features import Encoding
 from dbml_sql.forms import Form, LinearForm, TreeForm
+from dbml_sql.option_values import parameter_as_threshold
 from dbml_sql.outputs import added_names, listed, other_columns, with_outputs
 from dbml_sql.retyped import guarded
 from dbml_sql.score import Scores, Target, form_scores, predictors_of
@@ -89,8 +90,8 @@ def create_macros(name: str, form: Form, encoding: Encoding, target: Target, sch
     listed = ", ".join(map(identifier, names))
     threshold, optional = DEFAULT_THRESHOLD, ""
     if has_threshold(target, form):
-        threshold = identifier(threshold_parameter(columns))
-        optional = f", {threshold} := {DEFAULT_THRESHOLD}"
+        parameter = identifier(threshold_parameter(columns))
+        threshold, optional = parameter_as_threshold(parameter), f", {parameter} := {DEFAULT_THRESHOLD}"
     who = f"model {name!r}"
 
     def checked(value: str) -> str:
@@ -111,14 +112,14 @@ def probability_struct(scores: Scores, form: Form) -> str | None:
     if isinstance(form, LinearForm) or form.n_outputs == 1:
         return scores.probability_struct()
     # Each probability names all predictors: a lambda keeps them, so that trees are written once.
-    kept = Scores(tuple(f"z[{k + 1}]" for k in range(form.n_outputs)), scores.classes, scores.type, scores.link)
+    kept = Scores(tuple(f"dbml_z[{k + 1}]" for k in range(form.n_outputs)), scores.classes, scores.type, scores.link)
     made = kept.probability_struct()
-    return made and f"list_transform([[{', '.join(scores.predictors)}]], lambda z: {made})[1]"
+    return made and f"list_transform([[{', '.join(scores.predictors)}]], lambda dbml_z: {made})[1]"
 
 
 def _table_macro(macro: str, who: str, form: Form, encoding: Encoding, target: Target) -> str:
     optional = f", threshold := {DEFAULT_THRESHOLD}" if has_threshold(target, form) else ""
-    threshold = "threshold" if optional else DEFAULT_THRESHOLD
+    threshold = parameter_as_threshold("threshold") if optional else DEFAULT_THRESHOLD
     query = scored_query("query_table(tbl)", form, encoding, target, threshold, who=who)
     return f"CREATE OR REPLACE MACRO {macro}(tbl{optional}) AS TABLE {query}"
 
@@ -139,31 +140,35 @@ def scored_query(
     model's name, types that hold no value for the model are an error (see `dbml_sql.retyped`).
     """
     ready: dict[str, str] = {}
+    value, eta = _free_start("dbml value", encoding), _free_start("dbml eta", encoding)
     if isinstance(form, TreeForm):
-        values = Values(encoding, lambda column: f"r.{identifier(column)}", lambda k: f"t.{identifier(_value_name(k))}")
+        values = Values(encoding, lambda column: f"r.{identifier(column)}", lambda k: f"t.{identifier(f'{value} {k}')}")
         predictors = write(values, lambda column: f"t.{identifier(column)}") if write else sums(form, values)
-        ready = {_value_name(k): value for k, value in enumerate(values.definitions)}
+        ready = {f"{value} {k}": made for k, made in enumerate(values.definitions)}
     else:
         predictors = predictors_of(form, encoding, lambda column: f"t.{identifier(column)}")
     if who is not None:
         predictors[0] = guarded(predictors[0], who, encoding, lambda column: f"t.{identifier(column)}")
-    etas = {f"dbml eta {k}": predictor for k, predictor in enumerate(predictors)}
-    scores = Scores(tuple(f"s.{identifier(eta)}" for eta in etas), target.classes, target.type, form.link)
+    etas = {f"{eta} {k}": predictor for k, predictor in enumerate(predictors)}
+    scores = Scores(tuple(f"s.{identifier(name)}" for name in etas), target.classes, target.type, form.link)
     outputs = {f"predicted_{target.name}": scores.prediction(threshold)}
     probabilities = scores.probability_list()
     if probabilities is not None:
         outputs[f"predicted_{target.name}_probs"] = probabilities
     added = added_names(outputs, encoding.columns)
     # In the innermost query, which has the fewest columns: DuckDB takes time with the square of their number.
-    kept = other_columns(added)
+    kept = other_columns((*added, *ready, *etas))
     if ready:
         source, kept = f"(SELECT {kept}, {listed(ready)} FROM {source} r)", "t.*"
     rows = f"(SELECT {kept}, {listed(etas)} FROM {source} t)"
     return f"SELECT {with_outputs('s', added, outputs, (*ready, *etas))} FROM {rows} s"
 
 
-def _value_name(k: int) -> str:
-    return f"dbml value {k}"
+def _free_start(start: str, encoding: Encoding) -> str:
+    """Return how names of columns between two queries start (``dbml eta 0``): as no column of an encoding does."""
+    while any(column.casefold().startswith(start) for column in encoding.columns):
+        start += "_"
+    return start
 
 
 def drop_macros(name: str, schema: str = "ml") -> tuple[str, ...]:

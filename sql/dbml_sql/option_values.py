@@ -24,6 +24,17 @@ def _checked(value: str) -> str:
     return f"CASE WHEN {number} BETWEEN 0 AND 1 THEN {number} ELSE {wrong} END"
 
 
+def parameter_as_threshold(name: str) -> str:
+    """Return the parameter of a macro as a threshold, an error where it is none.
+
+    The error is that of a cast, which holds the message: ``error()`` would make each call of the macro volatile, which
+    may not stand where its value is named, as in ``SELECT … AS p … WHERE p``. DuckDB folds a constant away.
+    """
+    number = f"TRY_CAST({name} AS DOUBLE)"
+    wrong = f"CAST('threshold must be a number between 0 and 1; got ' || {_text(name)} AS DOUBLE)"
+    return f"CASE WHEN {number} BETWEEN 0 AND 1 THEN {number} ELSE {wrong} END"
+
+
 def option_text(value: str | None) -> str:
     """Return an option for a function of ours as text, so that it can say what it got; NULL where it is not given."""
     return "CAST(NULL AS VARCHAR)" if value is None else _text(f"({value})")

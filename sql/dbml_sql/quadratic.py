@@ -1,6 +1,7 @@
 """Weighted squared distances as DuckDB expressions: one expression an output, missing values and categories included.
 
-A missing value is 0 among centred terms, so its square is that of the origin: a constant. As in `dbml_sql.linear`, the
+A missing value is 0 among centred terms, so its square is that of the origin: a constant (or the form says what it adds
+instead). As in `dbml_sql.linear`, the
 dense terms are summed plainly first, and carefully only where that sum shows that a value is missing.
 """
 
@@ -85,7 +86,9 @@ def number_parts(form: QuadraticForm, k: int, encoding: Encoding) -> tuple[float
         dense = _Dense(form, k, first)
         linear, square, origin = dense.weights(0)
         missing = square * origin * origin
-        if feature.flag:
+        if feature.flag and form.missing:
+            missing = form.missing[k][first]
+        elif feature.flag:
             more, flagged = dense.flag(1)
             constant, missing = constant + more, missing + flagged
         found.append(NumberPart(feature, linear, square, origin, missing))
@@ -99,9 +102,14 @@ class _Dense:
         self._form, self._k, self._first = form, k, first
 
     def weights(self, i: int) -> tuple[float, float, float]:
-        """Return linear weight, weight of the square, and origin of a term."""
+        """Return the linear weight, the weight of the square, and the origin of a term."""
         at = self._first + i
         return self._form.coef[self._k][at], self._form.square[self._k][at], self._form.origin[self._k][at]
+
+    def missing(self, width: int) -> float | None:
+        """Return what a feature of so many values adds where it is missing; None where a missing value is 0."""
+        given = self._form.missing
+        return sum(given[self._k][self._first : self._first + width]) if given else None
 
     def flag(self, i: int) -> tuple[float, float]:
         """Return what a flag adds to every row, and what it adds to that where a value is missing."""
@@ -124,6 +132,10 @@ class _Sums:
             elements = [feature_value(feature, value)]
         else:
             elements = [f"{vector(value)}[{i + 1}]" for i in range(feature.width)]
+        instead = weights.missing(len(elements)) if feature.flag else None
+        if instead is not None:
+            self._add_or(feature, elements, weights, instead)
+            return
         flag = 0.0
         if feature.flag:
             constant, flag = weights.flag(len(elements))
@@ -144,6 +156,17 @@ class _Sums:
             self._careful.append(marked)
             if not seen:  # the plain sum does not show that a value is missing
                 self._plain.append(marked)
+
+    def _add_or(self, feature: Feature, elements: list[str], weights: _Dense, instead: float) -> None:
+        """Add the values of a feature, and where one is missing a number instead of all."""
+        terms = [
+            _term(e, fill, *weights.weights(i)) for i, (e, fill) in enumerate(zip(elements, feature.fill, strict=True))
+        ]
+        present = [term or "0e0" for term in terms]
+        finite = total([f"isfinite({element})" for element in elements], "AND")
+        careful = f"CASE WHEN coalesce({finite}, false) THEN {total(present)} ELSE {double(instead)} END"
+        self._careful.append(careful)
+        self._plain += present if None not in terms else [careful]
 
     def sql(self) -> str:
         """Return the sum."""

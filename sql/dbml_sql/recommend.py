@@ -67,7 +67,7 @@ def _pairs(call: Call, model: ModelSignature) -> str:
         every = "SELECT dbml_user, dbml_item, false AS dbml_by_item FROM dbml_users, dbml_items"
         return f"WITH {keys}, dbml_pairs AS ({every})"
     user, item = model.columns[:2]
-    folded = "list_transform(struct_keys(dbml_row), lambda name: lower(name))"
+    folded = "list_transform(struct_keys(dbml_row), lambda dbml_name: lower(dbml_name))"
     has = [f"list_contains({folded}, {string(column.lower())})" for column in (user, item)]
     none = string(f"ML.RECOMMEND: the rows must have a column {user} or {item}, or both")
     asked = (
@@ -114,7 +114,7 @@ def evaluate_rankings(call: Call) -> str:
     model = call.model
     call.options(2, ())
     if call.n_arguments == 1:
-        return stored_metrics(model, RANKING_METRICS)
+        return stored_metrics(model, RANKING_METRICS, call.outlives)
     source = call.source()
     if call.probed:
         return probed(source)

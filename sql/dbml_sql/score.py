@@ -84,7 +84,7 @@ class Scores:
             return f"CASE WHEN {self._above(limit)} THEN {labels[1]} ELSE {labels[0]} END"
         listed = self.listed or f"[{', '.join(self.predictors)}]"
         # The lambda names the list twice and computes it once, in filters too.
-        largest = f"list_transform([{listed}], lambda z: list_position(z, list_max(z)))[1]"
+        largest = f"list_transform([{listed}], lambda dbml_z: list_position(dbml_z, list_max(dbml_z)))[1]"
         return f"[{', '.join(labels)}][{largest}]"
 
     def _above(self, limit: str) -> str:
@@ -220,6 +220,11 @@ def label_text(label: Any) -> str:
     if isinstance(label, bool):
         return "true" if label else "false"
     return str(label)
+
+
+def fit_double(classes: Sequence[Any]) -> bool:
+    """Whether a DOUBLE tells all class labels apart: text never, nor whole numbers beyond 2^53."""
+    return all(isinstance(c, (bool, float)) or (isinstance(c, int) and abs(c) <= 2**53) for c in classes)
 
 
 def label_literal(label: Any, type_: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from dbml_sql.expressions import identifier, string
@@ -57,6 +57,8 @@ class ModelSignature:
         DuckDB types of the input columns in training; of matrix factorizations only.
     implicit : bool
         Whether it was trained on implicit feedback.
+    labels : str or None
+        The class labels as ``ml.model_versions`` has them.
     database : str or None
         Database whose registry holds it; None in text without a database behind it.
     vectors : str or None
@@ -89,6 +91,17 @@ class ModelSignature:
     ids: bool = False
     types: tuple[str, ...] = ()
     implicit: bool = False
+    labels: str | None = None
+
+    @property
+    def follows(self) -> bool:
+        """Whether its macros are those of the bare name, which are another version's when that becomes current."""
+        return self.native == self.name
+
+    @property
+    def one_version(self) -> ModelSignature:
+        """Itself, with the macros of its version, which stay what they are."""
+        return self if self.native is None else replace(self, native=f"{self.name}@{self.version}")
 
     def called(self, name: str) -> str:
         """Return what the Python functions find it by: they may look from another database than the statement."""

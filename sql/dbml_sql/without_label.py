@@ -56,7 +56,7 @@ def predict_without_label(call: Call) -> str:
     if call.probed:
         return probed(source)
     names = [f"principal_component_{i + 1}" for i in range(n_components)]
-    return f"({listed_query(f'({source})', (), names, _transformed(model))})"
+    return f"({listed_query(f'({source})', (), names, _transformed(model.one_version))})"
 
 
 def _transformed(model: ModelSignature) -> str:
@@ -73,13 +73,15 @@ def _groups(model: ModelSignature, source: str) -> str:
         outputs = {GROUP: f"CAST({model.python_call('predict')} AS INTEGER)"}
         if model.probabilities:
             pairs = f"map_entries({model.python_call('predict_proba')})"
-            item = "{'label': CAST(e.key AS INTEGER), 'prob': e.value}"
-            outputs[GROUP_PROBABILITIES] = f"list_transform({pairs}, lambda e: {item})"
+            item = "{'label': CAST(dbml_e['key'] AS INTEGER), 'prob': dbml_e['value']}"
+            outputs[GROUP_PROBABILITIES] = f"list_transform({pairs}, lambda dbml_e: {item})"
         return outputs_query(f"({source})", (), outputs)
     pairs = (
-        f"list_transform({_transformed(model)}, lambda d, i: {{'DISTANCE': d, 'CENTROID_ID': CAST(i - 1 AS INTEGER)}})"
+        f"list_transform({_transformed(model)}, "
+        "lambda dbml_d, dbml_i: {'DISTANCE': dbml_d, 'CENTROID_ID': CAST(dbml_i - 1 AS INTEGER)})"
     )
-    nearest = f"list_transform(list_sort({pairs}), lambda p: {{'CENTROID_ID': p.CENTROID_ID, 'DISTANCE': p.DISTANCE}})"
+    pair = "{'CENTROID_ID': dbml_p['CENTROID_ID'], 'DISTANCE': dbml_p['DISTANCE']}"
+    nearest = f"list_transform(list_sort({pairs}), lambda dbml_p: {pair})"
     inner = f"(SELECT t.*, {nearest} AS dbml_made FROM ({source}) t)"
     outputs = {"CENTROID_ID": "t.dbml_made[1].CENTROID_ID", "NEAREST_CENTROIDS_DISTANCE": "t.dbml_made"}
     return outputs_query(inner, (), outputs, hidden=("dbml_made",))
@@ -91,18 +93,20 @@ def evaluate_without_label(call: Call) -> str:
     call.options(2, ())
     if model.groups and model.transforms:
         if call.n_arguments == 1:
-            return stored_metrics(model, _GROUP_METRICS)
+            return stored_metrics(model, _GROUP_METRICS, call.outlives)
         source = call.source()
         if call.probed:
             return probed(source)
-        return f"({group_evaluation(f'({source})', _transformed(model), model.about('centroid_distances'))})"
+        distances = _transformed(model.one_version)  # as the Python function is of this version
+        return f"({group_evaluation(f'({source})', distances, model.about('centroid_distances'))})"
     if call.rewriter.resolver.n_components(model) is None:
         raise call.error(f"{model.name} predicts no label, and has no metrics")
     if call.n_arguments > 1:
         raise call.error(
             f"{model.name}: the metrics of principal components are those of training. Hint: leave the rows out"
         )
-    shares = f"list_transform({model.about('principal_component_info')}, lambda c: c.explained_variance_ratio)"
+    info = model.about("principal_component_info")
+    shares = f"list_transform({info}, lambda dbml_c: dbml_c['explained_variance_ratio'])"
     return f"(SELECT list_sum({shares}) AS total_explained_variance_ratio)"
 
 
