@@ -56,6 +56,41 @@ def test_a_rolled_back_version_leaves_the_old_one(con):
     assert con.execute("SELECT version, versions FROM ml.models").fetchall() == [(1, 1)]
 
 
+NEAR = (
+    "CREATE OR REPLACE MODEL near OPTIONS (model_type = 'knn_regressor', n_neighbors = 1, input_label_cols = ['y']) AS"
+)
+
+
+@pytest.mark.parametrize("first", ["", f"{NEAR} SELECT x, -y AS y FROM t"])
+def test_calling_a_model_without_sql_before_its_commit_does_not_lose_it(con, first):
+    con.execute(first)
+    con.execute(f"BEGIN; {NEAR} FROM t; {CREATE}")
+    for query in (
+        "SELECT predict('near', t) FROM t",
+        "SELECT predict('near@{}', t) FROM t",
+        "FROM ML.EVALUATE(MODEL near, TABLE t)",
+        "FROM ML.NEIGHBORS(MODEL near, TABLE t)",
+        "FROM ML.PREDICT(MODEL near, TABLE t)",
+        "FROM ML.FEATURE_IMPORTANCE(MODEL m)",
+    ):
+        with pytest.raises(RegistryError, match=r"made in the open transaction.*COMMIT, then call it"):
+            con.execute(query.format(2 if first else 1))
+    assert len(con.execute("FROM ML.FEATURE_INFO(MODEL near)").fetchall()) == 1
+    if first:
+        assert con.execute("SELECT predict('near@1', t) FROM t WHERE x = 3").fetchall() == [(-6.0,)]
+    con.execute("COMMIT")
+    assert con.execute("SELECT predict('near', t) FROM t WHERE x = 3").fetchall() == [(6.0,)]
+
+
+def test_a_model_made_anew_in_a_transaction_is_not_taken_for_the_old_one(con):
+    con.execute(f"{NEAR} FROM t")
+    con.execute(f"BEGIN; DROP MODEL near; {NEAR} SELECT x, -y AS y FROM t")
+    with pytest.raises(RegistryError, match="made in the open transaction"):
+        con.execute("SELECT predict('near', t) FROM t")
+    con.execute("COMMIT")
+    assert con.execute("SELECT predict('near', t) FROM t WHERE x = 3").fetchall() == [(-6.0,)]
+
+
 def test_a_transaction_of_the_user_takes_the_model_along(con):
     other = con.cursor()
     con.begin()
