@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -149,10 +150,29 @@ def add_rows_function(functions: Functions) -> Callable[..., Any]:
     return add_rows
 
 
-def train_row(con: Any, name: str, query: str, options: dict[str, Any]) -> dict[str, Any]:
+def as_options(given: Any) -> Any:
+    """Return a value of SQL as options are written in Python: a MAP as a dictionary, and DECIMALs as numbers.
+
+    ``0.1`` is a DECIMAL in DuckDB, and so is a whole number that no integer type holds.
+    """
+    if isinstance(given, list) and given and all(isinstance(pair, tuple) for pair in given):
+        given = dict(given)
+    if isinstance(given, dict):
+        return {name: as_options(value) for name, value in given.items()}
+    if isinstance(given, list):
+        return [as_options(value) for value in given]
+    if isinstance(given, Decimal):
+        return int(given) if given.as_tuple().exponent == 0 else float(given)
+    return given
+
+
+def train_row(con: Any, name: str, query: str, options: Any) -> dict[str, Any]:
     """Train one model on a cursor of its own, and return the row of the result."""
+    options = as_options(options)
     if not isinstance(options, dict):
-        raise InvalidParameter(f"train_model: options must be a STRUCT such as {{'model_type': …}}; got {options!r}")
+        raise InvalidParameter(
+            f"train_model: options must be a STRUCT such as {{'model_type': …}}, or a MAP; got {options!r}"
+        )
     target = read_target(con, name)
     lower = {key.lower(): given for key, given in options.items()}
     rows = training_query(con, name, query)
