@@ -17,6 +17,9 @@ from dbml.registry.reading import first_row
 from dbml.registry.resolver import RegistryResolver
 from dbml.registry.transaction import in_transaction
 
+# What changes models inside the transaction of the person.
+_IN_TRANSACTION = {"train_model": "CREATE MODEL", "add_rows": "con.extend_model(name, rows) in Python"}
+
 
 def rewrite(con: duckdb.DuckDBPyConnection, text: str) -> str:
     """Return a query with its calls about models replaced; the very text where it has none.
@@ -29,11 +32,18 @@ def rewrite(con: duckdb.DuckDBPyConnection, text: str) -> str:
         A call names a model that does not exist.
     RegistryError
         A call of a Python function names a model that is not committed.
+    InvalidParameter
+        A function that changes models is called in an open transaction.
     """
     try:
         found = rewrite_calls(text, RegistryResolver(con))
     except SqlError as error:
         raise StatementError(str(error)) from error
+    if found.changes and in_transaction(con):
+        raise InvalidParameter(
+            f"{found.changes[0]} trains and saves on a connection of its own, which would take no part in the open "
+            f"transaction: COMMIT first, or use {_IN_TRANSACTION[found.changes[0]]}"
+        )
     _check_committed(con, [model for model in found.models if string(model.exact) in found.sql])
     return found.sql
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dbml.errors import InvalidParameter
+from dbml.data import duck
+from dbml.errors import InvalidParameter, UnknownName
 from dbml.registry.anomalies import anomalies_function
 from dbml.registry.centroids import centroid_functions
 from dbml.registry.components import component_functions
@@ -124,7 +126,7 @@ def train_function(functions: Functions) -> Callable[..., Any]:
             )
         made = []
         for name, query, options, *place in zip(*(argument.to_pylist() for argument in arguments), strict=True):
-            with functions.cursor_at(*place) as con:
+            with functions.cursor_at(*place) as con, _seeing_what_is_committed("train_model"):
                 made.append(train_row(con, name, query, options))
         return pa.array(made, type=type_)
 
@@ -143,11 +145,25 @@ def add_rows_function(functions: Functions) -> Callable[..., Any]:
             raise InvalidParameter("expected add_rows('model', 'SELECT …')")
         done = []
         for name, query, *place in zip(*(argument.to_pylist() for argument in arguments), strict=True):
-            with functions.cursor_at(*place) as con:
+            with functions.cursor_at(*place) as con, _seeing_what_is_committed("add_rows"):
                 done.append(extend_model(con, name, con.sql(training_query(con, name, query))))
         return pa.array(done, pa.int64())
 
     return add_rows
+
+
+@contextmanager
+def _seeing_what_is_committed(who: str) -> Iterator[None]:
+    """Say, of a table that is not found, which tables a function cannot see."""
+    try:
+        yield
+    except duck.error_class() as error:
+        if type(error).__name__ != "CatalogException":
+            raise
+        raise UnknownName(
+            f"{error}\n{who} reads on a connection of its own: it sees no temporary tables, and nothing of a "
+            "transaction that is not committed"
+        ) from error
 
 
 def as_options(given: Any) -> Any:
