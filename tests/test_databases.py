@@ -175,3 +175,21 @@ def test_a_table_of_migrations_that_is_not_ours(tmp_path):
                     "CREATE MODEL m OPTIONS (model_type = 'linear_reg', input_label_cols = ['y']) AS "
                     "SELECT 1.0 * i AS x, i AS y FROM range(9) r(i)"
                 )
+
+
+def test_a_database_with_the_name_of_the_schema_is_refused_before_training(tmp_path):
+    create = "CREATE MODEL m OPTIONS (model_type = 'linear_reg', input_label_cols = ['y']) AS FROM t"
+    table = "CREATE TABLE t AS SELECT i::DOUBLE AS x, 2.0 * i AS y FROM range(9) r(i)"
+    with dbml.connect(tmp_path / "ml.duckdb") as con:
+        con.execute(table)
+        with pytest.raises(RegistryError, match=r"cannot tell it from the database 'ml': rename its file, or attach"):
+            con.execute(create)
+        assert con.execute("SELECT sum(y) FROM t").fetchall() == [(72.0,)]
+        assert con.execute("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = 'ml'").fetchall() == [(0,)]
+    with dbml.connect() as con:
+        con.execute(f"ATTACH '{tmp_path / 'ml.duckdb'}' AS ML")
+        con.execute(table)
+        with pytest.raises(RegistryError, match="cannot tell it from the database 'ML'"):
+            con.execute(create)
+        con.execute(f"DETACH ml; ATTACH '{tmp_path / 'ml.duckdb'}' AS mine; USE mine; {create}")
+        assert con.execute("SELECT predict('m', 3.0)").fetchall() == [(pytest.approx(6.0),)]
