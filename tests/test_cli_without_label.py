@@ -146,3 +146,15 @@ def test_a_model_without_an_expression_says_so(folder, capsys):
     _, err = said(capsys)
     assert "cannot be written as a query: what it computes is no expression over the columns" in err
     assert "covariance_type = 'diag' in training, or dbml predict gaussian_mixture DATA" in err
+
+
+@pytest.mark.parametrize("dialect", ["duckdb", "sqlite"])
+def test_anomalies_cannot_be_exported_which_is_told(folder, capsys, dialect):
+    options = ["--model-type", "isolation_forest", "-o", "n_estimators=3", "--db", "m.duckdb"]
+    assert run(["train", "houses.csv", *options, "--name", "odd"]) == OK
+    said(capsys)
+    assert run(["export", "odd", "--db", "m.duckdb", "--dialect", dialect]) == USER_ERROR
+    _, err = said(capsys)
+    assert "model 'odd' (IsolationForest) cannot be written as a query" in err
+    assert "dbml predict odd DATA" in err
+    assert run(["predict", "odd", "houses.csv", "--db", "m.duckdb"]) == OK

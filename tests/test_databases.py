@@ -135,3 +135,61 @@ def test_a_read_only_database_takes_no_models(con, tmp_path):
     con.execute(f"ATTACH '{tmp_path / 'fixed.duckdb'}' AS fixed (READ_ONLY)")
     with pytest.raises(RegistryError, match="database 'fixed' is open read-only"):
         con.execute(f"CREATE MODEL fixed.line {LINE} AS SELECT x, y FROM t")
+
+
+@pytest.mark.parametrize("how", ["", " (FORMAT parquet)"])
+def test_models_come_through_export_and_import(tmp_path, how):
+    """EXPORT DATABASE leaves out comments, and DuckDB's own client may do the import."""
+    score = "SELECT predict('line', t), predict('near', t), predict('other', t) FROM t ORDER BY x"
+    with dbml.connect(tmp_path / "a.duckdb") as con:
+        con.execute("CREATE TABLE t AS SELECT i::DOUBLE AS x, (i % 7)::DOUBLE AS z, i * 2.0 AS y FROM range(50) r(i)")
+        for name, type_ in (("line", "linear_reg"), ("near", "knn_regressor"), ("other", "knn_regressor")):
+            con.execute(f"CREATE MODEL {name} OPTIONS (model_type = '{type_}', input_label_cols = ['y']) AS FROM t")
+        expected = con.execute(score).fetchall()
+        con.execute(f"EXPORT DATABASE '{tmp_path / 'exported'}'{how}")
+    with duckdb.connect(tmp_path / "b.duckdb") as raw:
+        raw.execute(f"IMPORT DATABASE '{tmp_path / 'exported'}'")
+        assert raw.sql("SELECT ml.predict_line(x, z) FROM t ORDER BY x").fetchall() == [row[:1] for row in expected]
+    with dbml.connect(tmp_path / "b.duckdb") as con:
+        assert con.execute(score).fetchall() == expected
+        con.execute(
+            "CREATE OR REPLACE MODEL line OPTIONS (model_type = 'linear_reg', input_label_cols = ['y']) AS FROM t"
+        )
+        assert con.execute("SELECT name, version FROM ml.models ORDER BY name").fetchall() == [
+            ("line", 2),
+            ("near", 1),
+            ("other", 1),
+        ]
+
+
+def test_a_table_of_migrations_that_is_not_ours(tmp_path):
+    columns = "number INTEGER, name VARCHAR, dbml_version VARCHAR, applied_at TIMESTAMP"
+    for given, row in (("a INTEGER", "1"), (columns, "NULL, NULL, NULL, NULL"), (columns, "1, 'mine', 'a', now()")):
+        with dbml.connect() as con:
+            con.execute(
+                f"CREATE SCHEMA ml; CREATE TABLE ml.migrations ({given}); INSERT INTO ml.migrations VALUES ({row})"
+            )
+            assert con.execute("SHOW MODELS").fetchall() == []
+            with pytest.raises(RegistryError, match=r"tables of yours have the names it needs .*migrations"):
+                con.execute(
+                    "CREATE MODEL m OPTIONS (model_type = 'linear_reg', input_label_cols = ['y']) AS "
+                    "SELECT 1.0 * i AS x, i AS y FROM range(9) r(i)"
+                )
+
+
+def test_a_database_with_the_name_of_the_schema_is_refused_before_training(tmp_path):
+    create = "CREATE MODEL m OPTIONS (model_type = 'linear_reg', input_label_cols = ['y']) AS FROM t"
+    table = "CREATE TABLE t AS SELECT i::DOUBLE AS x, 2.0 * i AS y FROM range(9) r(i)"
+    with dbml.connect(tmp_path / "ml.duckdb") as con:
+        con.execute(table)
+        with pytest.raises(RegistryError, match=r"cannot tell it from the database 'ml': rename its file, or attach"):
+            con.execute(create)
+        assert con.execute("SELECT sum(y) FROM t").fetchall() == [(72.0,)]
+        assert con.execute("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = 'ml'").fetchall() == [(0,)]
+    with dbml.connect() as con:
+        con.execute(f"ATTACH '{tmp_path / 'ml.duckdb'}' AS ML")
+        con.execute(table)
+        with pytest.raises(RegistryError, match="cannot tell it from the database 'ML'"):
+            con.execute(create)
+        con.execute(f"DETACH ml; ATTACH '{tmp_path / 'ml.duckdb'}' AS mine; USE mine; {create}")
+        assert con.execute("SELECT predict('m', 3.0)").fetchall() == [(pytest.approx(6.0),)]

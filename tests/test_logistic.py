@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
+import dbml
 from dbml import LogisticRegression
 from dbml.errors import ConvergenceWarning, InterruptedTraining, InvalidData, InvalidParameter
 from dbml.passes.progress import Listener, listening
@@ -152,6 +153,20 @@ def test_class_weights_are_scikit_learns(class_weight):
     theirs = sklearn.LogisticRegression(class_weight=class_weight, solver="newton-cholesky", tol=1e-10)
     theirs.fit(X, y, weight)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "spelling", ["{'true': 3, 'false': 0.5}", "[('true', 3), ('false', 0.5)]", "{'True': 3, 'False': 0.5}"]
+)
+def test_class_weights_of_boolean_labels_are_spelled_as_in_sql(spelling):
+    with dbml.connect() as con:
+        con.execute("CREATE TABLE t AS SELECT i::DOUBLE AS x, hash(i) % 50 < i AS late FROM range(60) r(i)")
+        con.execute(
+            "CREATE MODEL m OPTIONS (model_type = 'logistic_reg', input_label_cols = ['late'], "
+            f"class_weights = {spelling}) AS FROM t"
+        )
+        expected = LogisticRegression(class_weight={True: 3, False: 0.5}).fit(con.table("t"), y="late")
+        assert con.load_model("m").coef_.tolist() == expected.coef_.tolist()
 
 
 def test_class_weight_of_no_class_is_refused_by_name():

@@ -12,6 +12,7 @@ import pytest
 import dbml
 from dbml import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
 from dbml.errors import InvalidData, InvalidParameter, RegistryError, StatementError, UnknownName, UnsupportedColumn
+from dbml.registry.model_cache import ModelCache
 from dbml.registry.registering import TYPES
 from dbml.registry.store import check_version
 from dbml.registry.versions import find_version
@@ -395,3 +396,33 @@ def test_a_prediction_takes_the_mean_for_a_missing_vector_and_refuses_another_le
         with pytest.raises((InvalidData, duckdb.Error), match="must hold vectors of 3 numbers; got one of 2"):
             predicted = model.predict(rows)
             predicted.fetchall()
+
+
+def test_the_cursor_that_looked_a_model_up_is_free_while_its_rows_are_read():
+    """DuckDB calls a function from many threads; one of them loads the model, and looks up names at later calls."""
+    with dbml.connect() as con:
+        con.execute("CREATE TABLE rows AS SELECT i::DOUBLE AS x, 2.0 * i AS y FROM range(50) r(i)")
+        con.execute(
+            "CREATE MODEL near OPTIONS (model_type = 'knn_regressor', n_neighbors = 1, input_label_cols = ['y']) AS "
+            "FROM rows"
+        )
+        cursor = con.duckdb.cursor()
+        model = ModelCache(lambda version, estimator: estimator).get("near", lambda: cursor)
+        done, errors = threading.Event(), []
+
+        def score():
+            try:
+                while not done.is_set():
+                    assert model.predict(np.array([[3.0]])).tolist() == [6.0]
+            except Exception as error:
+                errors.append(error)
+
+        scoring = threading.Thread(target=score)
+        scoring.start()
+        try:
+            for _ in range(1_000):
+                cursor.execute("SELECT 1").fetchall()
+        finally:
+            done.set()
+            scoring.join()
+    assert not errors

@@ -16,6 +16,7 @@ MODELS = {
     "linear": "model_type = 'linear_reg', input_label_cols = ['y']",
     "trees": "model_type = 'boosted_tree_regressor', max_iterations = 2, max_depth = 1, input_label_cols = ['y']",
 }
+REFUSALS = (DbmlError, duckdb.InvalidInputException, duckdb.ConversionException)
 REFUSED = {
     "[x] AS x": r"a number in column 'x' \(DOUBLE in training\); the rows have DOUBLE\[\], which holds none",
     "{'a': x} AS x": r"a number in column 'x' .*; the rows have STRUCT\(a DOUBLE\)",
@@ -77,7 +78,7 @@ def ways(con, name, query):
 def test_a_type_that_holds_no_value(con, name, column):
     query = f"SELECT * REPLACE ({column}) FROM t LIMIT 9"
     for way, score in ways(con, name, query):
-        with pytest.raises((DbmlError, duckdb.InvalidInputException), match=f"needs {REFUSED[column]}"):
+        with pytest.raises(REFUSALS, match=f"needs {REFUSED[column]}"):
             score()
             pytest.fail(way)
     with pytest.raises(UnsupportedColumn, match="Cast it in SQL, or train again"):
@@ -105,3 +106,32 @@ def test_a_column_of_the_type_it_had_is_never_refused():
     kinds = {"number": "DATE", "category": "VARCHAR[]", "map": "MAP(VARCHAR, DOUBLE)", "vector": "FLOAT[1]"}
     for kind, type_ in kinds.items():
         assert refused_types("m", Encoding((Feature("a", type_, kind),)), {"a": type_}) is None
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_prediction_may_stand_wherever_an_expression_may(con, name):
+    """DuckDB refuses the alias of an expression with side effects, and such an expression in a window."""
+    call = f"predict('{name}', t)"
+    above = f"SELECT count(*) FROM t WHERE {call} > 100"
+    expected = con.execute(above).fetchall()
+    assert 0 < expected[0][0] < 200
+    assert con.execute(f"SELECT count(*) FROM (SELECT {call} AS p FROM t WHERE p > 100)").fetchall() == expected
+    for query in (
+        f"SELECT ntile(4) OVER (ORDER BY {call}) FROM t",
+        f"SELECT avg(x) OVER (PARTITION BY {call}) FROM t",
+        f"SELECT {call} AS p, x FROM t QUALIFY row_number() OVER (PARTITION BY p ORDER BY x) > 0",
+        f"SELECT ml.predict_{name}(x, g, ts, v) AS p FROM t WHERE p IS NOT NULL",
+    ):
+        assert len(con.execute(query).fetchall()) == 200, query
+
+
+def test_so_may_one_with_a_threshold_from_a_column(con):
+    con.execute(
+        "CREATE MODEL late OPTIONS (model_type = 'logistic_reg', input_label_cols = ['late']) AS "
+        "SELECT x, y % 5 > 2 AS late FROM t"
+    )
+    rows = "(SELECT x, x / 200 AS y FROM t) r"
+    query = f"SELECT predict('late', r, {{'threshold': y}}) AS p FROM {rows} WHERE p IS NOT NULL"
+    assert len(con.execute(query).fetchall()) == 200
+    with pytest.raises(duckdb.InvalidInputException, match=r"^Invalid Input Error: threshold must be .*; got 2\.0$"):
+        con.execute("SELECT predict('late', r, {'threshold': x}) FROM t r").fetchall()

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 import dbml
-from dbml.errors import RegistryError, UnknownName
+from dbml.errors import InvalidParameter, RegistryError, UnknownName
 
 CREATE = "CREATE OR REPLACE MODEL m OPTIONS (model_type = 'linear_reg', input_label_cols = ['y']) AS FROM t"
 COEFFICIENT = "SELECT ml.predict_m(1e0) - ml.predict_m(0e0)"
@@ -54,6 +54,67 @@ def test_a_rolled_back_version_leaves_the_old_one(con):
     con.execute("ROLLBACK")
     assert slope(con) == 2.0
     assert con.execute("SELECT version, versions FROM ml.models").fetchall() == [(1, 1)]
+
+
+NEAR = (
+    "CREATE OR REPLACE MODEL near OPTIONS (model_type = 'knn_regressor', n_neighbors = 1, input_label_cols = ['y']) AS"
+)
+
+
+@pytest.mark.parametrize("first", ["", f"{NEAR} SELECT x, -y AS y FROM t"])
+def test_calling_a_model_without_sql_before_its_commit_does_not_lose_it(con, first):
+    con.execute(first)
+    con.execute(f"BEGIN; {NEAR} FROM t; {CREATE}")
+    for query in (
+        "SELECT predict('near', t) FROM t",
+        "SELECT predict('near@{}', t) FROM t",
+        "FROM ML.EVALUATE(MODEL near, TABLE t)",
+        "FROM ML.NEIGHBORS(MODEL near, TABLE t)",
+        "FROM ML.PREDICT(MODEL near, TABLE t)",
+        "FROM ML.FEATURE_IMPORTANCE(MODEL m)",
+    ):
+        with pytest.raises(RegistryError, match=r"made in the open transaction.*COMMIT, then call it"):
+            con.execute(query.format(2 if first else 1))
+    assert len(con.execute("FROM ML.FEATURE_INFO(MODEL near)").fetchall()) == 1
+    if first:
+        assert con.execute("SELECT predict('near@1', t) FROM t WHERE x = 3").fetchall() == [(-6.0,)]
+    con.execute("COMMIT")
+    assert con.execute("SELECT predict('near', t) FROM t WHERE x = 3").fetchall() == [(6.0,)]
+
+
+def test_a_model_made_anew_in_a_transaction_is_not_taken_for_the_old_one(con):
+    con.execute(f"{NEAR} FROM t")
+    con.execute(f"BEGIN; DROP MODEL near; {NEAR} SELECT x, -y AS y FROM t")
+    with pytest.raises(RegistryError, match="made in the open transaction"):
+        con.execute("SELECT predict('near', t) FROM t")
+    con.execute("COMMIT")
+    assert con.execute("SELECT predict('near', t) FROM t WHERE x = 3").fetchall() == [(-6.0,)]
+
+
+def test_functions_that_change_models_are_refused_in_a_transaction(con):
+    con.execute(f"{NEAR} FROM t")
+    con.execute("BEGIN; CREATE TABLE later AS FROM t")
+    train = "SELECT train_model('other', 'FROM t', {'model_type': 'linear_reg', 'input_label_cols': ['y']})"
+    with pytest.raises(InvalidParameter, match=r"no part in the open transaction: COMMIT first, or use CREATE MODEL"):
+        con.execute(train)
+    with pytest.raises(InvalidParameter, match=r"no part in the open transaction: .* con\.extend_model"):
+        con.execute("SELECT add_rows('near', 'FROM t')")
+    con.execute("COMMIT")  # nothing was lost
+    assert con.execute("SELECT count(*) FROM later").fetchall() == [(50,)]
+    assert con.execute("SELECT add_rows('near', 'FROM later')").fetchall() == [(50,)]
+
+
+@pytest.mark.parametrize(
+    "call", ["train_model('m', 'FROM {}', {{'model_type': 'pca'}})", "add_rows('near', 'FROM {}')"]
+)
+def test_functions_that_change_models_say_which_tables_they_do_not_see(con, call):
+    con.execute(f"{NEAR} FROM t; CREATE TEMP TABLE mine AS FROM t")
+    for table in ("mine", "nowhere"):
+        with pytest.raises(UnknownName, match=rf"name {table} does not exist.*\n(.*\n)*.* sees no temporary tables"):
+            con.execute(f"SELECT {call.format(table)}")
+    con.duckdb.execute("BEGIN; CREATE TABLE fresh AS FROM t")
+    with pytest.raises(duckdb.Error, match="nothing of a transaction that is not committed"):
+        con.duckdb.execute(f"SELECT {call.format('fresh')}")
 
 
 def test_a_transaction_of_the_user_takes_the_model_along(con):

@@ -7,6 +7,7 @@ import duckdb
 import pytest
 
 import dbml
+from dbml.registry.store import load_model
 
 ERROR = duckdb.InvalidInputException
 
@@ -149,6 +150,35 @@ def test_errors_say_what_to_do(con):
     }.items():
         with pytest.raises(ERROR, match=message):
             con.execute(f"SELECT {query} FROM t")
+
+
+@pytest.mark.parametrize(
+    ("options", "attribute", "expected"),
+    [
+        ("'model_type': 'Lasso', 'input_label_cols': ['y'], 'alpha': 0.5", "alpha", 0.5),
+        ("'model_type': 'ridge', 'input_label_cols': ['y'], 'l2_reg': 0.25", "alpha", 0.25),
+        ("'model_type': 'Lasso', 'input_label_cols': ['y'], 'alpha': 2, 'max_iter': 50.", "max_iter", 50),
+        (
+            "'model_type': 'logistic_reg', 'input_label_cols': ['b'], 'class_weights': {'true': 2.5, 'false': 1}",
+            "class_weight",
+            {"true": 2.5, "false": 1.0},
+        ),
+        (
+            "'model_type': 'logistic_reg', 'input_label_cols': ['b'], 'class_weights': [('true', 2.5), ('false', 1)]",
+            "class_weight",
+            {"true": 2.5, "false": 1.0},
+        ),
+    ],
+)
+def test_options_of_train_model_in_the_types_of_duckdb(con, options, attribute, expected):
+    label = "y" if "'y'" in options else "y > 50 AS b"
+    con.execute(f"SELECT train_model('plain', 'SELECT x, {label} FROM t', {{{options}}})")
+    assert load_model(con, "plain").get_params()[attribute] == expected
+
+
+def test_options_of_train_model_as_a_map(con):
+    options = "MAP {'model_type': 'linear_reg', 'input_label_cols': 'y'}"
+    assert one(con, f"SELECT train_model('plain', 'SELECT x, y FROM t', {options})")["version"] == 1
 
 
 def test_train_model_from_a_plain_connection(con):

@@ -215,6 +215,7 @@ def export(model: str, dialect: str, table: str, db: Path | None) -> None:
     """
     from dbml_sql.errors import SqlError
     from dbml_sql.export import export as as_query
+    from dbml_sql.groups import GROUP_LINKS
 
     from dbml.errors import StatementError
     from dbml.registry.macros import outputs_of
@@ -223,14 +224,16 @@ def export(model: str, dialect: str, table: str, db: Path | None) -> None:
         find(con, model)
         loaded = con.load_model(model)
     form, schema = loaded.query_form(), loaded.schema_
-    if form is None:
+    transforms = schema.target is None and hasattr(loaded, "transform")
+    # The trees of anomalies are no outputs of theirs: the score is a power of what they add up to.
+    if form is None or not (schema.target or transforms or form.link in GROUP_LINKS):
         kind, params = type(loaded).__name__, loaded.get_params()
         hints = [f"{key} = {value!r} in training, or " for key, value in _WITH_A_FORM.items() if key in params]
         raise StatementError(
             f"model {model!r} ({kind}) cannot be written as a query: what it computes is no expression over the "
             f"columns. Hint: {''.join(hints)}dbml predict {model} DATA, which scores rows here"
         )
-    names = outputs_of(loaded) if schema.target is None and hasattr(loaded, "transform") else ()
+    names = outputs_of(loaded) if transforms else ()
     try:
         click.echo(as_query(form, schema.encoding, schema.target, dialect, table, names))
     except SqlError as error:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from dbml_sql.score import label_text
 
 from dbml.errors import InvalidData, InvalidParameter, listing, nearest
 from dbml.params import Either, Instance, Options, Real
@@ -27,6 +28,8 @@ def _auto_class_weights(value: Any) -> dict[str, Any]:
 def _listed_class_weights(value: Any) -> dict[str, Any]:
     """Return the hyperparameters of BigQuery's option ``class_weights``, a list of pairs of label and weight."""
     pairs = list(value.items()) if isinstance(value, dict) else value
+    if isinstance(pairs, list):  # a pair of SQL's, ('late', 2.0), is a STRUCT
+        pairs = [tuple(pair.values()) if isinstance(pair, dict) else pair for pair in pairs]
     if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
         raise InvalidParameter(f"class_weights must be a list of pairs such as ('late', 2.0); got {value!r}")
     return {"class_weight": dict(pairs)}
@@ -107,18 +110,23 @@ def _by_class(owner: str, given: Mapping[Any, Any], classes: tuple[Any, ...]) ->
     mistake for that one. Where all have theirs, the rows of that label just happen to be missing, as in a fold.
     """
     weights = np.ones(len(classes))
-    complete = all(any(c == label or str(c) == str(label) for label in given) for c in classes)
+    complete = all(any(_same(c, label) for label in given) for c in classes)
     for label, weight in given.items():
-        number = next((i for i, c in enumerate(classes) if c == label or str(c) == str(label)), None)
+        number = next((i for i, c in enumerate(classes) if _same(c, label)), None)
         if not _WEIGHT.allows(weight):
             raise InvalidParameter(f"{owner}: class_weight[{label!r}] must be {_WEIGHT.describe()}; got {weight!r}")
         if number is None and complete:
             continue
         if number is None:
-            known = [str(c) for c in classes]
+            known = [label_text(c) for c in classes]
             raise InvalidParameter(
                 f"{owner}: The classes, [{label!r}], are not in the data{nearest(str(label), known)} "
                 f"(class_weight; classes: {listing(known)})"
             )
         weights[number] = float(weight)
     return weights
+
+
+def _same(label: Any, given: Any) -> bool:
+    """Return whether a label is meant by what was given: itself, or its text as SQL or as Python writes it."""
+    return bool(label == given or {label_text(label), str(label)} & {label_text(given), str(given)})

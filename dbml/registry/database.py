@@ -107,8 +107,9 @@ def prepare_place(con: duckdb.DuckDBPyConnection, database: str | None) -> None:
     Raises
     ------
     RegistryError
-        A transaction is open, which would not see the tables.
+        A transaction is open, which would not see the tables; or a database has the name of the schema.
     """
+    _check_databases(con)
     place = current_place(con) if database is None else named_place(con, database)
     if place == current_place(con) or is_up_to_date(con, place.database) or is_read_only(con, place.database):
         return
@@ -131,8 +132,10 @@ def writable_place(con: duckdb.DuckDBPyConnection, database: str | None = None) 
     Raises
     ------
     RegistryError
-        The user's own tables in schema ``ml`` are in the way, or a newer dbml made the registry.
+        The user's own tables in schema ``ml`` are in the way, a newer dbml made the registry, or a database has the
+        name of the schema.
     """
+    _check_databases(con)
     place = current_place(con) if database is None else named_place(con, database)
     if place.database in ("temp", "system"):
         raise RegistryError(f"models cannot be saved in database {place.database!r}; USE another one")
@@ -155,6 +158,16 @@ def writable_place(con: duckdb.DuckDBPyConnection, database: str | None = None) 
         own.execute(f"USE {SESSION}")
         migrate(own, SESSION)
     return Place(SESSION)
+
+
+def _check_databases(con: duckdb.DuckDBPyConnection) -> None:
+    """Raise `RegistryError` where a database has the name of the schema: DuckDB could not tell ``ml.t`` of the two."""
+    found = attached_place(con, "ml")
+    if found is not None:
+        raise RegistryError(
+            f"models lie in schema ml of a database, and DuckDB cannot tell it from the database {found.database!r}: "
+            "rename its file, or attach it under another name (ATTACH 'ml.duckdb' AS mine; USE mine)"
+        )
 
 
 def is_read_only(con: duckdb.DuckDBPyConnection, database: str) -> bool:

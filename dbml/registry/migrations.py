@@ -9,10 +9,9 @@ import duckdb
 from dbml_sql.catalogue import Migration, migrations
 
 from dbml.errors import RegistryError, listing
-from dbml.registry.reading import first_row
 
 _CREATED = re.compile(r"^CREATE\s+(?:TABLE|VIEW)\s+ml\.(\w+)", re.IGNORECASE | re.MULTILINE)
-_MARK = "Changes of this schema that were applied to this database"
+_COLUMNS = [("number", "INTEGER"), ("name", "VARCHAR"), ("dbml_version", "VARCHAR"), ("applied_at", "TIMESTAMP")]
 
 
 def schema_number(con: duckdb.DuckDBPyConnection, database: str) -> int:
@@ -23,19 +22,21 @@ def schema_number(con: duckdb.DuckDBPyConnection, database: str) -> int:
     RegistryError
         A newer dbml made the schema.
     """
-    found = first_row(
-        con.execute(
-            "SELECT comment FROM duckdb_tables() "
-            "WHERE database_name = ? AND schema_name = 'ml' AND table_name = 'migrations'",
-            [database],
-        )
-    )
-    if found is None or found[0] != _MARK:
+    # By what the table holds, not by its comment: EXPORT DATABASE leaves comments out.
+    columns = con.execute(
+        "SELECT column_name, data_type FROM duckdb_columns() "
+        "WHERE database_name = ? AND schema_name = 'ml' AND table_name = 'migrations' ORDER BY column_index",
+        [database],
+    ).fetchall()
+    if columns != _COLUMNS:
         return 0
     quoted = '"' + database.replace('"', '""') + '"'
-    number, version = con.execute(
-        f"SELECT coalesce(max(number), 0), arg_max(dbml_version, number) FROM {quoted}.ml.migrations"
+    first, number, version = con.execute(
+        "SELECT arg_min(name, number), coalesce(max(number), 0), arg_max(dbml_version, number) "
+        f"FROM {quoted}.ml.migrations"
     ).fetchall()[0]
+    if first != migrations()[0].name:
+        return 0
     known = migrations()[-1].number
     if number > known:
         raise RegistryError(

@@ -73,7 +73,9 @@ class ModelCache(Generic[T]):
             raise dropped(found)
         key = (found, row[0])
         if key not in self._kept:
-            self._kept[key] = self._prepare(found, load_version(con, found))
+            # On a cursor of its own: a model that keeps rows reads them through it, on any thread, while this thread
+            # looks up names on the other.
+            self._kept[key] = self._prepare(found, load_version(con.cursor(), found))
             if len(self._kept) > _MOST_MODELS:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)

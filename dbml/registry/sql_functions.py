@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dbml.errors import InvalidParameter
+from dbml.data import duck
+from dbml.errors import InvalidParameter, UnknownName
 from dbml.registry.anomalies import anomalies_function
 from dbml.registry.centroids import centroid_functions
 from dbml.registry.components import component_functions
@@ -123,7 +126,7 @@ def train_function(functions: Functions) -> Callable[..., Any]:
             )
         made = []
         for name, query, options, *place in zip(*(argument.to_pylist() for argument in arguments), strict=True):
-            with functions.cursor_at(*place) as con:
+            with functions.cursor_at(*place) as con, _seeing_what_is_committed("train_model"):
                 made.append(train_row(con, name, query, options))
         return pa.array(made, type=type_)
 
@@ -142,17 +145,50 @@ def add_rows_function(functions: Functions) -> Callable[..., Any]:
             raise InvalidParameter("expected add_rows('model', 'SELECT …')")
         done = []
         for name, query, *place in zip(*(argument.to_pylist() for argument in arguments), strict=True):
-            with functions.cursor_at(*place) as con:
+            with functions.cursor_at(*place) as con, _seeing_what_is_committed("add_rows"):
                 done.append(extend_model(con, name, con.sql(training_query(con, name, query))))
         return pa.array(done, pa.int64())
 
     return add_rows
 
 
-def train_row(con: Any, name: str, query: str, options: dict[str, Any]) -> dict[str, Any]:
+@contextmanager
+def _seeing_what_is_committed(who: str) -> Iterator[None]:
+    """Say, of a table that is not found, which tables a function cannot see."""
+    try:
+        yield
+    except duck.error_class() as error:
+        if type(error).__name__ != "CatalogException":
+            raise
+        raise UnknownName(
+            f"{error}\n{who} reads on a connection of its own: it sees no temporary tables, and nothing of a "
+            "transaction that is not committed"
+        ) from error
+
+
+def as_options(given: Any) -> Any:
+    """Return a value of SQL as options are written in Python: a MAP as a dictionary, and DECIMALs as numbers.
+
+    ``0.1`` is a DECIMAL in DuckDB, and so is a whole number that no integer type holds.
+    """
+    if isinstance(given, list) and given and all(isinstance(pair, tuple) for pair in given):
+        given = dict(given)
+    if isinstance(given, dict):
+        return {name: as_options(value) for name, value in given.items()}
+    if isinstance(given, list):
+        return [as_options(value) for value in given]
+    if isinstance(given, Decimal):
+        return int(given) if given.as_tuple().exponent == 0 else float(given)
+    return given
+
+
+def train_row(con: Any, name: str, query: str, options: Any) -> dict[str, Any]:
     """Train one model on a cursor of its own, and return the row of the result."""
+    options = as_options(options)
     if not isinstance(options, dict):
-        raise InvalidParameter(f"train_model: options must be a STRUCT such as {{'model_type': …}}; got {options!r}")
+        raise InvalidParameter(
+            f"train_model: options must be a STRUCT such as {{'model_type': …}}, or a MAP; got {options!r}"
+        )
     target = read_target(con, name)
     lower = {key.lower(): given for key, given in options.items()}
     rows = training_query(con, name, query)

@@ -63,11 +63,14 @@ class Rewritten:
         Models that its calls name, in order of appearance.
     label : str or None
         The label that the rows of the probed call must have besides the columns of its model.
+    changes : tuple of str
+        Functions that change models, as they are called in it.
     """
 
     sql: str
     models: tuple[ModelSignature, ...] = ()
     label: str | None = None
+    changes: tuple[str, ...] = ()
 
 
 def rewrite_calls(text: str, resolver: Resolver, probed: int | None = None, lazy: bool = False) -> Rewritten:
@@ -91,7 +94,7 @@ def rewrite_calls(text: str, resolver: Resolver, probed: int | None = None, lazy
     rewriter = Rewriter(text, significant(text), resolver, probed, lazy)
     sql = rewriter.emit(0, len(rewriter.found))
     rewriter.check_persistent()
-    return Rewritten(sql, tuple(rewriter.models), rewriter.label)
+    return Rewritten(sql, tuple(rewriter.models), rewriter.label, tuple(rewriter.changes))
 
 
 @dataclass(slots=True)
@@ -106,6 +109,7 @@ class Rewriter:
     models: list[ModelSignature] = field(default_factory=list)
     label: str | None = None
     python: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
 
     def rewritten(self, query: str) -> str:
         """Return a stored query with the calls about models in it replaced."""
@@ -212,8 +216,7 @@ class Rewriter:
         if model.native is None:
             given = f", {{'threshold': {options}}}" if options else ""
             # This version and no later one: its columns are those that stand here.
-            exact = f"{model.name}@{model.version}"
-            values = f"{string(model.called(exact))}, {', '.join(columns)}{given}"
+            values = f"{string(model.exact)}, {', '.join(columns)}{given}"
             if word != "PREDICT":
                 return f"{function_name(word.lower())}({values})", after
             return f"CAST({function_name(predict_function(model))}({values}) AS {predicted_type(model)})", after
@@ -239,6 +242,7 @@ class Rewriter:
         if len(ranges) != _CHANGING[function.upper()] or self._is_persons(function, ranges[0]):
             return None
         values = self.emit(index + 1, after - 1)
+        self.changes.append(function)
         return f"{function_name(function)}{values}, current_database(), current_schema())", after
 
     def _is_persons(self, function: str, named: tuple[int, int]) -> bool:

@@ -7,10 +7,12 @@ is accepted everywhere: a value that cannot be what the model needs becomes NULL
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from dbml_sql.features import Feature, Part
 
+_REFUSAL = "dbml: "
 MICROSECONDS_PER_DAY = 86_400_000_000
 
 # A word: two or more letters (with their marks), digits or underscores of any script, in lower case.
@@ -25,6 +27,21 @@ def identifier(name: str) -> str:
 def string(text: str) -> str:
     """Return a string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def refusal(message: str, type_: str) -> str:
+    """Return an expression of a type that is an error with a message, itself an expression; NULL where that is NULL.
+
+    A cast that fails, not ``error()``: DuckDB takes that for a side effect, and refuses the alias of an expression that
+    holds it in WHERE, and the expression itself in a window.
+    """
+    return f"CAST('{_REFUSAL}' || {message} AS {type_})"
+
+
+def refusal_in(error: str) -> str | None:
+    """Return the message of a `refusal` in DuckDB's error; None where the error is another."""
+    found = re.search(rf"Could not convert string '{_REFUSAL}(.*)' to (?:BOOL|DOUBLE)", error, re.DOTALL)
+    return None if found is None else found[1]
 
 
 def double(number: float) -> str:

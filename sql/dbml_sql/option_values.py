@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dbml_sql.expressions import refusal
+
 
 def checked_threshold(value: str, once: bool = False) -> str:
     """Return an expression as a threshold, an error where it is none.
@@ -20,7 +22,7 @@ def checked_threshold(value: str, once: bool = False) -> str:
 
 def _checked(value: str) -> str:
     number = f"TRY_CAST({value} AS DOUBLE)"
-    wrong = f"error('threshold must be a number between 0 and 1; got ' || {_text(value)})"
+    wrong = refusal(f"'threshold must be a number between 0 and 1; got ' || {_text(value)}", "DOUBLE")
     return f"CASE WHEN {number} BETWEEN 0 AND 1 THEN {number} ELSE {wrong} END"
 
 

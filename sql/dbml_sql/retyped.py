@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from dbml_sql.expressions import identifier, string
+from dbml_sql.expressions import identifier, refusal, string
 from dbml_sql.features import Encoding, Feature
 
 _NESTED = r"\]$|^(STRUCT|MAP|UNION)\("
@@ -84,8 +84,10 @@ def guarded(value: str, who: str, encoding: Encoding, column: Callable[[str], st
         if kind == "vector":
             other = f"regexp_matches({now}, {string(_ARRAY)}) AND NOT suffix({now}, '[{feature.width}]')"
             refused = f"{refused} OR {other}"
-        cases.append(f"WHEN {refused} THEN error({before} || {now} || {after})")
-    return f"CASE {' '.join(cases)} ELSE {value} END"
+        cases.append(f"WHEN {refused} THEN {before} || {now} || {after}")
+    # In the condition, where its type is not that of the value; NULL, and so false, where nothing is refused.
+    wrong = refusal(f"CASE {' '.join(cases)} END", "BOOLEAN")
+    return f"CASE WHEN {wrong} THEN NULL ELSE {value} END"
 
 
 def _by_column(encoding: Encoding) -> dict[str, tuple[Feature, str]]:

@@ -103,14 +103,15 @@ class ModelSignature:
         """Itself, with the macros of its version, which stay what they are."""
         return self if self.native is None else replace(self, native=f"{self.name}@{self.version}")
 
-    def called(self, name: str) -> str:
-        """Return what the Python functions find it by: they may look from another database than the statement."""
+    @property
+    def exact(self) -> str:
+        """What the Python functions find this version by: they may look from another database than the statement."""
+        name = f"{self.name}@{self.version}"
         return name if self.database is None else f"{self.database}.{name}"
 
     def python_call(self, function: str, row: str = "t") -> str:
         """Return the call of a Python function with this version of the model and its columns of a row."""
-        name = string(self.called(f"{self.name}@{self.version}"))
-        return f"{function_name(function)}({', '.join([name, *self.of_row(row)])})"
+        return f"{function_name(function)}({', '.join([string(self.exact), *self.of_row(row)])})"
 
     def of_row(self, row: str = "t") -> list[str]:
         """Return the input columns of a row by its alias."""
@@ -118,8 +119,7 @@ class ModelSignature:
 
     def about(self, function: str, *more: str) -> str:
         """Return the call of a Python function that needs the model alone, and what more it is told, as SQL."""
-        name = string(self.called(f"{self.name}@{self.version}"))
-        return f"{function_name(function)}({', '.join([name, *more])})"
+        return f"{function_name(function)}({', '.join([string(self.exact), *more])})"
 
 
 class Resolver(Protocol):

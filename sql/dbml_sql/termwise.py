@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dbml_sql.expressions import double, identifier, string, total
+from dbml_sql.expressions import double, identifier, refusal, string, total
 from dbml_sql.features import Encoding
 from dbml_sql.forms import Binned, Filled, Marked, Scaled, TermFunction, TermwiseForm
 from dbml_sql.values import TermValue, term_values
@@ -105,5 +105,5 @@ def _checked(written: str, term: TermValue, column: Column, values: tuple[float,
     known = f"coalesce({_one_of(term, values)[1]}, {'true' if missing else 'false'})"
     said = string(f"found unknown categories in column {term.feature.name}: ")
     hint = string(". Hint: handle_unknown = 'ignore'")
-    error = f"error({said} || coalesce(CAST({name} AS VARCHAR), 'NULL') || {hint})"
+    error = refusal(f"{said} || coalesce(CAST({name} AS VARCHAR), 'NULL') || {hint}", "DOUBLE")
     return f"CASE WHEN {known} THEN {written} ELSE {error} END"
