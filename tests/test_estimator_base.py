@@ -341,9 +341,7 @@ def test_an_integer_of_any_size_is_a_number():
     assert Integer(ge=1).allows(10**400)
 
 
-@pytest.mark.parametrize(
-    "name", ["LinearRegression", "StandardScaler", "KNeighborsRegressor", "GaussianNB"]
-)
+@pytest.mark.parametrize("name", ["LinearRegression", "StandardScaler", "KNeighborsRegressor", "GaussianNB"])
 def test_a_frame_is_read_by_position_where_training_had_no_names(name):
     import pandas as pd
 

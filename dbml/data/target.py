@@ -212,7 +212,8 @@ def _known_class(source: Source, column: str, column_type: str, classes: Sequenc
             f"count({value}) FILTER (WHERE {missing(value)})",
             f"min({value}) FILTER (WHERE {value} <> round({value}))",
         ]
-        refuse_unclear(described, *source.fetch(source.select(asked))[0], classes)
+        n_missing, fraction = source.fetch(source.select(asked))[0]
+        refuse_unclear(described, n_missing, fraction, classes)
     if whole and not any(isinstance(label, float) for label in classes):
         value = name if column_type in INTEGERS else f"CAST({name} AS INTEGER)"
         return class_code(value, "HUGEINT", [int(label) for label in classes])

@@ -87,7 +87,7 @@ class Classifier(Estimator):
         if not parts:
             return self._share(0.0, 0.0)
         classes, weight = (np.concatenate(both) for both in zip(*parts, strict=True))
-        return self._share(weight @ equal_labels(self.classes_[classes], labels), weight.sum())
+        return self._share(float(weight @ equal_labels(self.classes_[classes], labels)), float(weight.sum()))
 
     def _share(self, hits: float, total: float) -> float:
         if not total > 0.0:

@@ -307,7 +307,7 @@ class OneHotEncoder(TermwiseTransformer):
     def categories_(self) -> list[np.ndarray]:
         """Categories of each column."""
         kinds: dict[type, type] = {str: object, float: np.float64, int: np.int64, bool: np.bool_}
-        found = []
+        found: list[np.ndarray] = []
         features = term_features(self.schema_.encoding.features)
         for feature, categories in zip(features, self._categories(), strict=True):
             kind = _kind_of(feature)
