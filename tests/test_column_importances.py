@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.feature_selection import RFE, SelectFromModel
 
@@ -41,3 +42,16 @@ def test_importances_of_plain_columns_are_those_of_coefficients():
     assert not hasattr(StandardScaler().fit(HOLES), "column_importances_")
     with pytest.raises(AttributeError, match="StandardScaler has no coefficient or importance of each term"):
         StandardScaler().fit(HOLES).column_importances_  # noqa: B018
+
+
+def test_columns_keep_their_order_whatever_the_order_of_their_terms():
+    rows = [{"bag": {"only": float(i % 5)}, "x": float(i % 3)} for i in range(60)]
+    table = pa.table(
+        {
+            "bag": pa.array([list(row["bag"].items()) for row in rows], pa.map_(pa.string(), pa.float64())),
+            "x": pa.array([row["x"] for row in rows]),
+        }
+    )
+    model = Ridge(1e-6).fit(table, [3.0 * row["bag"]["only"] + row["x"] for row in rows])
+    assert model.terms_ == ("x", "bag[only]")
+    np.testing.assert_allclose(model.column_importances_, [3.0, 1.0], atol=1e-3)

@@ -124,7 +124,7 @@ class EncodingOptions:
         known = tuple(name for name in cls.__slots__ if name not in ("reading", "every_level", "keys"))
         known = ("keys",) if reading == "keys" else known
         for name in options:
-            if name not in known and name not in ("owner", "every_level", "vectors"):
+            if name not in known and name not in ("owner", "every_level", "vectors", "unseen_labels"):
                 exist = "there are none for columns of keys" if reading == "keys" else f"options: {', '.join(known)}"
                 raise InvalidParameter(f"no encoding option {name!r}{nearest(name, known)} ({exist})")
         given = {name: value for name, value in options.items() if name in known}

@@ -14,8 +14,9 @@ from dbml_sql.features import Reading
 from dbml_sql.forms import Form
 
 from dbml.errors import InterruptedTraining, InvalidData, listing
-from dbml.estimators.column_importances import by_column
+from dbml.estimators.column_importances import ColumnImportances
 from dbml.estimators.jobs import most_threads
+from dbml.estimators.metadata_routing import RequestsMetadata
 from dbml.estimators.sklearn_protocol import SklearnProtocol, not_fitted
 from dbml.estimators.sql_options import SqlOptions
 from dbml.params import check_params
@@ -55,7 +56,7 @@ class ModelState:
     vectors: Vectors | None = None
 
 
-class Estimator(SklearnProtocol, SqlOptions):
+class Estimator(SklearnProtocol, RequestsMetadata, ColumnImportances, SqlOptions):
     """Base class; see the module `dbml.estimators.linear_regression` for a small whole example.
 
     A subclass writes `_fit(data)`, which sets fitted attributes (names end with ``_``; numbers, strings, lists and
@@ -284,23 +285,6 @@ class Estimator(SklearnProtocol, SqlOptions):
         """Names of the terms, in the order of the coefficients."""
         self._check_fitted()
         return self.schema_.encoding.terms
-
-    @property
-    def column_importances_(self) -> np.ndarray:
-        """Importance of each input column: the sum of |coef_|, or of feature_importances_, over its terms.
-
-        A column of text has a term for each level, and one with missing values a flag besides, so `coef_` may be longer
-        than the columns. scikit-learn's `SelectFromModel` and `RFE` choose columns rightly with
-        ``importance_getter="column_importances_"``. Shape (n_features_in_,), or (n_classes, n_features_in_).
-        """
-        self._check_fitted()
-        of_terms = getattr(self, "coef_", getattr(self, "feature_importances_", None))
-        encoding = self.schema_.encoding
-        if of_terms is None or np.shape(of_terms)[-1:] != (encoding.n_terms,):
-            raise AttributeError(f"{type(self).__name__} has no coefficient or importance of each term")
-        if self.schema_.n_features == encoding.n_terms:
-            return np.abs(of_terms)
-        return by_column(np.asarray(of_terms, float), encoding)
 
     # prediction ------------------------------------------------------------------------------------------------
 
