@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from dbml_sql.forms import Form
 
 from dbml.errors import InterruptedTraining, InvalidData, listing
 from dbml.estimators.jobs import most_threads
+from dbml.estimators.random_state import next_seed
 from dbml.estimators.sklearn_protocol import SklearnProtocol, not_fitted
 from dbml.estimators.sql_options import SqlOptions
 from dbml.params import check_params
@@ -173,6 +175,9 @@ class Estimator(SklearnProtocol, SqlOptions):
         self._check_range(data)
         before = dict(vars(self))
         self._began, self._best = time.perf_counter(), {}
+        given = vars(self).get("random_state")
+        if isinstance(given, np.random.RandomState):
+            self._drawn_seed = next_seed(given)
         self.training_ = []
         try:
             with _announced(f"{name} on {data.plan.source}"), threads_limited(most_threads(self)):
@@ -344,12 +349,18 @@ class Estimator(SklearnProtocol, SqlOptions):
         arrays = {n: v for n, v in fitted.items() if isinstance(v, np.ndarray)}
         attributes = {n: _plain(v) for n, v in fitted.items() if n not in arrays}
         params = {n: _plain(v) for n, v in self.get_params().items()}
+        if isinstance(params.get("random_state"), np.random.RandomState):  # as data: the seed that the fit drew
+            params["random_state"] = vars(self).get("_drawn_seed")
         return ModelState(type(self).__name__, params, self.schema_, attributes, arrays)
 
     @classmethod
     def from_state(cls, state: ModelState) -> Self:
         """Rebuild a fitted model from `get_state`."""
-        model = cls(**state.params)
+        params = dict(state.params)
+        for name, parameter in signature(cls).parameters.items():
+            if isinstance(parameter.default, tuple) and isinstance(params.get(name), list):
+                params[name] = tuple(params[name])  # stored as JSON, which has no tuples
+        model = cls(**params)
         model.schema_, model.plan_ = state.schema, Plan("registry")
         for name, value in {**state.attributes, **state.arrays}.items():
             setattr(model, name, value)

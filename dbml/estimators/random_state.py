@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,11 @@ import numpy as np
 from dbml.params import Either, Instance, Integer, Options
 
 RANDOM_STATE_RULE = Either((Options((None,)), Integer(ge=0), Instance((np.random.RandomState,), "a RandomState")))
+
+
+def next_seed(random_state: np.random.RandomState) -> int:
+    """Return what `seed_of` will draw next, without drawing it."""
+    return seed_of(deepcopy(random_state))
 
 
 def seed_of(random_state: Any) -> int:
