@@ -16,7 +16,7 @@ from dbml_sql.forms import Form
 
 from dbml.errors import InterruptedTraining, InvalidData, listing
 from dbml.estimators.jobs import most_threads
-from dbml.estimators.random_state import next_seed
+from dbml.estimators.random_state import note_seed, noted_seed
 from dbml.estimators.sklearn_protocol import SklearnProtocol, not_fitted
 from dbml.estimators.sql_options import SqlOptions
 from dbml.params import check_params
@@ -175,9 +175,7 @@ class Estimator(SklearnProtocol, SqlOptions):
         self._check_range(data)
         before = dict(vars(self))
         self._began, self._best = time.perf_counter(), {}
-        given = vars(self).get("random_state")
-        if isinstance(given, np.random.RandomState):
-            self._drawn_seed = next_seed(given)
+        note_seed(self)
         self.training_ = []
         try:
             with _announced(f"{name} on {data.plan.source}"), threads_limited(most_threads(self)):
@@ -349,8 +347,7 @@ class Estimator(SklearnProtocol, SqlOptions):
         arrays = {n: v for n, v in fitted.items() if isinstance(v, np.ndarray)}
         attributes = {n: _plain(v) for n, v in fitted.items() if n not in arrays}
         params = {n: _plain(v) for n, v in self.get_params().items()}
-        if isinstance(params.get("random_state"), np.random.RandomState):  # as data: the seed that the fit drew
-            params["random_state"] = vars(self).get("_drawn_seed")
+        params.update(noted_seed(self))
         return ModelState(type(self).__name__, params, self.schema_, attributes, arrays)
 
     @classmethod
