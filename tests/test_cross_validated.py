@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from sklearn import linear_model
-from sklearn.model_selection import KFold
+from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
 
+import dbml
 from dbml import ElasticNetCV, LassoCV, RidgeCV
 from dbml.errors import ExhaustedMemory, InvalidData, InvalidParameter
 from dbml.passes.memory import memory_limited
@@ -82,6 +83,41 @@ def test_ridge_folds_agree_with_scikit_learn():
     assert ours.alpha_ == theirs.alpha_
     assert ours.best_score_ == pytest.approx(theirs.best_score_, rel=1e-9)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [RidgeCV, LassoCV, ElasticNetCV])
+def test_splitters_and_iterators_are_the_splits_they_make(kind, raw):
+    X, y = table()
+    expected = kind(cv=SPLITS).fit(X, y)
+    for cv in (KFold(4), KFold(4).split(X), iter(SPLITS), tuple(SPLITS)):
+        model = kind(cv=cv).fit(X, y)
+        np.testing.assert_array_equal(model.mse_path_, expected.mse_path_)
+        assert model.alpha_ == expected.alpha_
+    con = dbml.attach(raw)
+    con.save_model("split", kind(cv=KFold(4)).fit(X, y))
+    loaded = con.load_model("split")
+    assert loaded.cv is None
+    np.testing.assert_array_equal(loaded.coef_, expected.coef_)
+
+
+def test_splitters_that_are_no_partition_or_need_labels_are_refused():
+    X, y = table()
+    with pytest.raises(InvalidParameter, match="LassoCV: cv must be a number of folds >= 2, or at least two"):
+        LassoCV(cv=ShuffleSplit(3, random_state=0)).fit(X, y)
+    with pytest.raises(InvalidParameter, match="LassoCV: cv must split rows by their number alone"):
+        LassoCV(cv=StratifiedKFold(3)).fit(X, y)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_ridge_folds_take_a_penalty_of_0(fit_intercept):
+    X, y = table()
+    how = {"alphas": [0.0, 1.0, 1e4], "cv": SPLITS, "fit_intercept": fit_intercept}
+    ours = RidgeCV(**how).fit(X, y)
+    theirs = linear_model.RidgeCV(**how, scoring="neg_mean_squared_error").fit(X, y)
+    assert ours.alpha_ == theirs.alpha_
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-8)
+    with pytest.raises(InvalidParameter, match="alphas must be numbers > 0 where cv is None"):
+        RidgeCV([0.0, 1.0]).fit(X, y)
 
 
 def test_hashed_folds_of_a_table_take_one_pass_and_one_result(raw):

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,18 @@ import pytest
 from suited import suited
 
 import dbml
-from dbml import SVR, ElasticNet, Lasso, LinearRegression, RandomForestRegressor, Ridge
+from dbml import (
+    PCA,
+    SVR,
+    ElasticNet,
+    KMeans,
+    Lasso,
+    LinearRegression,
+    RandomForestRegressor,
+    Ridge,
+    SGDClassifier,
+    TruncatedSVD,
+)
 from dbml.errors import InterruptedTraining, InvalidData, InvalidParameter, NotFitted
 from dbml.estimators.discovery import estimators, model_types
 from dbml.estimators.planning import plan_training
@@ -82,6 +94,37 @@ def test_a_model_rebuilt_from_its_state_predicts_bit_for_bit(fitted):
     kept = {name for name in vars(model) if name.endswith("_") and name not in ("plan_", "schema_")}
     assert kept <= set(vars(again))
     assert again.get_state().params == state.params
+
+
+def test_hyperparameters_that_are_tuples_come_back_as_tuples(fitted):
+    model = fitted[0]
+    state = model.get_state()
+    again = type(model).from_state(replace(state, params=json.loads(json.dumps(state.params))))
+    assert again.get_params() == type(model)().get_params()
+
+
+@pytest.mark.parametrize("kind", [KMeans, SGDClassifier, PCA])
+def test_a_model_of_a_random_state_is_stored_with_the_seed_that_was_drawn(kind, raw):
+    X = np.random.default_rng(0).normal(size=(200, 4))
+    y = (X[:, 0] > 0.0).astype(int)
+    how = {"svd_solver": "randomized", "n_components": 2} if kind is PCA else {}
+    model = kind(random_state=np.random.RandomState(3), **how).fit(X, y)
+    con = dbml.attach(raw)
+    con.save_model("drawn", model)
+    loaded = con.load_model("drawn")
+    assert loaded.random_state == np.random.RandomState(3).randint(2**31 - 1)
+    np.testing.assert_array_equal(made_of(loaded, X), made_of(model, X))
+    again = kind(random_state=loaded.random_state, **how).fit(X, y)
+    np.testing.assert_array_equal(made_of(again, X), made_of(model, X))
+
+
+@pytest.mark.parametrize("kind, how", [(PCA, "svd_solver"), (TruncatedSVD, "algorithm")])
+def test_iterations_of_an_earlier_fit_are_forgotten(kind, how):
+    X = np.random.default_rng(0).normal(size=(5000, 4))
+    model = kind(n_components=2, **{how: "randomized"}).fit(X)
+    assert model.n_iter_ >= 1
+    model.set_params(**{how: "auto"}).fit(X)
+    assert not hasattr(model, "n_iter_")
 
 
 def test_terms_are_named_and_as_many_as_coefficients(fitted):

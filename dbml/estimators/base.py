@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from dbml.errors import InterruptedTraining, InvalidData, listing
 from dbml.estimators.column_importances import ColumnImportances
 from dbml.estimators.jobs import most_threads
 from dbml.estimators.metadata_routing import RequestsMetadata
+from dbml.estimators.random_state import note_seed, noted_seed
 from dbml.estimators.sklearn_protocol import SklearnProtocol, not_fitted
 from dbml.estimators.sql_options import SqlOptions
 from dbml.params import check_params
@@ -176,6 +178,7 @@ class Estimator(SklearnProtocol, RequestsMetadata, ColumnImportances, SqlOptions
         self._check_range(data)
         before = dict(vars(self))
         self._began, self._best = time.perf_counter(), {}
+        note_seed(self)
         self.training_ = []
         try:
             with _announced(f"{name} on {data.plan.source}"), threads_limited(most_threads(self)):
@@ -347,12 +350,17 @@ class Estimator(SklearnProtocol, RequestsMetadata, ColumnImportances, SqlOptions
         arrays = {n: v for n, v in fitted.items() if isinstance(v, np.ndarray)}
         attributes = {n: _plain(v) for n, v in fitted.items() if n not in arrays}
         params = {n: _plain(v) for n, v in self.get_params().items()}
+        params.update(noted_seed(self))
         return ModelState(type(self).__name__, params, self.schema_, attributes, arrays)
 
     @classmethod
     def from_state(cls, state: ModelState) -> Self:
         """Rebuild a fitted model from `get_state`."""
-        model = cls(**state.params)
+        params = dict(state.params)
+        for name, parameter in signature(cls).parameters.items():
+            if isinstance(parameter.default, tuple) and isinstance(params.get(name), list):
+                params[name] = tuple(params[name])  # stored as JSON, which has no tuples
+        model = cls(**params)
         model.schema_, model.plan_ = state.schema, Plan("registry")
         for name, value in {**state.attributes, **state.arrays}.items():
             setattr(model, name, value)

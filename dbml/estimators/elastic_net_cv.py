@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dbml.errors import ConvergenceWarning, InvalidParameter
+from dbml.estimators.base import ModelState
 from dbml.estimators.coordinate_descent import Elastic
 from dbml.estimators.cross_validation import Descending, Trained, alpha_grid, trainings
-from dbml.estimators.folds import folds_of
+from dbml.estimators.folds import CV_RULE, folds_of, with_plain_cv
 from dbml.estimators.jobs import JOBS_RULE
 from dbml.estimators.linear_model import LinearRegressor
 from dbml.params import Boolean, Either, Instance, Integer, Options, Real, Rule
@@ -26,7 +27,7 @@ PATH: Mapping[str, Rule] = {
     "fit_intercept": Boolean(),
     "max_iter": Integer(ge=1),
     "tol": Real(ge=0.0),
-    "cv": Either((Integer(ge=2), Options((None,)), Instance((list, tuple), "a list of (train, test) row positions"))),
+    "cv": CV_RULE,
     "positive": Boolean(),
     "random_state": Either((Integer(ge=0), Options((None,)))),
 }
@@ -41,7 +42,7 @@ class CrossValidated(LinearRegressor):
     fit_intercept: bool
     max_iter: int
     tol: float
-    cv: int | list[Any] | None
+    cv: Any
     positive: bool
     random_state: int | None
     alphas_: Floats
@@ -60,7 +61,7 @@ class CrossValidated(LinearRegressor):
             raise InvalidParameter(f"{name}: alphas must be numbers >= 0; got {self.alphas!r}")
 
     def _fit(self, data: Data) -> None:
-        folds = folds_of(5 if self.cv is None else self.cv, self.random_state or 0, type(self).__name__)
+        folds = folds_of(5 if self.cv is None else self.cv, self.random_state or 0, type(self).__name__, data)
         ratios = np.atleast_1d(np.asarray(self.l1_ratio, dtype=float))
         # the weights that a number of alphas makes are never 0
         sparse = bool(ratios.all()) and (isinstance(self.alphas, (int, np.integer)) or bool(np.all(self.alphas)))
@@ -74,6 +75,10 @@ class CrossValidated(LinearRegressor):
                 errors.append([self._path_errors(trained, r, grid) for r, grid in zip(ratios, grids, strict=True)])
                 self._iteration(number, error=float(np.min(errors[-1])))
             self._choose(data, whole, ratios, grids, np.array(errors), np.array(weights))
+
+    def get_state(self) -> ModelState:
+        """Return the fitted model as plain data; see `Estimator.get_state`."""
+        return with_plain_cv(super().get_state())
 
     def _grid(self, whole: Trained, ratio: float) -> Floats:
         if isinstance(self.alphas, (int, np.integer)):
@@ -135,8 +140,9 @@ class ElasticNetCV(CrossValidated):
         Most sweeps for one penalty.
     tol : float, default=1e-4
         The duality gap at the end is at most `tol` times the sum of squares of the target.
-    cv : int or list of (train, test), default=None
-        Number of folds by a hash of the row's position (None: 5), or the row positions of each split.
+    cv : int, iterable of (train, test) or splitter, default=None
+        Number of folds by a hash of the row's position (None: 5), or the row positions of each split, or a splitter
+        such as `KFold`. Test parts must hold every row once, and train parts the others.
     positive : bool, default=False
         Only coefficients that are not negative.
     random_state : int, optional

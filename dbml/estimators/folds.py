@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from dbml_kernels.folds import folds_assign
 
 from dbml.errors import InvalidData, InvalidParameter
+from dbml.estimators.base import ModelState
+from dbml.estimators.row_counts import pass_rows
+from dbml.params import Either, Integer, Options
 from dbml.passes.block import Block
+from dbml.passes.data import Data
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Splits as given, as an iterator makes them, or a splitter of scikit-learn's."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether the value can be asked for splits."""
+        if isinstance(value, (str, bytes, dict, type)):
+            return False
+        return callable(getattr(value, "split", None)) or isinstance(value, Iterable)
+
+    def describe(self) -> str:
+        """Return the rule in words."""
+        return "an iterable of (train, test) row positions, or an object whose method split gives them"
+
+    def bad_values(self) -> list[Any]:
+        """Return values that are not allowed."""
+        return [object()]
+
+
+CV_RULE = Either((Integer(ge=2), Options((None,)), Splits()))
 
 
 @dataclass(frozen=True)
@@ -56,21 +82,45 @@ class Held:
         return (self.folds.of(block) == self.fold) == self.inside
 
 
-def folds_of(cv: Any, seed: int, owner: str) -> Folds:
+def folds_of(cv: Any, seed: int, owner: str, data: Data) -> Folds:
     """Return the folds that a parameter `cv` asks for.
 
     Parameters
     ----------
-    cv : int, or sequence of (train, test) pairs of row positions
-        A number of folds by hash; or splits whose test parts hold every row once and whose train parts are the rest.
+    cv : int, iterable of (train, test) pairs of row positions, or splitter
+        A number of folds by hash; or splits whose test parts hold every row once and whose train parts are the rest, as
+        one pass for the moments of every fold needs. Its method ``split`` is asked for those of the number of rows.
     seed : int
         Seed of the hash.
     owner : str
         Whom messages name.
+    data : Data
+        The rows, of which a splitter needs the number.
     """
     if isinstance(cv, (int, np.integer)):
         return Folds(int(cv), seed)
-    return Folds(len(cv), seed, _assigned([(np.asarray(a), np.asarray(b)) for a, b in cv], owner))
+    given = _split(cv, data, owner) if callable(getattr(cv, "split", None)) else cv
+    splits = [(np.asarray(a), np.asarray(b)) for a, b in given]
+    return Folds(len(splits), seed, _assigned(splits, owner))
+
+
+def _split(cv: Any, data: Data, owner: str) -> Iterable[Any]:
+    n_rows, exact = pass_rows(data)
+    if not exact:
+        raise InvalidParameter(
+            f"{owner}: cv={cv!r} needs the number of rows, which {data.plan.source} does not tell; give a number of "
+            "folds, or (train, test) pairs of row positions"
+        )
+    try:
+        return list(cv.split(np.zeros((n_rows, 1))))
+    except (TypeError, ValueError) as error:
+        raise InvalidParameter(f"{owner}: cv must split rows by their number alone; {cv!r} says: {error}") from error
+
+
+def with_plain_cv(state: ModelState) -> ModelState:
+    """Return the state of a model with None for splits that are no plain data: they served its training."""
+    cv = state.params["cv"]
+    return state if cv is None or isinstance(cv, (int, list)) else replace(state, params={**state.params, "cv": None})
 
 
 def _assigned(splits: Sequence[tuple[np.ndarray, np.ndarray]], owner: str) -> np.ndarray:

@@ -69,8 +69,8 @@ class HuberRegressor(LinearRegressor):
     >>> from dbml import HuberRegressor
     >>> X = [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]
     >>> model = HuberRegressor().fit(X, [0.1, 0.9, 2.1, 2.9, 4.1, 50.0])
-    >>> model.predict([[10.0]]).round()
-    array([10.])
+    >>> model.predict([[3.0]]).round()
+    array([3.])
     """
 
     rules: ClassVar[Mapping[str, Rule]] = {

@@ -25,8 +25,9 @@ class LassoCV(CrossValidated):
         Most sweeps for one penalty.
     tol : float, default=1e-4
         The duality gap at the end is at most `tol` times the sum of squares of the target.
-    cv : int or list of (train, test), default=None
-        Number of folds by a hash of the row's position (None: 5), or the row positions of each split.
+    cv : int, iterable of (train, test) or splitter, default=None
+        Number of folds by a hash of the row's position (None: 5), or the row positions of each split, or a splitter
+        such as `KFold`. Test parts must hold every row once, and train parts the others.
     positive : bool, default=False
         Only coefficients that are not negative.
     random_state : int, optional

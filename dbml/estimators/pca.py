@@ -185,6 +185,7 @@ class PCA(ProbabilisticProjection):
 
     def _decompose(self, data: Data, aim: Aim, solver: str) -> tuple[Spectrum, Floats]:
         self.solver_ = solver
+        vars(self).pop("n_iter_", None)  # of an earlier fit by another solver
         if solver == "randomized":
             powers = None if self.iterated_power == "auto" else int(self.iterated_power)
             how = Sketching(self.n_oversamples, powers, float(self.tol), seed_of(self.random_state))

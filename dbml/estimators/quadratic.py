@@ -128,11 +128,15 @@ def _as_svd(data: Data) -> tuple[str, str]:
 
 
 def ridge_of(moments: Moments, centre: Floats, alpha: float, fit_intercept: bool) -> Floats:
-    """Return the coefficients of `ridge` from moments about the means, ``alpha > 0``.
+    """Return the coefficients of `ridge` from moments about the means.
 
     Without an intercept the moments about 0 are those about the means and a product of the means. The product is not
-    added, which would swamp the spread of columns far from 0, but solved for (Sherman & Morrison 1950).
+    added, which would swamp the spread of columns far from 0, but solved for (Sherman & Morrison 1950); with a penalty:
+    without one collinear columns have no unique solution.
     """
+    if alpha == 0.0 and not fit_intercept:
+        used = moments.about_zero(centre)
+        return ridge(used.gram, used.xy, alpha)
     coef = ridge(moments.gram, moments.xy, alpha)
     if fit_intercept:
         return coef

@@ -9,8 +9,9 @@ import numpy as np
 from scipy import linalg
 
 from dbml.errors import InvalidData, InvalidParameter
+from dbml.estimators.base import ModelState
 from dbml.estimators.cross_validation import check_folds
-from dbml.estimators.folds import folds_of
+from dbml.estimators.folds import CV_RULE, folds_of, with_plain_cv
 from dbml.estimators.gram_step import GramStep, Moments
 from dbml.estimators.leave_one_out import LeaveOneOutStep
 from dbml.estimators.linear_model import LinearRegressor
@@ -29,12 +30,13 @@ class RidgeCV(LinearRegressor):
     Parameters
     ----------
     alphas : float or list of float, default=(0.1, 1.0, 10.0)
-        Weights of the penalty to try, above 0.
+        Weights of the penalty to try, above 0; with `cv` 0 too.
     fit_intercept : bool, default=True
         Whether there is an intercept.
-    cv : int or list of (train, test), default=None
+    cv : int, iterable of (train, test) or splitter, default=None
         None: every row is left out once, in closed form. Otherwise the number of folds by a hash of the row's position,
-        or the row positions of each split.
+        or the row positions of each split, or a splitter such as `KFold`. Test parts must hold every row once, and
+        train parts the others.
     random_state : int, optional
         Seed of the folds.
 
@@ -68,7 +70,7 @@ class RidgeCV(LinearRegressor):
     rules: ClassVar[Mapping[str, Rule]] = {
         "alphas": Instance((int, float, list, tuple, np.ndarray), "a number or a list of numbers"),
         "fit_intercept": Boolean(),
-        "cv": Either((Integer(ge=2), Options((None,)), Instance((list, tuple), "a list of (train, test) positions"))),
+        "cv": CV_RULE,
         "random_state": Either((Integer(ge=0), Options((None,)))),
     }
 
@@ -87,14 +89,16 @@ class RidgeCV(LinearRegressor):
 
     def _check_params(self) -> None:
         alphas = np.atleast_1d(np.asarray(self.alphas, dtype=float))
-        if alphas.ndim != 1 or len(alphas) == 0 or not (np.isfinite(alphas) & (alphas > 0.0)).all():
-            raise InvalidParameter(f"RidgeCV: alphas must be numbers > 0; got {self.alphas!r}")
+        if alphas.ndim != 1 or len(alphas) == 0 or not np.isfinite(alphas).all() or (alphas < 0.0).any():
+            raise InvalidParameter(f"RidgeCV: alphas must be numbers >= 0; got {self.alphas!r}")
+        if self.cv is None and (alphas == 0.0).any():
+            raise InvalidParameter(f"RidgeCV: alphas must be numbers > 0 where cv is None; got {self.alphas!r}")
 
     def _fit(self, data: Data) -> None:
         encoding = data.schema.encoding
         centre = np.array(encoding.centre())
         self.alphas_ = np.atleast_1d(np.asarray(self.alphas, dtype=float))
-        folds = None if self.cv is None else folds_of(self.cv, self.random_state or 0, "RidgeCV")
+        folds = None if self.cv is None else folds_of(self.cv, self.random_state or 0, "RidgeCV", data)
         require_gram(data, folds.n_folds if folds else 1)
         if folds is None:
             data.plan = data.plan.decide("cross-validation", "every row left out once", "cv=None: a second pass")
@@ -118,6 +122,10 @@ class RidgeCV(LinearRegressor):
         coef = ridge_of(whole, centre, self.alpha_, self.fit_intercept)
         intercept = whole.centred_intercept(coef, centre, self.fit_intercept)
         vars(self).update(self._linear(data.schema, coef, intercept, self.fit_intercept))
+
+    def get_state(self) -> ModelState:
+        """Return the fitted model as plain data; see `Estimator.get_state`."""
+        return with_plain_cv(super().get_state())
 
     def _fold_errors(self, state: dict[str, np.ndarray], n_folds: int, centre: Floats) -> Floats:
         errors = np.full((len(self.alphas_), n_folds), np.nan)

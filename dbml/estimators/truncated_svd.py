@@ -122,6 +122,7 @@ class TruncatedSVD(Projection):
         self._attributes_of(data, spectrum)
 
     def _decompose(self, data: Data, aim: Aim) -> Spectrum:
+        vars(self).pop("n_iter_", None)  # of an earlier fit by another solver
         seed = seed_of(self.random_state)
         if self.solver_ == "full":
             return in_memory(data, aim)[0]
