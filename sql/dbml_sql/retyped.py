@@ -3,7 +3,7 @@
 A value that cannot be cast is missing, which is right for one value and wrong for all of a column: scores would be
 those of a column of NULL, without a word. A vector of another length is no vector of the model's. So such types are
 refused, by the type alone: before a row is read in Python, and in SQL when the query is bound, by a test that DuckDB
-folds away.
+folds away. The type of a list does not tell how long it is: each is tested.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from dbml_sql.expressions import identifier, string
+from dbml_sql.expressions import identifier, string, vector
 from dbml_sql.features import Encoding, Feature
 
 _NESTED = r"\]$|^(STRUCT|MAP|UNION)\("
@@ -85,7 +85,20 @@ def guarded(value: str, who: str, encoding: Encoding, column: Callable[[str], st
             other = f"regexp_matches({now}, {string(_ARRAY)}) AND NOT suffix({now}, '[{feature.width}]')"
             refused = f"{refused} OR {other}"
         cases.append(f"WHEN {refused} THEN error({before} || {now} || {after})")
+        if kind == "vector":
+            cases.append(f"WHEN {_is_of_other_length(who, feature, column(feature.column))} THEN NULL")
     return f"CASE {' '.join(cases)} ELSE {value} END"
+
+
+def _is_of_other_length(who: str, feature: Feature, column: str) -> str:
+    """Return a condition that is an error where a list is no vector of the model's; folded away for an array.
+
+    The error is that of a cast, which holds the message and may stand in a condition.
+    """
+    length = f"len({vector(column)})"
+    wrong = string(f"{who}: column {feature.column!r} must hold vectors of {feature.width:,} numbers; got one of ")
+    other = f"CASE WHEN {length} <> {feature.width} THEN CAST({wrong} || {length} AS BOOLEAN) ELSE false END"
+    return f"suffix(typeof({column}), '[]') AND {other}"
 
 
 def _by_column(encoding: Encoding) -> dict[str, tuple[Feature, str]]:
