@@ -1,4 +1,4 @@
-"""Vectors that are shorter or longer than those of a model that searches them; the type of a LIST does not tell."""
+"""Vectors that are shorter or longer than those of a model; the type of a LIST does not tell."""
 
 from __future__ import annotations
 
@@ -53,6 +53,11 @@ def check_relation(who: str, encoding: Encoding, relation: Any) -> None:
             length = f"len({vector(identifier(name))})"
             rows = relation.filter(f"{length} <> {width}").project(f"{length} AS n").limit(1).fetchall()
             _refuse(who, name, width, [n for (n,) in rows])
+
+
+def has_lists(encoding: Encoding, source: Source) -> bool:
+    """Whether a table or query has lists, whose type does not tell how long they are, where a model has vectors."""
+    return any(source.columns[source.find(name, "column")].endswith("[]") for name in vector_widths(encoding))
 
 
 def check_source(who: str, encoding: Encoding, source: Source, whole: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dbml.data.vector_lengths import check_lengths
+from dbml.data.vector_lengths import check_lengths, vector_widths
 from dbml.errors import InvalidParameter, UnknownName, listing
 from dbml.estimators.attributions import Attributions
 from dbml.estimators.base import Estimator
@@ -35,6 +35,7 @@ class Scorer:
         self.columns = model.schema_.encoding.columns
         self.classes = None if model.schema_.target is None else model.schema_.target.classes
         self._encoder = ArrowEncoder(model.schema_.encoding, f"model {name!r}")
+        self._has_vectors = bool(vector_widths(model.schema_.encoding))
         self._folded = [column.casefold() for column in self.columns]
 
     def columns_of(self, arguments: Sequence[pa.ChunkedArray]) -> list[pa.Array]:
@@ -74,9 +75,9 @@ class Scorer:
         Raises
         ------
         InvalidData
-            The model searches vectors, and one has another length.
+            A vector has another length than those of the training.
         """
-        if self.model.keeps_vectors:
+        if self._has_vectors:
             check_lengths(f"model {self.name!r}", self.model.schema_.encoding, columns)
         return self._encoder.encode(columns)
 

@@ -16,9 +16,11 @@ from dbml_sql.forms import Form
 from dbml_sql.groups import GROUP, GROUP_LINKS, GROUP_PROBABILITIES, group_query
 from dbml_sql.macros import DEFAULT_THRESHOLD, parameters, scored_query
 from dbml_sql.outputs import added_names, outputs_query
+from dbml_sql.retyped import guarded
 from dbml_sql.score import fit_double, label_type, predictors_of
 from dbml_sql.transform import TRANSFORM_LINKS, listed_query, transform_query
 
+from dbml.data.vector_lengths import vector_widths
 from dbml.errors import InvalidData
 from dbml.estimators.base import Estimator
 from dbml.estimators.trees.model import TreeModel
@@ -68,17 +70,26 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
         "item_rank": "item_rank",
     }
     rows = _without(X, added_names(made.values(), model.schema_.encoding.columns))
-    form = model.form()
+    form, who = model.form(), _who(model, X)
     if form is None or native_reason(form, model.schema_) is not None:
         return _by_function(model, rows, method, made[method])
     if method == "decision_function":
         etas = predictors_of(form, model.schema_.encoding, lambda column: f"t.{identifier(column)}")
         value = etas[0] if len(etas) == 1 else f"[{', '.join(etas)}]"
+        if who is not None:
+            value = guarded(value, who, model.schema_.encoding, lambda column: f"t.{identifier(column)}")
         return rows.query(_ROWS, outputs_query(_ROWS, model.schema_.encoding.columns, {method: value}))
-    query = scored_query(_ROWS, form, model.schema_.encoding, target, DEFAULT_THRESHOLD)
+    query = scored_query(_ROWS, form, model.schema_.encoding, target, DEFAULT_THRESHOLD, who=who)
     scored = rows.query(_ROWS, query)
     columns = [column for column in rows.columns if column.casefold() != made[method].casefold()] + [made[method]]
     return scored.project(", ".join(identifier(column) for column in columns))
+
+
+def _who(model: Estimator, X: Any) -> str | None:
+    """Return the name of a model where what its columns hold is to be tested: lists may have any length."""
+    types = {name.casefold(): str(type_) for name, type_ in zip(X.columns, X.types, strict=True)}
+    lists = any(types[name.casefold()].endswith("[]") for name in vector_widths(model.schema_.encoding))
+    return type(model).__name__ if lists else None
 
 
 def _without_target(model: Estimator, X: Any, method: str) -> Any:
@@ -88,7 +99,7 @@ def _without_target(model: Estimator, X: Any, method: str) -> Any:
         return _transformed(model, X, native)
     groups = getattr(model, "_estimator_type", None) == "clusterer"
     if method == "predict" and groups and native is not None and native.link in GROUP_LINKS:
-        query = group_query(_ROWS, native, model.schema_.encoding)
+        query = group_query(_ROWS, native, model.schema_.encoding, _who(model, X))
         found = _without(X, [GROUP]).query(_ROWS, query)
         return found.project(f"* EXCLUDE ({GROUP_PROBABILITIES})") if native.link == "softmax" else found
     if method == "predict" and groups:
@@ -105,7 +116,7 @@ def _transformed(model: Estimator, X: Any, native: Form | None) -> Any:
     """Return the rows with a column for each output of `transform`."""
     encoding, names = model.schema_.encoding, outputs_of(model)
     if native is not None and native.link in TRANSFORM_LINKS:
-        return X.query(_ROWS, transform_query(_ROWS, native, encoding, names))
+        return X.query(_ROWS, transform_query(_ROWS, native, encoding, names, _who(model, X)))
     return X.query(_ROWS, listed_query(_ROWS, encoding.columns, names, _called(model, X._con, "transform")))
 
 

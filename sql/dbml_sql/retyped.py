@@ -3,7 +3,7 @@
 A value that cannot be cast is missing, which is right for one value and wrong for all of a column: scores would be
 those of a column of NULL, without a word. A vector of another length is no vector of the model's. So such types are
 refused, by the type alone: before a row is read in Python, and in SQL when the query is bound, by a test that DuckDB
-folds away.
+folds away. The type of a list does not tell how long it is: each is tested.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from dbml_sql.expressions import identifier, refusal, string
+from dbml_sql.expressions import identifier, refusal, string, vector
 from dbml_sql.features import Encoding, Feature
 
 _NESTED = r"\]$|^(STRUCT|MAP|UNION)\("
@@ -85,9 +85,18 @@ def guarded(value: str, who: str, encoding: Encoding, column: Callable[[str], st
             other = f"regexp_matches({now}, {string(_ARRAY)}) AND NOT suffix({now}, '[{feature.width}]')"
             refused = f"{refused} OR {other}"
         cases.append(f"WHEN {refused} THEN {before} || {now} || {after}")
+        if kind == "vector":
+            cases.append(_other_length(who, feature, column(feature.column)))
     # In the condition, where its type is not that of the value; NULL, and so false, where nothing is refused.
     wrong = refusal(f"CASE {' '.join(cases)} END", "BOOLEAN")
     return f"CASE WHEN {wrong} THEN NULL ELSE {value} END"
+
+
+def _other_length(who: str, feature: Feature, column: str) -> str:
+    """Return the case of a list that is no vector of the model's; folded away for an array."""
+    length = f"len({vector(column)})"
+    wrong = string(f"{who}: column {feature.column!r} must hold vectors of {feature.width:,} numbers; got one of ")
+    return f"WHEN suffix(typeof({column}), '[]') AND {length} <> {feature.width} THEN {wrong} || {length}"
 
 
 def _by_column(encoding: Encoding) -> dict[str, tuple[Feature, str]]:
