@@ -524,3 +524,11 @@ def test_errors_of_functions_are_errors_of_ours(con):
     con.execute(f"CREATE MODEL m {OPTIONS} AS FROM t")
     with pytest.raises(UnknownName, match=r"^no model 'k'"):
         con.execute("SELECT predict(['m', 'k'][1 + (x > 3)::INTEGER], x, g) FROM t")
+
+
+def test_settings_of_duckdb_as_a_mapping_and_as_keywords():
+    asked = "SELECT current_setting('threads'), current_setting('default_order')"
+    for given in ({"config": {"threads": 1, "default_order": "desc"}}, {"threads": 1, "default_order": "desc"}):
+        with dbml.connect(**given) as con:
+            threads, order = con.execute(asked).fetchone()
+            assert (threads, order.lower()) == (1, "desc")

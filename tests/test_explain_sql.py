@@ -1,5 +1,6 @@
 """ML.EXPLAIN_PREDICT, GLOBAL_EXPLAIN, FEATURE_IMPORTANCE, PERMUTATION_IMPORTANCE and PARTIAL_DEPENDENCE."""
 
+import duckdb
 import numpy as np
 import pytest
 from sklearn.inspection import partial_dependence, permutation_importance
@@ -415,3 +416,17 @@ def test_what_has_no_attributions_says_what_does_explain_it(con):
     for function in ("EXPLAIN_PREDICT", "GLOBAL_EXPLAIN", "PERMUTATION_IMPORTANCE"):
         with pytest.raises(StatementError, match=r"groups predicts no label\. Hint: FROM ML\.CENTR"):
             con.execute(f"FROM ML.{function}(MODEL groups, TABLE houses)")
+
+
+@pytest.mark.parametrize("type_", ["knn_regressor", "GaussianNB", "DecisionTreeRegressor"])
+def test_a_model_that_keeps_no_weights_says_so(con, type_):
+    label = "dear" if type_ == "GaussianNB" else "price"
+    con.execute(
+        f"CREATE OR REPLACE MODEL plain OPTIONS (model_type = '{type_}', input_label_cols = ['{label}']) AS "
+        f'SELECT "size m²", {label} FROM houses LIMIT 200'
+    )
+    with pytest.raises(duckdb.Error, match=r"of which no weights are kept\. Hint: FROM ML\.FEATURE_IMPORTANCE"):
+        con.execute("SELECT count(*) FROM ML.WEIGHTS(MODEL plain)").fetchall()
+    if type_ != "DecisionTreeRegressor":
+        with pytest.raises(InvalidData, match=r"only tree models have .* FROM ML\.PERMUTATION_IMPORTANCE"):
+            con.execute("FROM ML.FEATURE_IMPORTANCE(MODEL plain)")

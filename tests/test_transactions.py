@@ -138,7 +138,7 @@ def test_a_function_never_scores_with_another_version_than_the_statement_was_wri
     before = con.sql(wrong)
     con.begin()
     con.execute(f"CREATE OR REPLACE MODEL near {options} AS SELECT z, x, y FROM u")
-    with pytest.raises(duckdb.Error, match=r"no version 2 \(versions: 1\); one made in an open transaction can be"):
+    with pytest.raises(RegistryError, match="'near@2' was made in the open transaction"):
         con.sql(wrong).fetchall()
     con.rollback()
     con.execute(f"CREATE OR REPLACE MODEL near {options} AS SELECT z, x, y FROM u")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import duckdb
@@ -20,7 +21,8 @@ def connect(
     read_only: bool = False,
     memory_limit: int | float | str | None = None,
     threads: int | None = None,
-    **config: Any,
+    config: Mapping[str, Any] | None = None,
+    **settings: Any,
 ) -> Connection:
     """Open a database and return a connection that understands models; everything else is DuckDB's.
 
@@ -36,8 +38,10 @@ def connect(
         are what they were (80 % of the machine's memory each, as in DuckDB).
     threads : int, optional
         Threads of DuckDB.
-    **config
-        DuckDB's settings, passed on.
+    config : mapping, optional
+        DuckDB's settings, as `duckdb.connect` takes them.
+    **settings
+        The same, as keywords.
 
     Raises
     ------
@@ -48,13 +52,14 @@ def connect(
     duckdb.IOException
         The file is no database.
     """
+    given = {**(config or {}), **settings}
     if memory_limit is not None:
-        config["memory_limit"] = f"{Budget(parse_memory(memory_limit)).database}B"
+        given["memory_limit"] = f"{Budget(parse_memory(memory_limit)).database}B"
         set_memory_limit(memory_limit)
     if threads is not None:
-        config["threads"] = threads
+        given["threads"] = threads
     try:
-        opened = duckdb.connect(os.fspath(path), read_only=read_only, config=config)
+        opened = duckdb.connect(os.fspath(path), read_only=read_only, config=given)
     except duckdb.IOException as error:
         if "lock on file" not in str(error):
             raise

@@ -14,7 +14,6 @@ from typing import Any
 import duckdb
 from dbml_sql.calls import rewrite_calls
 from dbml_sql.errors import SqlError
-from dbml_sql.expressions import refusal_in
 from dbml_sql.tokens import significant
 
 from dbml.errors import StatementError, UnknownName, listing
@@ -74,12 +73,6 @@ def as_written(error: duckdb.Error) -> duckdb.Error:
     that the person wrote."""
     said, _, shown = str(error).partition("\n\nLINE ")
     return type(error)(said) if shown else error
-
-
-def refused(error: duckdb.Error) -> duckdb.Error | None:
-    """Return the error for a value that scoring refuses, without the cast that raised it; None where it is another."""
-    message = refusal_in(str(error))
-    return None if message is None else duckdb.InvalidInputException(f"Invalid Input Error: {message}")
 
 
 def _fields(types: str) -> Iterator[str]:

@@ -11,9 +11,10 @@ from types import FrameType
 from typing import Any, Self
 
 import duckdb
+from dbml_sql.expressions import refusal_in
 
 from dbml import errors
-from dbml.connection.inputs import as_written, missing_input, no_row, refused
+from dbml.connection.inputs import as_written, missing_input, no_row
 from dbml.connection.script import Prepared, may_be_ours, prepare
 from dbml.passes.memory import memory_limited
 from dbml.registry import versions
@@ -389,8 +390,8 @@ class Connection:
             if isinstance(error, duckdb.CatalogException) and _NO_REGISTRY in str(error):
                 hint = "this database has no models yet: CREATE MODEL makes the first one, SHOW MODELS lists them"
                 raise type(error)(f"{error}\nHint: {hint}") from None
-            if (own := refused(error)) is not None:
-                raise own from None
+            if (refused := refusal_in(str(error))) is not None:
+                raise duckdb.InvalidInputException(f"Invalid Input Error: {refused}") from None
             if written is None:
                 raise
             raise as_written(error) from None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from dbml_sql.forms import LinearForm
 
 from dbml.errors import InvalidData, InvalidParameter
 from dbml.estimators.attributions import Attributions
@@ -124,11 +125,15 @@ def _dependence(find: Find, name: str, column: str, n_points: int) -> list[dict[
     return [{kind: v, "predictions": p.tolist()} for v, p in zip(values, predictions, strict=True)]
 
 
+_BY_ROWS = "FROM ML.PERMUTATION_IMPORTANCE(MODEL …, TABLE …)"
+
+
 def _trees_of(find: Find, name: str, what: str) -> TreeModel:
     scorer = find(name)
     model: Estimator = scorer.model
     if not isinstance(model, TreeModel):
-        hint = "FROM ML.WEIGHTS(MODEL …)" if "importances" in what else "name rows, TABLE name or (query)"
+        weights = "FROM ML.WEIGHTS(MODEL …)" if isinstance(model.form(), LinearForm) else _BY_ROWS
+        hint = weights if "importances" in what else "name rows, TABLE name or (query)"
         raise InvalidData(
             f"model {scorer.name!r} is a {type(model).__name__}: only tree models have {what}. Hint: {hint}"
         )

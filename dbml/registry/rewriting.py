@@ -10,7 +10,7 @@ from dbml_sql.errors import SqlError
 from dbml_sql.expressions import string
 from dbml_sql.signature import ModelSignature
 
-from dbml.data.duck import what_is_no_query
+from dbml.data.duck import error_class, what_is_no_query
 from dbml.errors import InvalidParameter, RegistryError, StatementError
 from dbml.registry.database import Place
 from dbml.registry.reading import first_row
@@ -74,8 +74,10 @@ def _stored(con: duckdb.DuckDBPyConnection, model: ModelSignature) -> Any:
     query = f"SELECT checksum, created_at FROM {table} WHERE model_id = ? AND version = ?"
     try:
         return first_row(con.execute(query, [model.model_id, model.version]))
-    except duckdb.CatalogException:  # the registry itself was made in the transaction
-        return None
+    except error_class() as error:
+        if type(error).__name__ != "CatalogException":
+            raise
+        return None  # the registry itself was made in the transaction
 
 
 def training_query(con: duckdb.DuckDBPyConnection, name: str, query: Any) -> str:

@@ -244,6 +244,10 @@ def _weights(call: Call) -> str:
     if model.classes is not None and len(model.classes) > 2:
         texts = ", ".join(string(label_text(c)) for c in model.classes)
         label = f"[{texts}][output + 1] AS class_label, "
+    none = string(
+        f"{model.name} is a {model.type}, of which no weights are kept. Hint: FROM ML.FEATURE_IMPORTANCE(MODEL …) of "
+        "trees, ML.PERMUTATION_IMPORTANCE(MODEL …, TABLE …) of any model"
+    )
     return f"""(WITH w AS (
   SELECT w.output, w.term, w.kind, w.level, w.weight, w.feature, f.kind AS becomes, f.fill, f.first_index,
     f.column_name || CASE WHEN f.part IS NULL THEN '' ELSE '.' || f.part END AS input
@@ -266,6 +270,8 @@ SELECT processed_input, {label}weight, category_weights FROM (
     sum(CASE WHEN kind = 'intercept' THEN weight WHEN becomes = 'vector' THEN -weight * fill[CAST(level AS INTEGER)]
       ELSE -weight * fill[1] END) AS weight
   FROM w WHERE kind IN ('intercept', 'value') GROUP BY output
+  UNION ALL BY NAME
+  SELECT error({none}) AS processed_input WHERE NOT EXISTS (FROM w)
 ) ORDER BY output, place NULLS LAST)"""
 
 
