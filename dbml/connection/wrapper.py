@@ -14,6 +14,7 @@ import duckdb
 from dbml_sql.expressions import refusal_in
 
 from dbml import errors
+from dbml.connection.caller import in_frame, own_error
 from dbml.connection.inputs import as_written, missing_input, no_row
 from dbml.connection.script import Prepared, may_be_ours, prepare
 from dbml.passes.memory import memory_limited
@@ -23,7 +24,6 @@ from dbml.registry.functions import is_made, unregister
 from dbml.registry.registering import register
 from dbml.registry.rewriting import rewrite
 
-_RAISED = re.compile(r"Python exception occurred while executing the UDF: (\w+): (.*)", re.DOTALL)
 _JUPYSQL = "sql.connection.connection"
 _NO_REGISTRY = 'because schema "ml" does not exist'
 _TRAINS = re.compile(r"\btrain_model\s*\(", re.IGNORECASE)
@@ -395,20 +395,3 @@ class Connection:
             if written is None:
                 raise
             raise as_written(error) from None
-
-
-def own_error(error: duckdb.Error) -> Exception:
-    """Return the error of ours that a function raised inside DuckDB, or DuckDB's."""
-    match = _RAISED.search(str(error))
-    kind = getattr(errors, match[1], None) if match else None
-    return kind(match[2]) if match and isinstance(kind, type) and issubclass(kind, errors.DbmlError) else error
-
-
-def in_frame(frame: FrameType, function: Any, *args: Any, **kwargs: Any) -> Any:
-    """Call a method of DuckDB as if the caller's own frame called it.
-
-    DuckDB finds DataFrames by the name of a variable in the frame that calls it. Behind a wrapper that is the
-    wrapper's; the setting that makes DuckDB look further (``python_scan_all_frames``) would change the connection.
-    """
-    names = {**frame.f_locals, "__dbml_call": function, "__dbml_args": args, "__dbml_kwargs": kwargs}
-    return eval("__dbml_call(*__dbml_args, **__dbml_kwargs)", frame.f_globals, names)

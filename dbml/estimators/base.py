@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -15,6 +14,7 @@ from dbml_sql.features import Reading
 from dbml_sql.forms import Form
 
 from dbml.errors import InterruptedTraining, InvalidData, listing
+from dbml.estimators.announcing import announced
 from dbml.estimators.column_importances import ColumnImportances
 from dbml.estimators.jobs import most_threads
 from dbml.estimators.metadata_routing import RequestsMetadata
@@ -33,8 +33,6 @@ from dbml.passes.schema import LARGEST, Schema, Task
 from dbml.passes.vectors import Vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dbml.estimators.attributions import Attributions
 
 
@@ -181,7 +179,7 @@ class Estimator(SklearnProtocol, RequestsMetadata, ColumnImportances, SqlOptions
         note_seed(self)
         self.training_ = []
         try:
-            with _announced(f"{name} on {data.plan.source}"), threads_limited(most_threads(self)):
+            with announced(f"{name} on {data.plan.source}"), threads_limited(most_threads(self)):
                 try:
                     solve()
                 except KeyboardInterrupt:
@@ -379,25 +377,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return value
-
-
-@contextmanager
-def _announced(what: str) -> Iterator[None]:
-    """Tell the listeners of the start, the compilations and the end of a training."""
-    from dbml_kernels.jit import announcing_compilations
-
-    told = listeners()
-
-    def compiling(name: str) -> None:
-        for listener in told:
-            listener.compiling(name)
-
-    started = time.perf_counter()
-    for listener in told:
-        listener.started(what)
-    try:
-        with announcing_compilations(compiling):
-            yield
-    finally:
-        for listener in told:
-            listener.ended(time.perf_counter() - started)

@@ -11,7 +11,6 @@ ML.PREDICT(MODEL late, TABLE t | (query) [, STRUCT(0.3 AS threshold)]) and the o
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +27,7 @@ from dbml_sql.functions import (
     predict_function,
     predicted_type,
 )
+from dbml_sql.kept_text import outlives, refuse_kept_python
 from dbml_sql.macros import (
     DEFAULT_THRESHOLD,
     parameters,
@@ -48,7 +48,6 @@ _SCORING = ("PREDICT", "PREDICT_PROBA", "TRANSFORM")
 _MACROS = {"PREDICT": predict_macro, "PREDICT_PROBA": proba_macro, "TRANSFORM": transform_macro}
 _CHANGING = {"ADD_ROWS": 2, "TRAIN_MODEL": 3}  # functions that change models, and the values they are given
 _BEFORE_A_TABLE = ("INTO", "TABLE", "VIEW", "UPDATE", "EXISTS", "COPY")
-_DEFINES = ("MACRO", "FUNCTION", "VIEW")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,8 @@ def rewrite_calls(text: str, resolver: Resolver, probed: int | None = None, lazy
         return Rewritten(text)
     rewriter = Rewriter(text, significant(text), resolver, probed, lazy)
     sql = rewriter.emit(0, len(rewriter.found))
-    rewriter.check_persistent()
+    plain = [f"{m.name} has no native SQL form, only a Python function" for m in rewriter.models if m.native is None]
+    refuse_kept_python(text, rewriter.found, [*plain, *rewriter.python])
     return Rewritten(sql, tuple(rewriter.models), rewriter.label, tuple(rewriter.changes))
 
 
@@ -408,36 +408,6 @@ class Rewriter:
         return index > 0 and (self.found[index - 1].is_operator(".") or self.found[index - 1].is_word(*_BEFORE_A_TABLE))
 
     @property
-    def defines(self) -> Token | None:
-        """The word VIEW, MACRO or FUNCTION of a statement that keeps its text in the database, or None."""
-        head = self._head
-        return None if any(token.is_word("TEMP", "TEMPORARY") for token in head) else _defined(head)
-
-    @property
     def outlives(self) -> bool:
         """Whether the text is kept, in the database or the session, and may run when a model has another version."""
-        return self.lazy or _defined(self._head) is not None or bool(self._head and self._head[0].is_word("PREPARE"))
-
-    @property
-    def _head(self) -> list[Token]:
-        return [token for token in self.found[:6] if token.kind == "word"]
-
-    def check_persistent(self) -> None:
-        """Refuse a view or macro that would call a Python function: other clients could not run it."""
-        kind = self.defines
-        plain = [f"{m.name} has no native SQL form, only a Python function" for m in self.models if m.native is None]
-        reasons = [*plain, *self.python]
-        if kind is not None and reasons:
-            raise SqlError(
-                f"a {kind.text.lower()} is kept in the database, where other clients use it; {reasons[0]}. "
-                f"Use CREATE TEMP {kind.text.upper()}, or CREATE TABLE AS",
-                self.text,
-                kind.start,
-            )
-
-
-def _defined(head: Sequence[Token]) -> Token | None:
-    """Return the word VIEW, MACRO or FUNCTION among the first words of a statement that creates one, or None."""
-    if not head or not head[0].is_word("CREATE"):
-        return None
-    return next((token for token in head[1:] if token.is_word(*_DEFINES)), None)
+        return self.lazy or outlives(self.found)
