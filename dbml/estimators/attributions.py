@@ -103,6 +103,12 @@ class QuadraticAttributions(LinearAttributions):
 
     def __init__(self, form: QuadraticForm, encoding: Encoding) -> None:
         coef, square, origin = np.array(form.coef), np.array(form.square), np.array(form.origin)
+        if form.missing:  # a missing value is 0, and its flag takes back the square that stands for it there
+            instead = np.array(form.missing) - square * origin**2
+            for feature, (first, _) in zip(encoding.features, encoding.offsets(), strict=True):
+                if feature.flag:
+                    flag = first + len(feature.dense_terms) - 1
+                    coef[:, flag] += instead[:, first:flag].sum(axis=1)
         self._form = (coef, np.array(form.intercept), square, origin)
         coef = coef.copy()
         coef[:, : square.shape[1]] -= 2.0 * square * origin
