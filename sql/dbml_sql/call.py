@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dbml_sql.call_options import read_options
 from dbml_sql.conditions import Conditions, conditions_around
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import string
@@ -145,7 +146,7 @@ class Call:
         found = self.rewriter.found
         if not found[start].is_operator("{") and not found[start].is_word("STRUCT"):
             self.rewriter.fail("expected STRUCT(value AS name)", start)
-        return self.rewriter.options(self.ranges[number], self.model, known)
+        return read_options(self.rewriter, self.ranges[number], self.model, known)
 
 
 def probe(row: str, *more: str | None) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from dbml_sql.aliases import names_rows
 from dbml_sql.call import Call, probe
+from dbml_sql.call_options import read_options
 from dbml_sql.conditions import conditions_around
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier, string
@@ -36,7 +37,6 @@ from dbml_sql.macros import (
     threshold_parameter,
     transform_macro,
 )
-from dbml_sql.option_values import checked_threshold
 from dbml_sql.pruned import Pruned, pruned_for, read_columns
 from dbml_sql.python_functions import function_name
 from dbml_sql.signature import ModelSignature, Resolver
@@ -139,15 +139,15 @@ class Rewriter:
         if token.kind not in ("word", "quoted"):
             return None
         word = token.name.upper()
-        if word in _SCORING and self._is(index + 1, "("):
+        if word in _SCORING and self.is_sign(index + 1, "("):
             return self._predict(index, end)
-        if word in _CHANGING and self._is(index + 1, "("):
+        if word in _CHANGING and self.is_sign(index + 1, "("):
             return self._change(index, end)
-        if word == "ML" and self._is(index + 1, ".") and self._is(index + 3, "(") and index + 4 < end:
+        if word == "ML" and self.is_sign(index + 1, ".") and self.is_sign(index + 3, "(") and index + 4 < end:
             return self._function(index, end)
         return None
 
-    def _is(self, index: int, sign: str) -> bool:
+    def is_sign(self, index: int, sign: str) -> bool:
         return index < len(self.found) and self.found[index].is_operator(sign)
 
     def arguments(self, opening: int, end: int) -> tuple[list[tuple[int, int]], int]:
@@ -206,9 +206,9 @@ class Rewriter:
         probed = self.is_probed
         self._check_method(model, word, index)
         arguments, options = ranges[1:], ""
-        if len(arguments) > 1 and self._is(arguments[-1][0], "{"):
+        if len(arguments) > 1 and self.is_sign(arguments[-1][0], "{"):
             known = ("threshold",) if word == "PREDICT" and model.target is not None else ()
-            threshold = self.options(arguments.pop(), model, known).get("threshold")
+            threshold = read_options(self, arguments.pop(), model, known).get("threshold")
             options = "" if threshold is None else threshold
         columns, row = self._columns(arguments, model, index)
         if probed and row:
@@ -301,9 +301,9 @@ class Rewriter:
 
     def _is_star(self, start: int, end: int) -> bool:
         """Whether an argument stands for several columns: ``*``, ``* EXCLUDE (a)``, ``COLUMNS(…)``, ``*COLUMNS(…)``."""
-        if self._is(start, "*"):
+        if self.is_sign(start, "*"):
             return True
-        return self.found[start].is_word("COLUMNS") and self._is(start + 1, "(") and end > start + 1
+        return self.found[start].is_word("COLUMNS") and self.is_sign(start + 1, "(") and end > start + 1
 
     def _row(self, arguments: list[tuple[int, int]], model: ModelSignature) -> str | None:
         """Return the row that a single argument names: an alias, ``schema.table``, ``alias.*``, or a STRUCT."""
@@ -336,44 +336,6 @@ class Rewriter:
         ):
             return False
         return names_rows(self.found, tokens[0].name)
-
-    def options(self, span: tuple[int, int], model: ModelSignature, known: tuple[str, ...]) -> dict[str, str]:
-        """Read ``{'name': expression}`` or ``STRUCT(expression AS name)``: the expressions by name, as SQL."""
-        start, _ = span
-        braces = self._is(start, "{")
-        ranges, _ = self.arguments(start if braces else start + 1, span[1])
-        found: dict[str, str] = {}
-        for first, last in ranges:
-            at = first if braces else last - 1
-            token = self.found[at]
-            mark = self._is(first + 1, ":") if braces else self.found[last - 2].is_word("AS")
-            if not mark or token.kind not in ("word", "quoted", "string"):
-                self.fail("expected {'name': value}" if braces else "expected STRUCT(value AS name)", first)
-            name = (token.string if token.kind == "string" else token.name).lower()
-            if name not in known:
-                takes = f"options: {', '.join(known)}" if known else "it takes no options"
-                self.fail(f"no option {name} here ({takes})", at)
-            if name in found:
-                self.fail(f"option {name} is given twice", at)
-            value = (first + 2, last) if braces else (first, last - 2)
-            if value[0] >= value[1]:
-                self.fail(f"option {name} has no value", at)
-            found[name] = self._threshold(model, value, at) if name == "threshold" else self.emit(*value)
-        return found
-
-    def _threshold(self, model: ModelSignature, value: tuple[int, int], at: int) -> str:
-        """Return a threshold as SQL: a number that is written down as it is, anything else checked in every row."""
-        if not model.threshold:
-            self.fail(f"{model.name} takes no threshold: that is for two classes with probabilities", at)
-        start, end = value
-        token, text = self.found[start], self.emit(start, end)
-        alone = end - start == 1
-        if alone and token.kind == "number" and float(token.text.replace("_", "")) <= 1:
-            return text
-        no_number = token.kind == "string" or token.text in ("-", "[", "{")
-        if no_number or (alone and (token.kind == "number" or token.is_word("NULL", "TRUE", "FALSE"))):
-            self.fail(f"threshold must be a number between 0 and 1; got {text}", start)
-        return checked_threshold(text, once=any(self.found[i].text == "?" for i in range(start, end)))
 
     # ML functions ----------------------------------------------------------------------------------------------
 

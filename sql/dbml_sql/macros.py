@@ -8,7 +8,7 @@ from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier
 from dbml_sql.features import Encoding
 from dbml_sql.forms import Form, LinearForm, TreeForm
-from dbml_sql.option_values import parameter_as_threshold
+from dbml_sql.option_values import checked_threshold
 from dbml_sql.outputs import added_names, listed, other_columns, with_outputs
 from dbml_sql.retyped import guarded
 from dbml_sql.score import Scores, Target, form_scores, predictors_of
@@ -91,7 +91,7 @@ def create_macros(name: str, form: Form, encoding: Encoding, target: Target, sch
     threshold, optional = DEFAULT_THRESHOLD, ""
     if has_threshold(target, form):
         parameter = identifier(threshold_parameter(columns))
-        threshold, optional = parameter_as_threshold(parameter), f", {parameter} := {DEFAULT_THRESHOLD}"
+        threshold, optional = checked_threshold(parameter), f", {parameter} := {DEFAULT_THRESHOLD}"
     who = f"model {name!r}"
 
     def checked(value: str) -> str:
@@ -119,7 +119,7 @@ def probability_struct(scores: Scores, form: Form) -> str | None:
 
 def _table_macro(macro: str, who: str, form: Form, encoding: Encoding, target: Target) -> str:
     optional = f", threshold := {DEFAULT_THRESHOLD}" if has_threshold(target, form) else ""
-    threshold = parameter_as_threshold("threshold") if optional else DEFAULT_THRESHOLD
+    threshold = checked_threshold("threshold") if optional else DEFAULT_THRESHOLD
     query = scored_query("query_table(tbl)", form, encoding, target, threshold, who=who)
     return f"CREATE OR REPLACE MACRO {macro}(tbl{optional}) AS TABLE {query}"
 

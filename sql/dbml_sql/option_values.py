@@ -6,7 +6,9 @@ from dbml_sql.expressions import refusal
 
 
 def checked_threshold(value: str, once: bool = False) -> str:
-    """Return an expression as a threshold, an error where it is none.
+    """Return an expression, or the parameter of a macro, as a threshold: an error where it is none.
+
+    DuckDB folds a constant away.
 
     Parameters
     ----------
@@ -23,17 +25,6 @@ def checked_threshold(value: str, once: bool = False) -> str:
 def _checked(value: str) -> str:
     number = f"TRY_CAST({value} AS DOUBLE)"
     wrong = refusal(f"'threshold must be a number between 0 and 1; got ' || {_text(value)}", "DOUBLE")
-    return f"CASE WHEN {number} BETWEEN 0 AND 1 THEN {number} ELSE {wrong} END"
-
-
-def parameter_as_threshold(name: str) -> str:
-    """Return the parameter of a macro as a threshold, an error where it is none.
-
-    The error is that of a cast, which holds the message: ``error()`` would make each call of the macro volatile, which
-    may not stand where its value is named, as in ``SELECT … AS p … WHERE p``. DuckDB folds a constant away.
-    """
-    number = f"TRY_CAST({name} AS DOUBLE)"
-    wrong = f"CAST('threshold must be a number between 0 and 1; got ' || {_text(name)} AS DOUBLE)"
     return f"CASE WHEN {number} BETWEEN 0 AND 1 THEN {number} ELSE {wrong} END"
 
 
