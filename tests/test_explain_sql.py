@@ -402,7 +402,9 @@ def test_an_attribution_of_naive_bayes_is_what_the_column_tells_about_the_classe
 
 def test_global_explanations_of_naive_bayes_name_the_columns_that_matter(bayes):
     found = bayes.sql("FROM ML.GLOBAL_EXPLAIN(MODEL bayes_dear, TABLE houses)").fetchall()
-    assert found[0][0] in ("size m²", "kind")
+    names = [name for name, _ in found]
+    # The many calendar terms of "built", each a normal density of 0 and 1, weigh about as much as the size does.
+    assert "size m²" in names[:2] and names[-1] == "noise"
 
 
 def test_what_has_no_attributions_says_what_does_explain_it(con):

@@ -16,6 +16,7 @@ from dbml_sql.tokens import significant
 from dbml.errors import DbmlWarning, listing
 from dbml.registry.database import Place
 from dbml.registry.plain_json import labels_of
+from dbml.registry.reading import first_row
 from dbml.registry.versions import Version, input_columns
 
 _DEFINITIONS = """
@@ -70,7 +71,7 @@ def warn_of_columns(con: duckdb.DuckDBPyConnection, before: Version | None, now:
 def _label(con: duckdb.DuckDBPyConnection, of: Version) -> tuple[str | None, tuple[Any, ...] | None]:
     """Return the label column of a version and its classes."""
     query = f"SELECT target, classes FROM {of.place.schema}.model_versions WHERE model_id = ? AND version = ?"
-    target, classes = con.execute(query, [of.model_id, of.version]).fetchone() or (None, None)
+    target, classes = first_row(con.execute(query, [of.model_id, of.version])) or (None, None)
     return target, labels_of(str(of), classes)
 
 
