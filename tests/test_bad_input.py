@@ -432,7 +432,7 @@ def test_more_arrays_that_cannot_be_learned_from():
     with pytest.raises(InvalidData, match="all rows of one length"):
         dbml.LinearRegression().fit([[1.0], [2.0, 3.0]], [1.0, 2.0])
     with pytest.raises(InvalidData, match="labels that fit in 64 bits"):
-        dbml.LogisticRegression().fit(X, np.array([2**63, 1, 2], object))
+        dbml.LogisticRegression().fit(X, np.array([2**64, 1, 2], object))
     with pytest.raises(InvalidParameter, match="no encoding option 'foo'"):
         dbml.LinearRegression().fit(X, [1.0, 2.0, 3.0], options={"foo": 1})
 

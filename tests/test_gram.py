@@ -13,6 +13,7 @@ from dbml.estimators.gram_step import GramStep, Moments
 from dbml.estimators.leave_one_out import LeaveOneOutStep
 from dbml.estimators.moment_steps import DiagonalStep, ResidualStep
 from dbml.passes.block import Block, SparseRows
+from dbml.passes.dispatch import as_data
 
 
 def make_block(n, n_dense, n_sparse, seed, weighted, start=0, offset=0.0):
@@ -143,9 +144,10 @@ def test_the_folds_of_one_pass_are_those_of_a_pass_each():
 
 def test_given_splits_become_folds_and_others_are_refused():
     splits = [(np.array([2, 3]), np.array([0, 1])), (np.array([0, 1]), np.array([2, 3]))]
-    assert folds_of(splits, 0, "LassoCV").assigned.tolist() == [0, 0, 1, 1]
+    data = as_data(np.zeros((4, 1)), np.zeros(4), task="regression")
+    assert folds_of(splits, 0, "LassoCV", data).assigned.tolist() == [0, 0, 1, 1]
     with pytest.raises(ValueError, match="LassoCV: cv must be a number of folds"):
-        folds_of([(np.array([2]), np.array([0, 1])), (np.array([0, 1]), np.array([2, 3]))], 0, "LassoCV")
+        folds_of([(np.array([2]), np.array([0, 1])), (np.array([0, 1]), np.array([2, 3]))], 0, "LassoCV", data)
 
 
 def test_read_only_blocks_are_fine():

@@ -77,8 +77,11 @@ def ways(con, name, query):
 @pytest.mark.parametrize("column", REFUSED)
 def test_a_type_that_holds_no_value(con, name, column):
     query = f"SELECT * REPLACE ({column}) FROM t LIMIT 9"
+    said = f"needs {REFUSED[column]}"
+    if "FLOAT[1]" in column or "DOUBLE[3]" in column:  # the Python function gets lists, whose type tells no length
+        said += "|column 'v' must hold vectors of 2 numbers; got one of [13]"
     for way, score in ways(con, name, query):
-        with pytest.raises(REFUSALS, match=f"needs {REFUSED[column]}"):
+        with pytest.raises(REFUSALS, match=said):
             score()
             pytest.fail(way)
     with pytest.raises(UnsupportedColumn, match="Cast it in SQL, or train again"):
@@ -112,10 +115,10 @@ def test_a_column_of_the_type_it_had_is_never_refused():
 def test_a_prediction_may_stand_wherever_an_expression_may(con, name):
     """DuckDB refuses the alias of an expression with side effects, and such an expression in a window."""
     call = f"predict('{name}', t)"
-    above = f"SELECT count(*) FROM t WHERE {call} > 100"
+    above = f"SELECT count(*) FROM t WHERE {call} > 201"
     expected = con.execute(above).fetchall()
     assert 0 < expected[0][0] < 200
-    assert con.execute(f"SELECT count(*) FROM (SELECT {call} AS p FROM t WHERE p > 100)").fetchall() == expected
+    assert con.execute(f"SELECT count(*) FROM (SELECT {call} AS p FROM t WHERE p > 201)").fetchall() == expected
     for query in (
         f"SELECT ntile(4) OVER (ORDER BY {call}) FROM t",
         f"SELECT avg(x) OVER (PARTITION BY {call}) FROM t",

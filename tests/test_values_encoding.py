@@ -192,11 +192,11 @@ def test_nasty_values(raw):
 def test_columns_of_another_type_than_in_training(raw):
     schema = read(raw.sql(NASTY)).schema
     as_text = raw.sql(f"SELECT COLUMNS(* EXCLUDE (idx, val, m, v, w))::VARCHAR, idx, val, m, v, w FROM ({NASTY})")
-    listed = raw.sql(f"SELECT * REPLACE (v::DOUBLE[] AS v, [i]::BIGINT[] AS w, b::INTEGER AS b, i::UBIGINT AS i, "
+    listed = raw.sql(f"SELECT * REPLACE (v::DOUBLE[] AS v, [i, i]::BIGINT[] AS w, b::INTEGER AS b, i::UBIGINT AS i, "
                      f"tz::TIMESTAMP AS tz, day::TIMESTAMP AS day, e::VARCHAR AS e, s::ENUM ('', 'it''s', 'é☃') AS s) "
                      f"FROM ({NASTY})")  # fmt: skip
     useless = raw.sql(
-        f"SELECT * REPLACE ('?' AS d, 'x' AS i, NULL AS h, 'soon' AS day, 1 AS s, [1] AS v) FROM ({NASTY})"
+        f"SELECT * REPLACE ('?' AS d, 'x' AS i, NULL AS h, 'soon' AS day, 1 AS s, NULL AS v) FROM ({NASTY})"
     )
     for relation in (as_text, listed, useless):
         assert_readers_agree(relation, schema)
