@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import fsum
 
 import numpy as np
@@ -66,9 +67,7 @@ class BoostingLoss:
             y, w = (np.concatenate([part[i] for part in rows]) for i in (0, 1))
             return np.array([weighted_quantile(y, w if w.size else np.ones(y.size), self.quantile)])
         parts = shards.each(lambda shard: self._totals(*targets(shard)), "trees: baseline")
-        totals = np.array(
-            [fsum(part for parts_of_total in same for part in parts_of_total) for same in zip(*parts, strict=True)]
-        )
+        totals = np.array([fsum(chain.from_iterable(same)) for same in zip(*parts, strict=True)])
         share = totals[1:] / totals[0]
         if self.code < 0:
             return np.log(np.maximum(share, 1e-15))
