@@ -29,7 +29,7 @@ from dbml.passes.shards import Shard, Shards
 GrowPolicy = Literal["leafwise", "depthwise", "symmetric"]
 
 _AHEAD = 4  # nodes that are split together in memory
-_SEARCH = "trees: split rows, add histograms"
+GROWTH = "trees: split rows, add histograms"
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class Grower:
                     small = np.where(small_left, runs[0], split), np.where(small_left, split, runs[1])
                     buffer.add(rows, self._output, *small)
 
-        self.shards.each(work, _SEARCH, only=chosen)
+        self.shards.each(work, GROWTH, only=chosen)
         sums = self.histograms.drain(0 if last else len(nodes))
         for number, node in enumerate(nodes):
             self._finish(node, middles[number], None if last else sums[number], bool(small_left[number]))
