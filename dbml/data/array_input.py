@@ -10,6 +10,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from dbml_sql.features import EXACT
 from numpy.typing import NDArray
 
 from dbml.errors import DbmlWarning, InvalidData, UnsupportedColumn, listing
@@ -226,7 +227,7 @@ def _count(y: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """Return ascending labels, the code of every row, and the count of each label."""
     if y.dtype.kind in "biuf" and len(y):
         low, high = y.min(), y.max()
-        if float(high) - float(low) < _WIDE_RANGE and abs(float(low)) < 2**53 and abs(float(high)) < 2**53:
+        if float(high) - float(low) < _WIDE_RANGE and max(abs(float(low)), abs(float(high))) < EXACT:
             offset = int(low)
             shifted = y.astype(np.int64) - offset
             counts = np.bincount(shifted)

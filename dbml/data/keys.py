@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dbml_sql.expressions import feature_value, identifier
-from dbml_sql.features import Encoding, Feature
+from dbml_sql.features import EXACT, Encoding, Feature
 
 from dbml.data.columns import INTEGERS, EncodingOptions, Role, refusal
 from dbml.data.source import Source
 from dbml.errors import InvalidData, UnsupportedColumn
 from dbml.passes.plan import Decision
-
-EXACT = 2**53  # from here on a double does not hold every whole number
 
 _SMALL = ("TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER", "FLOAT", "DOUBLE")
 _TEXTS = ("VARCHAR", "UUID", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")

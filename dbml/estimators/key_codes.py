@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from dbml_sql.features import Feature
+from dbml_sql.features import EXACT, Feature
 from numpy.typing import NDArray
 
 from dbml.errors import InvalidData
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 
-EXACT = 2.0**53  # from here on a double does not hold every whole number
 _AT_ONCE = 64  # blocks whose keys are merged together
 
 

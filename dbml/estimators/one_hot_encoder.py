@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from dbml_sql.features import Feature
+from dbml_sql.features import EXACT, Feature
 from dbml_sql.forms import Marked, TermFunction
 
 from dbml.errors import InvalidData, listing
@@ -21,7 +21,6 @@ from dbml.passes.data import Data
 
 _MOST_CATEGORIES = 65_536
 _INFREQUENT = "infrequent_sklearn"
-_EXACT = 2**53  # from here on a double does not hold every whole number
 
 
 class OneHotEncoder(TermwiseTransformer):
@@ -149,7 +148,7 @@ class OneHotEncoder(TermwiseTransformer):
         kind = feature.type.partition("[")[0]
         digits = kind.startswith("DECIMAL") and int(kind.rstrip(")").rpartition(",")[2])
         exact = kind.endswith("INT") or kind.startswith("DECIMAL")
-        if feature.kind != "category" and exact and (np.abs(values) * 10.0**digits >= _EXACT).any():
+        if feature.kind != "category" and exact and (np.abs(values) * 10.0**digits >= EXACT).any():
             raise InvalidData(
                 f"{type(self).__name__}: numbers must be within 2^53 units of their last digit to be told apart; "
                 f"{feature.name!r} of {source}, {kind}, has some beyond. Make it text: CAST(... AS VARCHAR), or leave "

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from dbml_sql.features import EXACT
 from numpy.typing import NDArray
 
 from dbml.errors import InvalidData, listing
 
 TEXT, NUMBERS = "text", "numbers"
-_EXACT = 2**53  # beyond, a double does not hold every whole number
 _KINDS = {**dict.fromkeys("UT", TEXT), **dict.fromkeys("biuf", NUMBERS)}  # of the kinds of dtypes
 
 
@@ -91,7 +91,7 @@ def _kind(label: Any) -> str | None:
 
 
 def _is_large(label: Any) -> bool:
-    return isinstance(label, (int, np.integer)) and abs(int(label)) > _EXACT
+    return isinstance(label, (int, np.integer)) and abs(int(label)) > EXACT
 
 
 def _has_fractions(classes: Sequence[Any]) -> bool:

@@ -15,6 +15,8 @@ Style = Literal["terms", "values"]
 Reading = Literal["terms", "values", "counts", "categories", "keys"]  # keys: columns of them, plain values
 Part = Literal["epoch", "year", "month", "weekday", "hour"]
 
+EXACT = 2**53  # from here on a double does not hold every whole number
+
 # What numbers are centred at where that is not their mean. A missing value is 0 in a block; the centre of codes is so
 # far from them that no other value is.
 CENTRES = {"counts": 0.0, "categories": -(2.0**32)}

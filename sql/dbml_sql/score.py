@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dbml_sql.expressions import double, identifier, string, total
-from dbml_sql.features import Encoding
+from dbml_sql.features import EXACT, Encoding
 from dbml_sql.forms import Binned, Form, LinearForm, Marked, QuadraticForm, TermwiseForm, TreeForm
 from dbml_sql.linear import Column, linear_predictors, number_sums, predictor_list
 from dbml_sql.quadratic import quadratic_predictors
@@ -224,7 +224,7 @@ def label_text(label: Any) -> str:
 
 def fit_double(classes: Sequence[Any]) -> bool:
     """Whether a DOUBLE tells all class labels apart: text never, nor whole numbers beyond 2^53."""
-    return all(isinstance(c, (bool, float)) or (isinstance(c, int) and abs(c) <= 2**53) for c in classes)
+    return all(isinstance(c, (bool, float)) or (isinstance(c, int) and abs(c) <= EXACT) for c in classes)
 
 
 def label_literal(label: Any, type_: str) -> str:
