@@ -74,11 +74,11 @@ def private_connection() -> duckdb.DuckDBPyConnection:
     return con
 
 
-def error_class() -> type[Exception]:
-    """Return the class of all errors of DuckDB."""
+def error_class(kind: str = "Error") -> type[Exception]:
+    """Return a class of errors of DuckDB by its name, by default that of all."""
     import duckdb
 
-    return duckdb.Error
+    return getattr(duckdb, kind)
 
 
 @contextmanager
@@ -106,11 +106,9 @@ def explained(name: str) -> Iterator[None]:
 @contextmanager
 def turned(kind: str, ours: Exception) -> Iterator[None]:
     """Turn errors of DuckDB of a class, by its name, into one of ours; other errors pass as they are."""
-    import duckdb
-
     try:
         yield
-    except getattr(duckdb, kind) as error:
+    except error_class(kind) as error:
         raise ours from error
 
 

@@ -74,9 +74,7 @@ def _stored(con: duckdb.DuckDBPyConnection, model: ModelSignature) -> Any:
     query = f"SELECT checksum, created_at FROM {table} WHERE model_id = ? AND version = ?"
     try:
         return first_row(con.execute(query, [model.model_id, model.version]))
-    except error_class() as error:
-        if type(error).__name__ != "CatalogException":
-            raise
+    except error_class("CatalogException"):
         return None  # the registry itself was made in the transaction
 
 

@@ -157,9 +157,7 @@ def _seeing_what_is_committed(who: str) -> Iterator[None]:
     """Say, of a table that is not found, which tables a function cannot see."""
     try:
         yield
-    except duck.error_class() as error:
-        if type(error).__name__ != "CatalogException":
-            raise
+    except duck.error_class("CatalogException") as error:
         raise UnknownName(
             f"{error}\n{who} reads on a connection of its own: it sees no temporary tables, and nothing of a "
             "transaction that is not committed"
