@@ -22,7 +22,7 @@ from dbml.data.source import Source, accepts, is_frame, is_stream, open_source
 from dbml.data.steady import hold_query, hold_table
 from dbml.data.table import RowValues, TableData, matched_types
 from dbml.data.target import TargetColumn, known_target, learn_target
-from dbml.data.vector_lengths import check_source, has_lists
+from dbml.data.vector_lengths import check_source, lists_among
 from dbml.data.wide import room_if_wide
 from dbml.errors import DbmlWarning, InvalidData, UnsupportedColumn
 from dbml.passes.dispatch import register_keeper, register_reader
@@ -142,7 +142,7 @@ def _read_as_trained(
     reason = refused_types("the model", schema.encoding, matched_types(source, schema.encoding)[0])
     if reason is not None:
         raise UnsupportedColumn(reason)
-    if "vectors" in options or has_lists(schema.encoding, source):
+    if "vectors" in options or lists_among(schema.encoding, source.columns):
         source, _ = hold_query(hold_table(source, held), held)
         who, whole = options.get("owner", "the model"), options.get("vectors") == "whole"
         check_source(who, schema.encoding, source, whole)

@@ -45,19 +45,32 @@ def _refuse(who: str, name: str, width: int, lengths: Iterable[int]) -> None:
         raise InvalidData(f"{who}: column {name!r} must hold vectors of {width:,} numbers; got one of {wrong[0]:,}")
 
 
+def lists_among(encoding: Encoding, types: Mapping[str, str]) -> Mapping[str, int]:
+    """Return the length of the vectors of each column that is a list now, of which the type tells no length.
+
+    Parameters
+    ----------
+    encoding : Encoding
+        Of the model.
+    types : mapping
+        Types of the columns of the rows, whatever the case of their names.
+    """
+    folded = {name.casefold(): kind for name, kind in types.items()}
+    widths = vector_widths(encoding)
+    return {name: width for name, width in widths.items() if folded.get(name.casefold(), "").endswith("[]")}
+
+
+def types_of(relation: Any) -> dict[str, str]:
+    """Return the types of the columns of a relation."""
+    return {name: str(kind) for name, kind in zip(relation.columns, relation.types, strict=True)}
+
+
 def check_relation(who: str, encoding: Encoding, relation: Any) -> None:
     """Raise `InvalidData` where a relation has a vector of another length: a pass over its columns of lists, if any."""
-    types = {name.casefold(): str(kind) for name, kind in zip(relation.columns, relation.types, strict=True)}
-    for name, width in vector_widths(encoding).items():
-        if types.get(name.casefold(), "").endswith("[]"):
-            length = f"len({vector(identifier(name))})"
-            rows = relation.filter(f"{length} <> {width}").project(f"{length} AS n").limit(1).fetchall()
-            _refuse(who, name, width, [n for (n,) in rows])
-
-
-def has_lists(encoding: Encoding, source: Source) -> bool:
-    """Whether a table or query has lists, whose type does not tell how long they are, where a model has vectors."""
-    return any(source.columns[source.find(name, "column")].endswith("[]") for name in vector_widths(encoding))
+    for name, width in lists_among(encoding, types_of(relation)).items():
+        length = f"len({vector(identifier(name))})"
+        rows = relation.filter(f"{length} <> {width}").project(f"{length} AS n").limit(1).fetchall()
+        _refuse(who, name, width, [n for (n,) in rows])
 
 
 def check_source(who: str, encoding: Encoding, source: Source, whole: bool) -> None:

@@ -20,7 +20,7 @@ from dbml_sql.retyped import guarded
 from dbml_sql.score import fit_double, label_type, predictors_of
 from dbml_sql.transform import TRANSFORM_LINKS, listed_query, transform_query
 
-from dbml.data.vector_lengths import vector_widths
+from dbml.data.vector_lengths import lists_among, types_of
 from dbml.errors import InvalidData
 from dbml.estimators.base import Estimator
 from dbml.estimators.trees.model import TreeModel
@@ -87,9 +87,7 @@ def score_relation(model: Estimator, X: Any, method: str) -> Any:
 
 def _who(model: Estimator, X: Any) -> str | None:
     """Return the name of a model where what its columns hold is to be tested: lists may have any length."""
-    types = {name.casefold(): str(type_) for name, type_ in zip(X.columns, X.types, strict=True)}
-    lists = any(types[name.casefold()].endswith("[]") for name in vector_widths(model.schema_.encoding))
-    return type(model).__name__ if lists else None
+    return type(model).__name__ if lists_among(model.schema_.encoding, types_of(X)) else None
 
 
 def _without_target(model: Estimator, X: Any, method: str) -> Any:
