@@ -44,21 +44,8 @@ def sampled_projection(X, top, centre, terms, part, scale, rows, products, proje
         for i in range(n, padded):
             rows[c, i] = 0.0
     to = products.reshape(products.size)
-    product_add(
-        rows.reshape(rows.size),
-        0,
-        1,
-        padded,
-        part.reshape(part.size),
-        0,
-        width,
-        to,
-        0,
-        width,
-        padded,
-        terms.shape[0],
-        width,
-    )
+    flat, of_part = rows.reshape(rows.size), part.reshape(part.size)
+    product_add(flat, 0, 1, padded, of_part, 0, width, to, 0, width, padded, terms.shape[0], width)
     for i in range(n):
         for j in range(projection.shape[1]):
             projection[i, j] = scale * products[i, j]
@@ -92,18 +79,5 @@ def mean_gradient(sums, size, weights, first, last, gradient):
 def less_changes(less, changes, first, last, gradient):
     """Add ``-A changes`` to the gradient (K, m) in the features ``first:last``, their number a multiple of 4."""
     k, m = changes.shape
-    product_add(
-        less.reshape(k * k),
-        0,
-        k,
-        1,
-        changes.reshape(k * m),
-        first,
-        m,
-        gradient.reshape(k * m),
-        first,
-        m,
-        k,
-        k,
-        last - first,
-    )
+    moved, to = changes.reshape(k * m), gradient.reshape(k * m)
+    product_add(less.reshape(k * k), 0, k, 1, moved, first, m, to, first, m, k, k, last - first)

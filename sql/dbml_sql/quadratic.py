@@ -1,8 +1,8 @@
 """Weighted squared distances as DuckDB expressions: one expression an output, missing values and categories included.
 
 A missing value is 0 among centred terms, so its square is that of the origin: a constant (or the form says what it adds
-instead). As in `dbml_sql.linear`, the
-dense terms are summed plainly first, and carefully only where that sum shows that a value is missing.
+instead). As in `dbml_sql.linear`, the dense terms are summed plainly first, and carefully only where that sum shows
+that a value is missing.
 """
 
 from __future__ import annotations
