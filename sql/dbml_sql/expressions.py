@@ -40,7 +40,7 @@ def refusal(message: str, type_: str) -> str:
 
 def refusal_in(error: str) -> str | None:
     """Return the message of a `refusal` in DuckDB's error; None where the error is another."""
-    found = re.search(rf"Could not convert string '{_REFUSAL}(.*)' to (?:BOOL|DOUBLE)", error, re.DOTALL)
+    found = re.search(rf"Could not convert string '{_REFUSAL}(.*)' to (?:BOOL|DOUBLE|INT32)", error, re.DOTALL)
     return None if found is None else found[1]
 
 

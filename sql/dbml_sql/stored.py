@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dbml_sql.expressions import identifier, string
+from dbml_sql.expressions import identifier, refusal, string
 from dbml_sql.signature import ModelSignature
 
 
@@ -18,7 +18,7 @@ def model_key(model: ModelSignature, table: str = "", outlives: bool = False) ->
     named = f"FROM {model.schema}.registered_models dbml_m WHERE lower(dbml_m.name) = lower({string(model.name)})"
     gone = string(f"there is no model {model.name!r} any more, which this was made for")
     return (
-        f"{table}model_id = (SELECT coalesce(max(dbml_m.model_id), CAST({gone} AS INTEGER)) {named}) "
+        f"{table}model_id = (SELECT coalesce(max(dbml_m.model_id), {refusal(gone, 'INTEGER')}) {named}) "
         f"AND {table}version = (SELECT max(dbml_m.current_version) {named})"
     )
 
@@ -38,7 +38,7 @@ def same_label(model: ModelSignature, outlives: bool) -> str:
     same = f"dbml_v.target = {string(str(model.target))} AND dbml_v.classes IS NOT DISTINCT FROM {labels}"
     rows = f"{model.schema}.model_versions dbml_v WHERE {model_key(model, 'dbml_v.', True)}"
     found = f"(SELECT bool_and({same}) FROM {rows})"
-    return f"CASE WHEN {found} THEN true ELSE CAST({other} AS BOOLEAN) END"
+    return f"CASE WHEN {found} THEN true ELSE {refusal(other, 'BOOLEAN')} END"
 
 
 def stored_metrics(model: ModelSignature, names: Sequence[str], outlives: bool = False) -> str:
