@@ -287,7 +287,7 @@ def test_trees_are_the_same_for_any_number_of_threads(name, monkeypatch):
 
 def test_a_table_beyond_the_memory_limit_trains_the_same_trees():
     with dbml.connect() as con:
-        more = ", ".join(f"hash(i + {k}) % {k} AS c{k}" for k in range(10, 34))
+        more = ", ".join(f"hash(i + {k}) % {k} AS c{k}" for k in range(10, 52))
         con.execute(
             f"""CREATE TABLE t AS SELECT hash(i) % 1000 AS a, hash(i + 7) % 50 AS b, {more},
             (hash(i) % 1000 + hash(i + 7) % 50 * 10 > 700) AS y FROM range(600_000) r(i)"""

@@ -68,17 +68,17 @@ def content(shards):
 
 
 class Budget:
-    """A limit of which `kept` bytes are for kept rows."""
+    """A limit of which `room` bytes are for rows in shards."""
 
-    def __init__(self, kept):
-        self.kept, self.total = kept, 4 * kept
-        self.blocks = self.shuffle = 1 << 30
+    def __init__(self, room):
+        self.shards, self.total = room, 4 * room
+        self.blocks = 1 << 30
 
 
 @pytest.fixture
 def limit(monkeypatch):
-    def to(kept):
-        monkeypatch.setattr("dbml.data.shards.memory_budget", lambda: Budget(kept))
+    def to(room):
+        monkeypatch.setattr("dbml.data.shards.memory_budget", lambda: Budget(room))
 
     return to
 
@@ -374,7 +374,7 @@ def test_full_disk_is_an_error_with_words_and_leaves_nothing(tmp_path):
         from chunked_source import Pieces
         import dbml.data.shards
         from dbml.errors import ExhaustedMemory
-        class Nothing: kept = 0; total = blocks = 1 << 30
+        class Nothing: shards = 0; total = blocks = 1 << 30
         dbml.data.shards.memory_budget = Nothing
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -398,7 +398,7 @@ def test_nothing_is_left_after_kill(tmp_path):
         import os, signal
         from chunked_source import Pieces
         import dbml.data.shards
-        class Nothing: kept = 0; total = blocks = 1 << 30
+        class Nothing: shards = 0; total = blocks = 1 << 30
         dbml.data.shards.memory_budget = Nothing
         source = Pieces(10_000)
         source.temp_directory = sys.argv[1]

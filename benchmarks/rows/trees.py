@@ -120,7 +120,7 @@ BOOSTING = Row(
     quality="auc",
     metric="auc",
     tolerance=0.002,
-    memory_limit="640MB",  # the least that costs dbml no time
+    memory_limit="427MB",  # the least that costs dbml no time
     rounds=2,
     timeout=300,
 )

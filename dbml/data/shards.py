@@ -189,7 +189,7 @@ class LocalShards(Shards):
     def __init__(self, data: ChunkedData) -> None:
         self.n_rows = 0
         self._data, self._directory = data, data.temp_directory
-        self._room = memory_budget().kept
+        self._room = memory_budget().shards
         self._shards: list[KeptShard] = []
         self._in_memory: list[KeptShard] = []
         self._kept_bytes = self._resident_bytes = 0
@@ -229,7 +229,7 @@ class LocalShards(Shards):
             raise ExhaustedMemory(
                 f"arrays that training updates in place must fit in memory; those of {total:,} rows take "
                 f"{size_text(needed)}, and {size_text(self._room)} of memory_limit = {size_text(budget.total)} are for "
-                f"kept rows. Raise memory_limit to {size_text(needed * (budget.total / max(1, budget.kept)))} or more, "
+                f"kept rows. Raise memory_limit to {size_text(needed * (budget.total / max(1, budget.shards)))} or more, "
                 "or train on fewer rows"
             )
 

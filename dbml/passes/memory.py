@@ -4,6 +4,7 @@
     1/8      batches, blocks and states of the pass that runs: what is read, encoded, and not yet merged
     1/8      the buffers that rows are shuffled in
     1/4      rows that are kept: materialised blocks
+    3/8      rows in shards, which are never shuffled: the two shares before in one
 
 What is kept beyond its share is spilled. The process itself (Python, compiled kernels) comes on top.
 """
@@ -41,6 +42,8 @@ class Budget:
         Buffers that rows are shuffled in.
     kept : int
         Materialised blocks; more are spilled.
+    shards : int
+        Rows in shards, instead of `shuffle` and `kept`; more are spilled.
     """
 
     total: int
@@ -60,6 +63,10 @@ class Budget:
     @property
     def kept(self) -> int:
         return self.total // 4
+
+    @property
+    def shards(self) -> int:
+        return self.shuffle + self.kept
 
 
 def parse_memory(value: int | float | str, least: int = _SMALLEST) -> int:
