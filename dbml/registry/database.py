@@ -100,9 +100,9 @@ class Attached:
 
 def attached(con: duckdb.DuckDBPyConnection) -> Attached:
     """Return the databases of a connection."""
-    query = "SELECT current_database(), database_name, readonly, internal FROM duckdb_databases() ORDER BY 2"
-    rows = con.execute(query).fetchall()
-    return Attached(Place(rows[0][0]), {name: read_only for _, name, read_only, internal in rows if not internal})
+    query = "SELECT database_name, readonly, internal, current_database() FROM duckdb_databases()"
+    rows = sorted(con.execute(query).fetchall())
+    return Attached(Place(rows[0][-1]), {name: read_only for name, read_only, internal, _ in rows if not internal})
 
 
 def current_place(con: duckdb.DuckDBPyConnection) -> Place:

@@ -13,7 +13,7 @@ from dbml_sql.catalogue import Migration, migrations
 from dbml.errors import RegistryError, listing
 
 _CREATED = re.compile(r"^CREATE\s+(?:TABLE|VIEW)\s+ml\.(\w+)", re.IGNORECASE | re.MULTILINE)
-_COLUMNS = [("number", "INTEGER"), ("name", "VARCHAR"), ("dbml_version", "VARCHAR"), ("applied_at", "TIMESTAMP")]
+_COLUMNS = {"number": "INTEGER", "name": "VARCHAR", "dbml_version": "VARCHAR", "applied_at": "TIMESTAMP"}
 
 
 @cache
@@ -33,14 +33,14 @@ def schema_number(con: duckdb.DuckDBPyConnection, database: str) -> int:
     # By what the table holds, not by its comment: EXPORT DATABASE leaves comments out.
     columns = con.execute(
         "SELECT column_name, data_type FROM duckdb_columns() "
-        "WHERE database_name = ? AND schema_name = 'ml' AND table_name = 'migrations' ORDER BY column_index",
+        "WHERE database_name = ? AND schema_name = 'ml' AND table_name = 'migrations'",
         [database],
     ).fetchall()
-    if columns != _COLUMNS:
+    if dict(columns) != _COLUMNS:
         return 0
     quoted = '"' + database.replace('"', '""') + '"'
-    query = f"SELECT number, name, dbml_version FROM {quoted}.ml.migrations ORDER BY number"
-    applied = con.execute(query).fetchall()
+    # Sorted here: an ORDER BY adds half to what DuckDB takes for a query as small as this.
+    applied = sorted(con.execute(f"SELECT number, name, dbml_version FROM {quoted}.ml.migrations").fetchall())
     if not applied or applied[0][1] != migrations()[0].name:
         return 0
     number, _, version = applied[-1]

@@ -9,7 +9,7 @@ from dbml_sql.catalogue import migrations
 
 from dbml.data import duck
 from dbml.errors import DbmlWarning, RegistryError
-from dbml.registry.database import attached
+from dbml.registry.database import attached, current_place
 from dbml.registry.freshness import registry_changed
 from dbml.registry.migrations import migrate, schema_number
 from dbml.registry.transaction import commit
@@ -26,14 +26,13 @@ def bring_up_to_date(con: duckdb.DuckDBPyConnection) -> None:
     that another connection is writing, keeps what it has until it can: it is read as it is.
     """
     with con.cursor() as own:
-        found = attached(con)
-        place = found.current
+        place = current_place(con)
         try:
             if schema_number(own, place.database) in (0, migrations()[-1].number):
                 return
         except RegistryError:  # made by a newer dbml: told when a model is asked for
             return
-        if found.is_read_only(place):
+        if attached(own).is_read_only(place):
             return
         own.execute(f"USE {place.quoted}")
         try:

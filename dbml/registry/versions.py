@@ -266,14 +266,15 @@ class Inputs:
 def read_inputs(con: duckdb.DuckDBPyConnection, of: Version) -> Inputs:
     """Return the input columns of a version."""
     rows = con.execute(
-        "SELECT column_name, values_column, type, kind = 'category' AND part IS NULL "
-        f"FROM {of.place.schema}.features WHERE model_id = ? AND version = ? ORDER BY position",
+        "SELECT position, column_name, values_column, type, kind = 'category' AND part IS NULL "
+        f"FROM {of.place.schema}.features WHERE model_id = ? AND version = ?",
         [of.model_id, of.version],
     ).fetchall()
+    rows.sort(key=lambda row: row[0])
     return Inputs(
-        tuple(dict.fromkeys(name for column, values, *_ in rows for name in (column, values) if name is not None)),
-        frozenset(column for column, *_, is_category in rows if is_category),
-        tuple(type_ for _, _, type_, _ in rows),
+        tuple(dict.fromkeys(name for _, column, values, *_ in rows for name in (column, values) if name is not None)),
+        frozenset(column for _, column, *_, is_category in rows if is_category),
+        tuple(type_ for *_, type_, _ in rows),
     )
 
 
