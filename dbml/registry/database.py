@@ -92,7 +92,7 @@ class Attached:
         found = self.find("ml")
         if found is not None:
             raise RegistryError(
-                f"models lie in schema ml of a database, and DuckDB cannot tell it from the database "
+                "models lie in schema ml of a database, and DuckDB cannot tell it from the database "
                 f"{found.database!r}: rename its file, or attach it under another name (ATTACH 'ml.duckdb' AS mine; "
                 "USE mine)"
             )
