@@ -306,7 +306,7 @@ def test_half_a_change_is_never_committed_from_the_users_transaction(con, monkey
     def interrupted(*ignored):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "replace_macros", interrupted)
+    monkeypatch.setattr(store, "write_macros", interrupted)
     con.begin()
     with pytest.raises(KeyboardInterrupt):
         con.execute(CREATE)
@@ -344,7 +344,7 @@ KILLED = """
         from dbml.estimators.linear_regression import LinearRegression
         LinearRegression._fit = kill
     elif sys.argv[2] == "saving":
-        store.replace_macros = kill
+        store.write_macros = kill
     con.execute(sys.argv[3])
 """
 

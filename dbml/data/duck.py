@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dbml_sql.query_text import looks_like_query, writing_part
@@ -63,15 +64,23 @@ def plain_query(con: Any, text: str) -> str:
 
 
 def private_connection() -> duckdb.DuckDBPyConnection:
-    """Return a connection to a database in memory of our own, that prints no progress and keeps to its memory."""
+    """Return a connection to a database in memory of our own, that prints no progress and keeps to its memory.
+
+    Others share the database, which takes 20 ms to open: what is made in it must be temporary.
+    """
+    con = _private_database(os.getpid(), memory_budget().database).cursor()
+    con.execute("SET enable_progress_bar = false")
+    return con
+
+
+@lru_cache(maxsize=4)
+def _private_database(process: int, memory_limit: int) -> duckdb.DuckDBPyConnection:
+    """Open a database for a process, as a fork has none of the threads, and for what computes within a limit."""
     import duckdb
 
     # Left alone it would spill into the working directory.
-    spill = os.path.join(tempfile.gettempdir(), f"dbml-{os.getpid()}-{next(_numbers)}")
-    limit = f"{memory_budget().database >> 20}MiB"
-    con = duckdb.connect(":memory:", config={"memory_limit": limit, "temp_directory": spill})
-    con.execute("SET enable_progress_bar = false")
-    return con
+    spill = os.path.join(tempfile.gettempdir(), f"dbml-{process}-{next(_numbers)}")
+    return duckdb.connect(":memory:", config={"memory_limit": f"{memory_limit >> 20}MiB", "temp_directory": spill})
 
 
 def error_class(kind: str = "Error") -> type[Exception]:

@@ -49,7 +49,7 @@ def frame_relation(X: Any) -> tuple[duckdb.DuckDBPyRelation, str]:
     if isinstance(X, pa.RecordBatchReader):
         # A reader gives its rows once, and training reads them several times.
         connection.register("stream", X)
-        connection.execute("CREATE TABLE rows AS FROM stream")
+        connection.execute("CREATE TEMP TABLE rows AS FROM stream")
         connection.unregister("stream")
         return connection.table("rows"), kind
     return connection.from_arrow(X), kind

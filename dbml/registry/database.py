@@ -10,7 +10,7 @@ import duckdb
 from dbml.errors import DbmlWarning, RegistryError, UnknownName, listing, nearest
 from dbml.registry.migrations import is_up_to_date, migrate, schema_number
 from dbml.registry.reading import first_row
-from dbml.registry.transaction import in_transaction, transact
+from dbml.registry.transaction import commit, in_transaction
 
 SESSION = "dbml_session"
 
@@ -47,6 +47,64 @@ class Place:
         return self.database == SESSION
 
 
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The databases of a connection, as they were when it was asked.
+
+    Attributes
+    ----------
+    current : Place
+        The registry of the current database, whether it exists yet or not.
+    read_only : dict of str to bool
+        By name, in alphabetical order, those that are DuckDB's own left out.
+    """
+
+    current: Place
+    read_only: dict[str, bool]
+
+    def find(self, database: str) -> Place | None:
+        """Return the registry of a database by its name in any case, whether it exists yet or not, or None."""
+        return next((Place(name) for name in self.read_only if name.lower() == database.lower()), None)
+
+    def named(self, database: str) -> Place:
+        """Do the same as `find`.
+
+        Raises
+        ------
+        UnknownName
+            No database of this name is attached.
+        """
+        found = self.find(database)
+        if found is None:
+            names = list(self.read_only)
+            raise UnknownName(
+                f"no database {database!r} is attached{nearest(database, names)} (databases: {listing(names)}); "
+                "models are named model, or database.model"
+            )
+        return found
+
+    def is_read_only(self, place: Place) -> bool:
+        """Whether the database of a registry is open read-only."""
+        return self.read_only.get(place.database, False)
+
+    def check_names(self) -> None:
+        """Raise `RegistryError` where one has the name of the schema: DuckDB could not tell ``ml.t`` of the two."""
+        found = self.find("ml")
+        if found is not None:
+            raise RegistryError(
+                "models lie in schema ml of a database, and DuckDB cannot tell it from the database "
+                f"{found.database!r}: rename its file, or attach it under another name (ATTACH 'ml.duckdb' AS mine; "
+                "USE mine)"
+            )
+
+
+def attached(con: duckdb.DuckDBPyConnection) -> Attached:
+    """Return the databases of a connection."""
+    query = "SELECT database_name, readonly, internal, current_database() FROM duckdb_databases()"
+    rows = sorted(con.execute(query).fetchall())
+    return Attached(Place(rows[0][-1]), {name: read_only for name, read_only, internal, _ in rows if not internal})
+
+
 def current_place(con: duckdb.DuckDBPyConnection) -> Place:
     """Return the registry of the connection's current database, whether it exists yet or not."""
     row = first_row(con.execute("SELECT current_database()"))
@@ -56,47 +114,16 @@ def current_place(con: duckdb.DuckDBPyConnection) -> Place:
 
 def places(con: duckdb.DuckDBPyConnection) -> list[Place]:
     """Return the registries that exist, in the order in which a name is looked up: the session's before the file's."""
-    found = [Place(SESSION)] if _attached(con) else []
-    current = current_place(con)
-    return [place for place in (*found, current) if schema_number(con, place.database) > 0]
-
-
-def attached_place(con: duckdb.DuckDBPyConnection, database: str) -> Place | None:
-    """Return the registry of an attached database by its name in any case, whether it exists yet or not, or None."""
-    query = "SELECT database_name FROM duckdb_databases() WHERE lower(database_name) = lower(?) AND NOT internal"
-    row = first_row(con.execute(query, [database]))
-    return None if row is None else Place(row[0])
-
-
-def named_place(con: duckdb.DuckDBPyConnection, database: str) -> Place:
-    """Return the registry of an attached database.
-
-    Raises
-    ------
-    UnknownName
-        No database of this name is attached.
-    """
-    found = attached_place(con, database)
-    if found is None:
-        names = attached_databases(con)
-        raise UnknownName(
-            f"no database {database!r} is attached{nearest(database, names)} (databases: {listing(names)}); "
-            "models are named model, or database.model"
-        )
-    return found
-
-
-def attached_databases(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return the names of the attached databases, in alphabetical order."""
-    query = "SELECT database_name FROM duckdb_databases() WHERE NOT internal ORDER BY 1"
-    return [name for (name,) in con.execute(query).fetchall()]
+    found = attached(con)
+    session = [Place(SESSION)] if SESSION in found.read_only else []
+    return [place for place in (*session, found.current) if schema_number(con, place.database) > 0]
 
 
 def other_places(con: duckdb.DuckDBPyConnection) -> list[Place]:
     """Return the registries that exist in attached databases in which a bare name is not looked up."""
-    searched = [SESSION, current_place(con).database]
-    found = [Place(name) for name in attached_databases(con) if name not in searched]
-    return [place for place in found if schema_number(con, place.database) > 0]
+    found = attached(con)
+    others = [Place(name) for name in found.read_only if name not in (SESSION, found.current.database)]
+    return [place for place in others if schema_number(con, place.database) > 0]
 
 
 def prepare_place(con: duckdb.DuckDBPyConnection, database: str | None) -> None:
@@ -109,9 +136,10 @@ def prepare_place(con: duckdb.DuckDBPyConnection, database: str | None) -> None:
     RegistryError
         A transaction is open, which would not see the tables; or a database has the name of the schema.
     """
-    _check_databases(con)
-    place = current_place(con) if database is None else named_place(con, database)
-    if place == current_place(con) or is_up_to_date(con, place.database) or is_read_only(con, place.database):
+    found = attached(con)
+    found.check_names()
+    place = found.current if database is None else found.named(database)
+    if place == found.current or is_up_to_date(con, place.database) or found.is_read_only(place):
         return
     if in_transaction(con):
         raise RegistryError(
@@ -120,7 +148,7 @@ def prepare_place(con: duckdb.DuckDBPyConnection, database: str | None) -> None:
         )
     with con.cursor() as own:
         own.execute(f"USE {place.quoted}")
-        transact(own, f"schema ml of database {place.database!r} was not made", lambda: migrate(own, place.database))
+        commit(own, f"schema ml of database {place.database!r} was not made", lambda: migrate(own, place.database))
 
 
 def writable_place(con: duckdb.DuckDBPyConnection, database: str | None = None) -> Place:
@@ -135,18 +163,19 @@ def writable_place(con: duckdb.DuckDBPyConnection, database: str | None = None) 
         The user's own tables in schema ``ml`` are in the way, a newer dbml made the registry, or a database has the
         name of the schema.
     """
-    _check_databases(con)
-    place = current_place(con) if database is None else named_place(con, database)
+    found = attached(con)
+    found.check_names()
+    place = found.current if database is None else found.named(database)
     if place.database in ("temp", "system"):
         raise RegistryError(f"models cannot be saved in database {place.database!r}; USE another one")
-    if place != current_place(con):
-        if is_read_only(con, place.database):
+    if place != found.current:
+        if found.is_read_only(place):
             raise RegistryError(f"database {place.database!r} is open read-only: models cannot be saved in it")
         return place
-    if not is_read_only(con, place.database):
+    if not found.is_read_only(place):
         migrate(con, place.database)
         return place
-    if not _attached(con):
+    if SESSION not in found.read_only:
         con.execute(f"ATTACH ':memory:' AS {SESSION} (READ_WRITE)")
         warnings.warn(
             f"database {place.database!r} is open read-only: models are kept in memory and are gone when the "
@@ -158,23 +187,3 @@ def writable_place(con: duckdb.DuckDBPyConnection, database: str | None = None) 
         own.execute(f"USE {SESSION}")
         migrate(own, SESSION)
     return Place(SESSION)
-
-
-def _check_databases(con: duckdb.DuckDBPyConnection) -> None:
-    """Raise `RegistryError` where a database has the name of the schema: DuckDB could not tell ``ml.t`` of the two."""
-    found = attached_place(con, "ml")
-    if found is not None:
-        raise RegistryError(
-            f"models lie in schema ml of a database, and DuckDB cannot tell it from the database {found.database!r}: "
-            "rename its file, or attach it under another name (ATTACH 'ml.duckdb' AS mine; USE mine)"
-        )
-
-
-def is_read_only(con: duckdb.DuckDBPyConnection, database: str) -> bool:
-    """Whether a database is open read-only."""
-    row = first_row(con.execute("SELECT readonly FROM duckdb_databases() WHERE database_name = ?", [database]))
-    return bool(row and row[0])
-
-
-def _attached(con: duckdb.DuckDBPyConnection) -> bool:
-    return first_row(con.execute("SELECT 1 FROM duckdb_databases() WHERE database_name = ?", [SESSION])) is not None

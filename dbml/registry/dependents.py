@@ -17,7 +17,7 @@ from dbml.errors import DbmlWarning, listing
 from dbml.registry.database import Place
 from dbml.registry.plain_json import labels_of
 from dbml.registry.reading import first_row
-from dbml.registry.versions import Version, input_columns
+from dbml.registry.versions import Version, read_inputs
 
 _DEFINITIONS = """
 SELECT database_name, schema_name, view_name, sql FROM duckdb_views()
@@ -56,7 +56,7 @@ def warn_of_columns(con: duckdb.DuckDBPyConnection, before: Version | None, now:
     """Warn of views that call a model whose current version has other columns, label or classes than the one before."""
     if before is None or before.version == now.version:
         return
-    old, new = input_columns(con, before), input_columns(con, now)
+    old, new = read_inputs(con, before).columns, read_inputs(con, now).columns
     had, has = _label(con, before), _label(con, now)
     if [column.casefold() for column in old] != [column.casefold() for column in new]:
         what = f"{now} takes the columns {listing(new)} (version {before.version}: {listing(old)})"

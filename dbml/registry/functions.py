@@ -26,6 +26,9 @@ LOCK = threading.RLock()
 # is kept for the life of the process, and is next to nothing once it is released.
 _kept: list[_Called] = []
 
+# DuckDB takes longer to read the text of a type than to make the function.
+_types: dict[str, Any] = {}
+
 _CLOSED = "the connection that registered dbml's functions was closed: register them on an open one"
 
 
@@ -141,8 +144,9 @@ class Functions:
             if self._owner is None or name in self._made or name in taken:
                 continue
             try:
+                returns = _types[type] = _types.get(type) or self._owner.type(type)
                 self._owner.create_function(  # type: ignore[call-overload]
-                    name, function, None, type, type="arrow", null_handling="special", side_effects=side_effects
+                    name, function, None, returns, type="arrow", null_handling="special", side_effects=side_effects
                 )
             except (duckdb.CatalogException, duckdb.NotImplementedException) as error:
                 if not any(words in str(error) for words in ("already", "is not an scalar function")):
@@ -178,9 +182,11 @@ def _taken(cursor: duckdb.DuckDBPyConnection, names: list[str]) -> list[str]:
     DuckDB takes 40 ms to list its functions, and 2 ms to say of one that it is not there. It says so faster where one
     is to be dropped: it refuses that for a function of Python, and the transaction is rolled back in any case.
     """
+    if not names:
+        return []
     try:
         drops = "; ".join(f"DROP FUNCTION IF EXISTS system.main.{identifier(name)}" for name in names)
-        cursor.execute(f"BEGIN; {drops or 'SELECT 1'}; ROLLBACK")
+        cursor.execute(f"BEGIN; {drops}; ROLLBACK")
         return []
     except duckdb.ConnectionException:  # closed behind our back
         return []

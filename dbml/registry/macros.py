@@ -32,13 +32,17 @@ def replace_macros(
 
     Runs in the caller's transaction.
     """
-    if of.place.in_session:
+    remove_macros(con, of, [of.version], current)
+    write_macros(con, of, model, form, current)
+
+
+def write_macros(
+    con: duckdb.DuckDBPyConnection, of: Version, model: Estimator, form: Form | None, current: bool = True
+) -> None:
+    """Do the same as `replace_macros` for names that have no macros yet."""
+    if of.place.in_session or form is None or native_reason(form, model.schema_) is not None:
         return
-    names = (of.name, f"{of.name}@{of.version}")[0 if current else 1 :]
-    _drop(con, of, names)
-    if form is None or native_reason(form, model.schema_) is not None:
-        return
-    for name in names:
+    for name in (of.name, f"{of.name}@{of.version}")[0 if current else 1 :]:
         for statement in _statements(name, model, form, of.place.schema):
             con.execute(statement)
 
@@ -61,11 +65,8 @@ def outputs_of(model: Estimator) -> list[str]:
 
 def remove_macros(con: duckdb.DuckDBPyConnection, of: Version, versions: Iterable[int], current: bool) -> None:
     """Drop the macros of some versions, and of the bare name if `current`. Runs in the caller's transaction."""
-    if not of.place.in_session:
-        _drop(con, of, [f"{of.name}@{version}" for version in versions] + [of.name] * current)
-
-
-def _drop(con: duckdb.DuckDBPyConnection, of: Version, names: Iterable[str]) -> None:
-    for name in names:
+    if of.place.in_session:
+        return
+    for name in [f"{of.name}@{version}" for version in versions] + [of.name] * current:
         for statement in drop_macros(name, of.place.schema):
             con.execute(statement)

@@ -16,15 +16,12 @@ from dbml_sql.statements import ModelReference
 from dbml_sql.transform import TRANSFORM_LINKS
 
 from dbml.errors import RegistryError
-from dbml.registry.database import current_place
 from dbml.registry.plain_json import labels_of, load
 from dbml.registry.reading import first_row
 from dbml.registry.versions import (
-    category_columns,
     find_version,
-    input_columns,
-    input_types,
     macro_name,
+    read_inputs,
     unless_dropped,
     vector_columns,
     vector_table_name,
@@ -52,30 +49,30 @@ class RegistryResolver:
         found = find_version(self._con, reference)
         row = first_row(
             self._con.execute(
-                "SELECT type, task, target, target_type, classes, link, run_id, query, params "
+                "SELECT current_database(), type, task, target, target_type, classes, link, run_id, query, params "
                 f"FROM {found.place.schema}.model_versions WHERE model_id = ? AND version = ?",
                 [found.model_id, found.version],
             )
         )
-        columns = input_columns(self._con, found)
-        if row is None or not columns:
+        inputs = read_inputs(self._con, found)
+        if row is None or not inputs.columns:
             damaged = RegistryError(
                 f"{found} is damaged: rows of it are missing in schema ml; restore the database from a backup, or "
                 "train again"
             )
             raise unless_dropped(self._con, found, damaged)
-        kind, task, target, target_type, classes, link, run_id, query, params = row
+        current, kind, task, target, target_type, classes, link, run_id, query, params = row
         labels = labels_of(str(found), classes)
         bare = reference.version is None and reference.alias is None
         native = None if link is None else macro_name(found, bare)
         probable = link in _PROBABLE if native else _gives_probabilities(kind, params)
         kept = set() if native else vector_columns(self._con, found)
-        own = found.place == current_place(self._con)
+        own = found.place.database == current
         return ModelSignature(
             name=found.name,
             model_id=found.model_id,
             version=found.version,
-            columns=columns,
+            columns=inputs.columns,
             target=target,
             target_type=target_type or "DOUBLE",
             task=task,
@@ -88,13 +85,13 @@ class RegistryResolver:
             predicts=target is not None or (link in GROUP_LINKS if native else _has(kind, "predict")),
             groups=target is None and (link in GROUP_LINKS if native else _is_clusterer(kind)),
             transforms=target is None and (link in TRANSFORM_LINKS if native else _has(kind, "transform")),
-            categories=category_columns(self._con, found),
+            categories=inputs.categories,
             query=None if query is None or has_parameters(query) else query,
             schema="ml" if own else found.place.schema,
             database=found.place.database,
             vectors=f"{'ml' if own else found.place.schema}.{vector_table_name(found)}" if kept else None,
             ids="id" in kept,
-            types=input_types(self._con, found) if kind == FACTORIZATION else (),
+            types=inputs.types if kind == FACTORIZATION else (),
             labels=classes,
             implicit=kind == FACTORIZATION and json.loads(params).get("feedback") == "implicit",
         )

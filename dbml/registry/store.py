@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version as installed_version
 from typing import Any
 
 import duckdb
@@ -31,7 +30,8 @@ from dbml.registry.content import (
 from dbml.registry.database import Place, prepare_place, writable_place
 from dbml.registry.dependents import warn_of_columns
 from dbml.registry.freshness import registry_changed
-from dbml.registry.macros import native_reason, replace_macros
+from dbml.registry.macros import native_reason, remove_macros, write_macros
+from dbml.registry.migrations import installed_version
 from dbml.registry.reading import first_row
 from dbml.registry.rows import insert_rows
 from dbml.registry.transaction import transact
@@ -115,25 +115,24 @@ def save_model(
     native = form is not None and native_reason(form, state.schema) is None
     content = to_content(f"model '{target}'", state, model.task, form.link if form is not None and native else None)
 
-    def work() -> Version:
+    def work() -> tuple[Version, Version | None]:
         place = writable_place(con, target.database)
-        before[:] = [existing_version(con, target)]
-        saved = _next_version(con, place, target.name, replace)
+        saved, before = _next_version(con, place, target.name, replace)
         _insert_version(con, saved, content, provenance, model)
         if isinstance(form, LinearForm) and form.link != "values":
             write_weights(con, saved, state.schema.encoding, form)
-        replace_macros(con, saved, model, form)
+        remove_macros(con, saved, [], current=True)
+        write_macros(con, saved, model, form)
         if state.vectors is not None:
             from dbml.registry.vector_table import write_vectors
 
             write_vectors(con, saved, state.vectors, provenance.ids)
-        return saved
+        return saved, before
 
-    before: list[Version | None] = []
     prepare_place(con, target.database)
-    saved = transact(con, f"model '{target}' was not saved", work)
+    saved, before = transact(con, f"model '{target}' was not saved", work)
     registry_changed()
-    warn_of_columns(con, before[0], saved)
+    warn_of_columns(con, before, saved)
     return saved
 
 
@@ -182,7 +181,7 @@ def _load(con: duckdb.DuckDBPyConnection, found: Version) -> Estimator:
     known = stored_kinds()
     if state.kind not in known:
         raise RegistryError(
-            f"{found} is a {state.kind}, which this dbml ({installed_version('dbml')}) does not have "
+            f"{found} is a {state.kind}, which this dbml ({installed_version()}) does not have "
             f"(estimators: {listing(known, 40)}); install the version that saved it"
         )
     if known[state.kind].keeps_vectors:
@@ -239,7 +238,7 @@ def read_state(con: duckdb.DuckDBPyConnection, found: Version) -> ModelState:
     format, saved_by, checksum, *values = row
     if format > FORMAT:
         raise RegistryError(
-            f"{found} was saved by dbml {saved_by} in format {format}; this dbml ({installed_version('dbml')}) "
+            f"{found} was saved by dbml {saved_by} in format {format}; this dbml ({installed_version()}) "
             f"reads up to format {FORMAT}: pip install --upgrade dbml"
         )
     feature_columns = ", ".join(name for name, _ in FEATURE_COLUMNS)
@@ -292,11 +291,13 @@ def _taken(name: str) -> RegistryError:
     )
 
 
-def _next_version(con: duckdb.DuckDBPyConnection, place: Place, name: str, replace: bool) -> Version:
-    """Return a version that did not exist yet and make it the current one."""
+def _next_version(
+    con: duckdb.DuckDBPyConnection, place: Place, name: str, replace: bool
+) -> tuple[Version, Version | None]:
+    """Return a version that did not exist yet, made the current one, and the one that was the current one before."""
     row = first_row(
         con.execute(
-            f"SELECT model_id, name, last_version + 1 FROM {place.schema}.registered_models "
+            f"SELECT model_id, name, current_version, last_version + 1 FROM {place.schema}.registered_models "
             "WHERE lower(name) = lower(?)",
             [name],
         )
@@ -305,14 +306,15 @@ def _next_version(con: duckdb.DuckDBPyConnection, place: Place, name: str, repla
         query = f"SELECT coalesce(max(model_id), 0) + 1 FROM {place.schema}.registered_models"
         model_id = con.execute(query).fetchall()[0][0]
         con.execute(f"INSERT INTO {place.schema}.registered_models VALUES (?, ?, 1, 1, ?)", [model_id, name, _now()])
-        return Version(place, model_id, name, 1)
+        return Version(place, model_id, name, 1), None
+    model_id, name, current, number = row
     if not replace:
-        raise _taken(row[1])
+        raise _taken(name)
     con.execute(
         f"UPDATE {place.schema}.registered_models SET current_version = $2, last_version = $2 WHERE model_id = $1",
-        [row[0], row[2]],
+        [model_id, number],
     )
-    return Version(place, *row)
+    return Version(place, model_id, name, number), Version(place, model_id, name, current)
 
 
 def _insert_version(
@@ -329,7 +331,7 @@ def _insert_version(
         "run_id": provenance.run_id,
         "plan": json.dumps(model.plan_.to_json(), default=str),
         "format": FORMAT,
-        "dbml_version": installed_version("dbml"),
+        "dbml_version": installed_version(),
         "checksum": content.checksum,
         "created_at": _now(),
     }

@@ -16,7 +16,7 @@ from dbml_sql.statements import ModelReference
 from dbml.estimators.base import Estimator
 from dbml.passes.progress import Listener
 from dbml.registry.database import Place, prepare_place, writable_place
-from dbml.registry.transaction import in_transaction, transact
+from dbml.registry.transaction import commit, in_transaction
 
 _FLUSH_SECONDS = 0.25
 _COLUMNS = ("loss", "eval_loss", "learning_rate")
@@ -92,10 +92,10 @@ def training_log(
         yield None
         return
     cannot = f"training of '{model}' cannot start"
-    place = transact(con, cannot, lambda: writable_place(con, model.database))
+    place = commit(con, cannot, lambda: writable_place(con, model.database))
     with con.cursor() as own:
         own.execute("SET enable_progress_bar = false")
-        run_id = transact(own, cannot, lambda: _begin(own, place, model.name, estimator, query))
+        run_id = commit(own, cannot, lambda: _begin(own, place, model.name, estimator, query))
         log = TrainingLog(own, place, run_id)
         try:
             yield log
@@ -118,14 +118,15 @@ def _begin(own: duckdb.DuckDBPyConnection, place: Place, name: str, estimator: E
             "WHERE status = 'running' AND NOT list_contains(?::INTEGER[], run_id)",
             [_now(), sorted(alive)],
         )
-        run_id = own.execute(f"SELECT coalesce(max(run_id), 0) + 1 FROM {table}").fetchall()[0][0]
+        values = [name, type(estimator).__name__, json.dumps(estimator.get_params(), default=str), query, _now()]
+        inserted = own.execute(
+            f"INSERT INTO {table} (run_id, model, type, params, query, status, started_at) "
+            f"SELECT coalesce(max(run_id), 0) + 1, ?, ?, ?, ?, 'running', ? FROM {table} RETURNING run_id",
+            values,
+        )
+        run_id = int(inserted.fetchall()[0][0])
         alive.add(run_id)
-    own.execute(
-        f"INSERT INTO {table} (run_id, model, type, params, query, status, started_at) "
-        "VALUES (?, ?, ?, ?, ?, 'running', ?)",
-        [run_id, name, type(estimator).__name__, json.dumps(estimator.get_params(), default=str), query, _now()],
-    )
-    return int(run_id)
+    return run_id
 
 
 def _now() -> datetime:

@@ -22,25 +22,37 @@ def transact(con: duckdb.DuckDBPyConnection, what: str, work: Callable[[], T]) -
     """Run `work` in one transaction and return what it returns.
 
     In a transaction that the user opened, `work` takes part in it, and becomes durable when the user commits; where it
-    fails, that transaction is aborted, as by an error of DuckDB's. Otherwise a transaction of its own is committed;
-    when another connection changed the same rows meanwhile, `work` runs again.
+    fails, that transaction is aborted, as by an error of DuckDB's. Otherwise see `commit`.
 
     Raises
     ------
     RegistryError
         The database is read-only, or another connection keeps changing the same rows; the message says `what`.
     """
-    if in_transaction(con):
-        try:
-            return work()
-        except duckdb.Error as error:
-            _abort(con)
-            raise _explained(what, error, "the open transaction must be rolled back, then do it again") from error
-        except BaseException as error:
-            _abort(con)
-            if isinstance(error, DbmlError):
-                error.args = (f"{error}; the open transaction is aborted: roll it back (ROLLBACK)",)
-            raise
+    if not in_transaction(con):
+        return commit(con, what, work)
+    try:
+        return work()
+    except duckdb.Error as error:
+        _abort(con)
+        raise _explained(what, error, "the open transaction must be rolled back, then do it again") from error
+    except BaseException as error:
+        _abort(con)
+        if isinstance(error, DbmlError):
+            error.args = (f"{error}; the open transaction is aborted: roll it back (ROLLBACK)",)
+        raise
+
+
+def commit(con: duckdb.DuckDBPyConnection, what: str, work: Callable[[], T]) -> T:
+    """Run `work` and commit it, on a connection without an open transaction; return what it returns.
+
+    When another connection changed the same rows meanwhile, `work` runs again.
+
+    Raises
+    ------
+    RegistryError
+        See `transact`.
+    """
     for attempt in range(_ATTEMPTS):
         con.execute("BEGIN TRANSACTION")
         try:

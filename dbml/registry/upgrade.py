@@ -9,10 +9,10 @@ from dbml_sql.catalogue import migrations
 
 from dbml.data import duck
 from dbml.errors import DbmlWarning, RegistryError
-from dbml.registry.database import current_place, is_read_only
+from dbml.registry.database import attached, current_place
 from dbml.registry.freshness import registry_changed
 from dbml.registry.migrations import migrate, schema_number
-from dbml.registry.transaction import transact
+from dbml.registry.transaction import commit
 
 
 class OutdatedRegistry(DbmlWarning):
@@ -27,16 +27,16 @@ def bring_up_to_date(con: duckdb.DuckDBPyConnection) -> None:
     """
     with con.cursor() as own:
         place = current_place(con)
-        own.execute(f"USE {place.quoted}")
         try:
             if schema_number(own, place.database) in (0, migrations()[-1].number):
                 return
         except RegistryError:  # made by a newer dbml: told when a model is asked for
             return
-        if is_read_only(own, place.database):
+        if attached(own).is_read_only(place):
             return
+        own.execute(f"USE {place.quoted}")
         try:
-            transact(own, "the registry was not brought up to date", lambda: migrate(own, place.database))
+            commit(own, "the registry was not brought up to date", lambda: migrate(own, place.database))
         except (duck.error_class(), RegistryError) as error:
             warnings.warn(
                 f"database {place.database!r}: its registry is still that of an older dbml ({error}); it is brought up "

@@ -12,7 +12,7 @@ from dbml_sql.errors import SqlError
 from dbml_sql.statements import ModelReference, parse_reference
 
 from dbml.errors import InvalidParameter, RegistryError, UnknownName, listing, nearest
-from dbml.registry.database import Place, attached_place, named_place, other_places, places
+from dbml.registry.database import Place, attached, other_places, places
 from dbml.registry.migrations import schema_number
 from dbml.registry.reading import first_row
 
@@ -132,7 +132,7 @@ def _current(con: duckdb.DuckDBPyConnection, wanted: ModelReference) -> Version 
     A name such as ``other.late`` that is no model there means ``late`` of the attached database ``other``.
     """
     if wanted.database is not None:
-        return _named(con, _with_registry(con, named_place(con, wanted.database)), wanted.name)
+        return _named(con, _with_registry(con, attached(con).named(wanted.database)), wanted.name)
     found = _named(con, places(con), wanted.name)
     for place, name in _splits(con, wanted.name) if found is None else ():
         found = found or _named(con, _with_registry(con, place), name)
@@ -154,8 +154,12 @@ def _with_registry(con: duckdb.DuckDBPyConnection, place: Place) -> list[Place]:
 
 def _splits(con: duckdb.DuckDBPyConnection, name: str) -> Iterator[tuple[Place, str]]:
     """Yield the attached databases, and names of models in them, that a name with dots may mean."""
-    for i, sign in enumerate(name):
-        place = attached_place(con, name[:i]) if sign == "." and name[i + 1 :] else None
+    dots = [i for i, sign in enumerate(name) if sign == "." and name[i + 1 :]]
+    if not dots:
+        return
+    databases = attached(con)
+    for i in dots:
+        place = databases.find(name[:i])
         if place is not None:
             yield place, name[i + 1 :]
 
@@ -165,7 +169,7 @@ def _unknown(con: duckdb.DuckDBPyConnection, wanted: ModelReference) -> UnknownN
     if wanted.database is None:
         names, where = model_names(con), ""
     else:
-        place = named_place(con, wanted.database)
+        place = attached(con).named(wanted.database)
         names, where = _names_in(con, _with_registry(con, place)), f" in database {place.database!r}"
     exist = f"models: {listing(names)}" if names else "there are no models yet"
     hint = nearest(wanted.name, names)
@@ -240,33 +244,38 @@ def macro_name(of: Version, bare: bool) -> str | None:
     return of.name if bare else f"{of.name}@{of.version}"
 
 
-def input_columns(con: duckdb.DuckDBPyConnection, of: Version) -> tuple[str, ...]:
-    """Return the input columns of a version in the order of its scoring functions; none where its rows are missing."""
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The input columns of a version.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        In the order of its scoring functions; none where its rows are missing.
+    categories : frozenset of str
+        Those that are one category each.
+    types : tuple of str
+        The types of the features in training: those of the columns, for models with a feature a column.
+    """
+
+    columns: tuple[str, ...]
+    categories: frozenset[str]
+    types: tuple[str, ...]
+
+
+def read_inputs(con: duckdb.DuckDBPyConnection, of: Version) -> Inputs:
+    """Return the input columns of a version."""
     rows = con.execute(
-        f"SELECT column_name, values_column FROM {of.place.schema}.features "
-        "WHERE model_id = ? AND version = ? ORDER BY position",
+        "SELECT position, column_name, values_column, type, kind = 'category' AND part IS NULL "
+        f"FROM {of.place.schema}.features WHERE model_id = ? AND version = ?",
         [of.model_id, of.version],
     ).fetchall()
-    return tuple(dict.fromkeys(name for row in rows for name in row if name is not None))
-
-
-def category_columns(con: duckdb.DuckDBPyConnection, of: Version) -> frozenset[str]:
-    """Return the input columns of a version that are one category each."""
-    rows = con.execute(
-        f"SELECT column_name FROM {of.place.schema}.features "
-        "WHERE model_id = ? AND version = ? AND kind = 'category' AND part IS NULL",
-        [of.model_id, of.version],
-    ).fetchall()
-    return frozenset(name for (name,) in rows)
-
-
-def input_types(con: duckdb.DuckDBPyConnection, of: Version) -> tuple[str, ...]:
-    """Return the types of the input columns of a version in training, for models with a feature a column."""
-    rows = con.execute(
-        f"SELECT type FROM {of.place.schema}.features WHERE model_id = ? AND version = ? ORDER BY position",
-        [of.model_id, of.version],
-    ).fetchall()
-    return tuple(type_ for (type_,) in rows)
+    rows.sort(key=lambda row: row[0])
+    return Inputs(
+        tuple(dict.fromkeys(name for _, column, values, *_ in rows for name in (column, values) if name is not None)),
+        frozenset(column for _, column, *_, is_category in rows if is_category),
+        tuple(type_ for *_, type_, _ in rows),
+    )
 
 
 def set_alias(con: duckdb.DuckDBPyConnection, reference: str | ModelReference, alias: str) -> Version:
