@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import inspect
 import itertools
 import threading
 import weakref
@@ -34,6 +35,9 @@ _CLOSED = "the connection that registered dbml's functions was closed: register 
 
 class _Called:
     """A function as DuckDB calls it: within a memory limit, since it is called on threads where none was chosen."""
+
+    # DuckDB asks for it, and to find it takes Python as long as DuckDB takes to make the function.
+    __signature__ = inspect.Signature([inspect.Parameter("arguments", inspect.Parameter.VAR_POSITIONAL)])
 
     def __init__(self, function: Callable[..., Any], memory_limit: int | None) -> None:
         self._function: Callable[..., Any] | None = function
