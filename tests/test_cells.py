@@ -4,12 +4,12 @@ import pytest
 
 import dbml
 
-pytest.importorskip("sql", reason="JupySQL is in the test extra")
-testing = pytest.importorskip("IPython.testing.globalipapp", reason="IPython is in the test extra")
-
 
 @pytest.fixture
 def cell(monkeypatch):
+    # Here, so that collecting tests does not load a notebook's libraries: that takes seconds.
+    pytest.importorskip("sql", reason="JupySQL is in the test extra")
+    testing = pytest.importorskip("IPython.testing.globalipapp", reason="IPython is in the test extra")
     monkeypatch.setenv("PLOOMBER_STATS_ENABLED", "false")
     shell = testing.start_ipython() or testing.get_ipython()
     with dbml.connect() as con:

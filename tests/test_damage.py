@@ -68,23 +68,25 @@ def saved(con, name):
 
 
 def changes(con, model_id):
-    """Yield statements that damage a model, each in another way."""
+    """Yield statements that damage a model: its first array in every way, each other one in two, in turn."""
     own = f"model_id = {model_id}"
-    for name, dtype, shape, data in con.execute(
-        f"SELECT name, dtype, shape, data FROM ml.arrays WHERE {own}"
-    ).fetchall():
+    arrays = con.execute(f"SELECT name, dtype, shape, data FROM ml.arrays WHERE {own} ORDER BY name").fetchall()
+    for number, (name, dtype, shape, data) in enumerate(arrays):
         one = f"WHERE {own} AND name = '{name}'"
+        other = {"<f8": "<i8", "<i8": "<f8", "<i4": "<f4"}.get(dtype, "<f8")
+        ways = [
+            f"UPDATE ml.arrays SET dtype = '{other}' {one}",
+            f"UPDATE ml.arrays SET dtype = 'nonsense' {one}",
+            f"UPDATE ml.arrays SET shape = {[1, *shape]} {one}",
+            f"UPDATE ml.arrays SET shape = {[*shape, 2]} {one}",
+            f"DELETE FROM ml.arrays {one}",
+        ]
         if data:
             flipped = bytearray(data)
             flipped[len(data) // 2] ^= 0x10
-            yield f"UPDATE ml.arrays SET data = from_hex('{flipped.hex()}') {one}"
-            yield f"UPDATE ml.arrays SET data = from_hex('{data[:-1].hex()}') {one}"
-        other = {"<f8": "<i8", "<i8": "<f8", "<i4": "<f4"}.get(dtype, "<f8")
-        yield f"UPDATE ml.arrays SET dtype = '{other}' {one}"
-        yield f"UPDATE ml.arrays SET dtype = 'nonsense' {one}"
-        yield f"UPDATE ml.arrays SET shape = {[1, *shape]} {one}"
-        yield f"UPDATE ml.arrays SET shape = {[*shape, 2]} {one}"
-        yield f"DELETE FROM ml.arrays {one}"
+            ways.append(f"UPDATE ml.arrays SET data = from_hex('{flipped.hex()}') {one}")
+            ways.append(f"UPDATE ml.arrays SET data = from_hex('{data[:-1].hex()}') {one}")
+        yield from ways if number == 0 else (ways[number % len(ways)], ways[(number + 3) % len(ways)])
     yield f"DELETE FROM ml.model_versions WHERE {own}"
     yield f"UPDATE ml.model_versions SET params = '{{' WHERE {own}"
     yield f"UPDATE ml.model_versions SET attributes = '{{}}' WHERE {own} AND attributes <> '{{}}'"

@@ -146,7 +146,7 @@ def test_parameters_that_make_no_sense_are_refused(name, value):
 # SQL -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def con():
     with dbml.connect() as con:
         con.execute(
@@ -154,6 +154,9 @@ def con():
             UNION ALL SELECT 1000, 30.0, 70"""
         )
         con.execute("CREATE MODEL m OPTIONS (model_type = 'isolation_forest') AS SELECT a, b FROM t")
+        con.execute(
+            "CREATE MODEL linear OPTIONS (model_type = 'linear_reg', input_label_cols = ['b']) AS SELECT a, b FROM t"
+        )
         yield con
 
 
@@ -209,8 +212,5 @@ def test_without_an_option_the_training_decides(con):
     ],
 )
 def test_wrong_calls_say_what_is_right(con, query, message):
-    con.execute(
-        "CREATE MODEL linear OPTIONS (model_type = 'linear_reg', input_label_cols = ['b']) AS SELECT a, b FROM t"
-    )
     with pytest.raises((DbmlError, StatementError), match=message):
         con.execute(query).fetchall()

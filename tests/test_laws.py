@@ -49,6 +49,7 @@ def words(rule):
 
 
 NUMBERS = {"reduction": 2}  # that choose another way to train, as words do
+FEW = {"max_iter": 3, "n_estimators": 3}  # a third round of gradients, or tree, is read as the hundredth is
 
 
 def variants(estimator):
@@ -105,8 +106,9 @@ def recorded():
             for params, (X, y, weight) in product(variants(estimator), tables(estimator)):
                 if weight is not None and "sample_weight" not in inspect.signature(estimator.fit).parameters:
                     continue
-                # A third round of gradients is read as the hundredth is.
-                few = {"max_iter": 3} if {"learning_rate", "learning_rate_init"} & estimator.rules.keys() else {}
+                few = {name: number for name, number in FEW.items() if name in estimator.rules}
+                if not {"learning_rate", "learning_rate_init", "batch_size"} & estimator.rules.keys():
+                    few.pop("max_iter", None)
                 with warnings.catch_warnings(), contextlib.suppress(DbmlError):
                     warnings.simplefilter("ignore")
                     estimator(**few, **params).fit(X, y, **({} if weight is None else {"sample_weight": weight}))
@@ -143,7 +145,7 @@ def test_every_step_class_is_run_by_an_estimator():
     assert not missing, f"no fit of an estimator's options runs {missing}"
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(st.lists(st.integers(60, N_ROWS), max_size=5))
 def test_merge_law(cuts):
     """States are compared after merging them into that of 60 earlier rows: what a step measures from may differ."""

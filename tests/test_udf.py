@@ -13,13 +13,19 @@ ERROR = duckdb.InvalidInputException
 
 
 @pytest.fixture
-def con(raw):
+def registered(raw):
+    """A plain connection with a table and the functions, without a model."""
     raw.execute(
         """CREATE TABLE t AS SELECT i::DOUBLE AS x, ['a', 'b', NULL][1 + i % 3] AS g, 2.0 * i AS y, i > 30 AS flag,
         CASE WHEN i > 30 THEN 'yes' ELSE 'no' END AS word, (i > 30)::INTEGER AS one FROM range(60) r(i)"""
     )
     assert dbml.register(raw) is raw
-    with dbml.attach(raw) as attached:
+    return raw
+
+
+@pytest.fixture
+def con(registered):
+    with dbml.attach(registered) as attached:
         for label, type in (
             ("y", "linear_reg"),
             ("flag", "logistic_reg"),
@@ -30,7 +36,7 @@ def con(raw):
                 f"CREATE MODEL {label}_model OPTIONS (model_type = '{type}', input_label_cols = ['{label}']) AS "
                 f"SELECT x, g, {label} FROM t"
             )
-        yield raw
+        yield registered
 
 
 def one(con, query):
@@ -170,24 +176,24 @@ def test_errors_say_what_to_do(con):
         ),
     ],
 )
-def test_options_of_train_model_in_the_types_of_duckdb(con, options, attribute, expected):
+def test_options_of_train_model_in_the_types_of_duckdb(registered, options, attribute, expected):
     label = "y" if "'y'" in options else "y > 50 AS b"
-    con.execute(f"SELECT train_model('plain', 'SELECT x, {label} FROM t', {{{options}}})")
-    assert load_model(con, "plain").get_params()[attribute] == expected
+    registered.execute(f"SELECT train_model('plain', 'SELECT x, {label} FROM t', {{{options}}})")
+    assert load_model(registered, "plain").get_params()[attribute] == expected
 
 
-def test_options_of_train_model_as_a_map(con):
+def test_options_of_train_model_as_a_map(registered):
     options = "MAP {'model_type': 'linear_reg', 'input_label_cols': 'y'}"
-    assert one(con, f"SELECT train_model('plain', 'SELECT x, y FROM t', {options})")["version"] == 1
+    assert one(registered, f"SELECT train_model('plain', 'SELECT x, y FROM t', {options})")["version"] == 1
 
 
-def test_train_model_from_a_plain_connection(con):
+def test_train_model_from_a_plain_connection(registered):
     options = "{'model_type': 'linear_reg', 'input_label_cols': ['y']}"
-    made = one(con, f"SELECT train_model('plain', 'SELECT x, y FROM t', {options})")
+    made = one(registered, f"SELECT train_model('plain', 'SELECT x, y FROM t', {options})")
     assert (made["model"], made["version"], made["rows"]) == ("plain", 1, 60)
-    assert one(con, "SELECT predict('plain', 10.0)") == pytest.approx(20.0)
-    assert one(con, "SELECT ml.predict_plain(10.0)") == pytest.approx(20.0)
-    assert one(con, f"SELECT train_model('plain', 'SELECT x, y FROM t', {options})")["version"] == 2
+    assert one(registered, "SELECT predict('plain', 10.0)") == pytest.approx(20.0)
+    assert one(registered, "SELECT ml.predict_plain(10.0)") == pytest.approx(20.0)
+    assert one(registered, f"SELECT train_model('plain', 'SELECT x, y FROM t', {options})")["version"] == 2
     for call, message in {
         f"train_model('plain', 'SELECT x FROM nowhere', {options})": "Table with name nowhere does not exist",
         "train_model('plain', 'SELECT x, y FROM t', {'model_type': 'linear_re'})": r"did you mean 'linear_reg'\?",
@@ -195,8 +201,8 @@ def test_train_model_from_a_plain_connection(con):
         "train_model('plain', 'SELECT x, y FROM t', 'linear_reg')": "options must be a STRUCT",
     }.items():
         with pytest.raises(ERROR, match=message):
-            con.execute(f"SELECT {call}")
-    assert one(con, "SELECT version FROM ml.models WHERE name = 'plain'") == 2
+            registered.execute(f"SELECT {call}")
+    assert one(registered, "SELECT version FROM ml.models WHERE name = 'plain'") == 2
 
 
 def test_a_model_without_a_form_is_scored_by_functions(con, monkeypatch):

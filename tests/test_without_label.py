@@ -1,5 +1,7 @@
 """Models without a label in SQL: groups, mixtures and projections, native = UDF = Python."""
 
+from contextlib import contextmanager
+
 import duckdb
 import numpy as np
 import pytest
@@ -187,16 +189,18 @@ KINDS = (Nearest, Mixed, Projected, Bayes)
 COLUMNS = 'a, "b "" c", v, kind, day'
 
 
-@pytest.fixture
-def known(monkeypatch):
+@pytest.fixture(scope="module")
+def known():
     """Let the registry know the models of this file."""
-    for kind in KINDS:
-        monkeypatch.setitem(discovery.estimators(), kind.__name__, kind)
-        monkeypatch.setitem(discovery.model_types(), kind.__name__.lower(), kind)
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in KINDS:
+            patch.setitem(discovery.estimators(), kind.__name__, kind)
+            patch.setitem(discovery.model_types(), kind.__name__.lower(), kind)
+        yield
 
 
-@pytest.fixture
-def con(known):
+@contextmanager
+def opened():
     """Rows with NULL, NaN, a category, a vector, a date, a quoted name and an offset of 1e8."""
     with dbml.connect() as con:
         con.execute(
@@ -210,6 +214,22 @@ def con(known):
             """CREATE TABLE strange AS FROM t UNION ALL BY NAME
             SELECT 2000 AS id, NULL AS a, NULL AS "b "" c", NULL AS v, 'never seen' AS kind, NULL AS day, 0 AS label"""
         )
+        yield con
+
+
+@pytest.fixture
+def con(known):
+    with opened() as con:
+        yield con
+
+
+@pytest.fixture(scope="module")
+def with_models(known):
+    """A connection with a model of each kind, for tests that change nothing."""
+    with opened() as con:
+        trained(con, "nearest")
+        trained(con, "mixed", "x")
+        trained(con, "projected", "p")
         yield con
 
 
@@ -467,12 +487,9 @@ def test_retyped_columns_are_refused(con):
         ("FROM ML.CONFUSION_MATRIX(MODEL m, TABLE t)", "m is not a classifier"),
     ],
 )
-def test_wrong_calls_say_what_is_right(con, query, message):
-    trained(con, "nearest")
-    trained(con, "mixed", "x")
-    trained(con, "projected", "p")
+def test_wrong_calls_say_what_is_right(with_models, query, message):
     with pytest.raises((DbmlError, StatementError, duckdb.Error), match=message):
-        con.execute(query).fetchall()
+        with_models.execute(query).fetchall()
 
 
 def test_wrong_calls_on_a_plain_connection(con):
