@@ -72,7 +72,7 @@ class MadePiece(MadeChunk):
 @pytest.mark.parametrize(
     ("model", "times"),
     [
-        (PCA(4), 25),
+        (PCA(4), 100),
         (PCA(4, svd_solver="randomized", iterated_power=0), 25),
         (PCA(4, svd_solver="blockwise"), 1),
         (TruncatedSVD(4), 25),

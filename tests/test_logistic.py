@@ -349,3 +349,16 @@ def test_three_classes_over_many_levels_converge_with_the_curvature_of_rows(whol
     assert len(known) > 300
     np.testing.assert_allclose(model.predict_proba(rows), peer.predict_proba(design), atol=2e-3)
     assert model.n_iter_[0] < 50
+
+
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_no_step_of_several_classes_needs_eigenvectors(monkeypatch, C):
+    """Moving an intercept of all classes alike changes nothing: the Hessian is singular, and it is known where."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    y = (X @ rng.normal(size=(4, 3)) + rng.gumbel(size=(300, 3))).argmax(axis=1)
+    monkeypatch.setattr(np.linalg, "eigh", None)
+    model = LogisticRegression(C=C, solver="newton").fit(X, y)
+    theirs = sklearn.LogisticRegression(C=C, solver="newton-cholesky", tol=1e-8).fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(X), theirs.predict_proba(X), atol=1e-5)
+    np.testing.assert_allclose(model.intercept_.sum(), 0.0, atol=1e-9)

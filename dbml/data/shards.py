@@ -229,8 +229,8 @@ class LocalShards(Shards):
             raise ExhaustedMemory(
                 f"arrays that training updates in place must fit in memory; those of {total:,} rows take "
                 f"{size_text(needed)}, and {size_text(self._room)} of memory_limit = {size_text(budget.total)} are for "
-                f"kept rows. Raise memory_limit to {size_text(needed * (budget.total / max(1, budget.shards)))} or more, "
-                "or train on fewer rows"
+                f"kept rows. Raise memory_limit to {size_text(needed * (budget.total / max(1, budget.shards)))} or "
+                "more, or train on fewer rows"
             )
 
     def _spill(self, shard: KeptShard) -> None:

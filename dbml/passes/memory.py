@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 
 from dbml.errors import InvalidParameter
 
@@ -93,8 +94,12 @@ def parse_memory(value: int | float | str, least: int = _SMALLEST) -> int:
     return size
 
 
+@cache
 def physical_memory() -> int:
-    """Return the bytes of memory that this process may use: the machine's, or its control group's if that is less."""
+    """Return the bytes of memory that this process may use: the machine's, or its control group's if that is less.
+
+    Files say it, which are read once: several shares of it are asked for in every pass.
+    """
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 << 30
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         if os.path.exists(path):

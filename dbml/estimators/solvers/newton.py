@@ -100,7 +100,7 @@ def direction(at: Evaluation, tol: float) -> tuple[Floats, float, float]:
     """Return the step to the minimum of the quadratic model, the slope along it and the decrease it promises."""
     assert at.hessian is not None
     if not at.l1.any():
-        step = solve_scaled(at.hessian, -at.gradient)
+        step = solve_scaled(_steep(at.hessian, at.flat), -at.gradient)
         slope = float(at.gradient @ step)
         return step, min(slope, 0.0), max(-0.5 * slope, 0.0)
     step, model_slope = np.zeros(len(at.theta)), np.empty(len(at.theta))
@@ -109,6 +109,15 @@ def direction(at: Evaluation, tol: float) -> tuple[Floats, float, float]:
     quadratic_descent(at.hessian, at.gradient, at.theta, at.l1, exact, 10_000, step, model_slope)
     change = float(at.gradient @ step + at.l1 @ (np.abs(at.theta + step) - np.abs(at.theta)))
     return step, min(change, 0.0), max(-(change + 0.5 * float(step @ (model_slope - at.gradient))), 0.0)
+
+
+def _steep(hessian: Floats, flat: Floats) -> Floats:
+    """Add curvature along directions that have none, nor a slope: the step stays, and the matrix can be factored.
+
+    A singular one takes its eigenvectors, twenty times the work.
+    """
+    curvature = flat**2 @ hessian.diagonal()
+    return hessian + (flat.T * curvature) @ flat if len(flat) else hessian
 
 
 def solve_scaled(hessian: Floats, right: Floats) -> Floats:

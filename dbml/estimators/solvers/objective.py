@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from dbml_kernels import losses as codes
+from numpy.typing import NDArray
 
 from dbml.errors import InvalidData
 from dbml.estimators.losses import Loss
@@ -32,7 +33,10 @@ class Request(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What a pass gives: `value` with all penalties, `gradient` and `hessian` without l1, all of the mean loss."""
+    """What a pass gives: `value` with all penalties, `gradient` and `hessian` without l1, all of the mean loss.
+
+    Along the rows of `flat`, unit vectors, the objective never changes; there are none without a Hessian.
+    """
 
     theta: Floats
     value: float
@@ -40,6 +44,7 @@ class Evaluation(NamedTuple):
     hessian: Floats | None
     l1: Floats
     weight: float
+    flat: Floats
 
 
 @dataclass
@@ -123,7 +128,13 @@ class Objective:
             value = np.inf
         if hessian is not None:
             hessian[np.diag_indices_from(hessian)] += l2
-        return Evaluation(theta, value if np.isfinite(value) else np.inf, gradient + l2 * theta, hessian, l1, seen)
+        value = value if np.isfinite(value) else np.inf
+        free = np.flatnonzero((l2 == 0.0) & (l1 == 0.0)) if hessian is not None else np.zeros(0, np.intp)
+        return Evaluation(theta, value, gradient + l2 * theta, hessian, l1, seen, self._flat(free, len(theta)))
+
+    def _flat(self, free: NDArray[np.intp], size: int) -> Floats:
+        """Return the directions, of so many parameters, along which nothing changes; `free` ones have no penalty."""
+        return np.zeros((0, size))
 
     def l2(self, seen: float) -> Floats:
         """Return the strength of l2 on each parameter, for rows of that weight in all."""
@@ -211,3 +222,11 @@ class SoftmaxObjective(Objective):
                 hessian[left, :, right] = hessian[right, :, left] = self._hessian(state["gram"][pair] / seen)
                 pair += 1
         return value, gradient, hessian.reshape(k * m, k * m)
+
+    def _flat(self, free: NDArray[np.intp], size: int) -> Floats:
+        # What moves a parameter of all classes alike: nearly always the intercept.
+        m = size // self.n_outputs
+        first = free[free < m]
+        rows = np.zeros((len(first), self.n_outputs, m))
+        rows[np.arange(len(first)), :, first] = 1.0 / np.sqrt(self.n_outputs)
+        return rows.reshape(len(first), size)
