@@ -9,6 +9,9 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python3.1
 PYTEST_ARGS ?= -n auto --dist worksteal
 BENCH_ARGS ?=
 
+# The tests start some hundred processes, each of which would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench lint clean
 
