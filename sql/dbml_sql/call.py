@@ -10,6 +10,7 @@ from dbml_sql.call_options import read_options
 from dbml_sql.conditions import Conditions, conditions_around
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import string
+from dbml_sql.named_arguments import argument_name
 from dbml_sql.option_values import numbers
 from dbml_sql.signature import ModelSignature
 
@@ -120,11 +121,11 @@ class Call:
         tokens = self.rewriter.found
         for place in range(number, self.n_arguments):
             start, end = self.ranges[place]
-            named = end - start > 2 and tokens[start + 1].text + tokens[start + 2].text in ("=>", ":=")
+            named = argument_name(tokens, start, end)
             if tokens[start].is_operator("{") or tokens[start].is_word("STRUCT"):
                 more = self.options(place, known)
-            elif named:
-                name = tokens[start].name.lower()
+            elif named is not None:
+                name = named.lower()
                 if name not in known:
                     self.rewriter.fail(f"no option {name} here (options: {', '.join(known)})", start)
                 if end - start < 4:
