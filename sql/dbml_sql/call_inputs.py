@@ -105,19 +105,41 @@ def _row(rewriter: Rewriter, arguments: list[Span], model: ModelSignature) -> st
         return None
     start, end = arguments[0]
     tokens = rewriter.found[start:end]
+    several = len(model.columns) > 1
     if len(tokens) > 2 and tokens[-1].is_operator("*") and tokens[-2].is_operator("."):
         tokens = tokens[:-2]
         end -= 2
-    elif len(model.columns) == 1 and not _is_row_name(rewriter.found, tokens, model.columns[0]):
+    elif not several and not _is_struct(tokens) and not _is_row_name(rewriter.found, tokens, model.columns[0]):
         return None
     names = all(token.is_operator(".") if i % 2 else token.kind in ("word", "quoted") for i, token in enumerate(tokens))
     if names and len(tokens) % 2:
         return rewriter.text[tokens[0].start : tokens[-1].end]
-    if len(model.columns) == 1 or tokens[0].kind in ("number", "string", "parameter"):
+    if tokens[0].kind in ("number", "string", "parameter"):
         return None
     if any(token.text == "?" for token in tokens):
         rewriter.fail("parameters in a row must be numbered: $1, $2, …", start)
     return f"({rewriter.emit(start, end)})"
+
+
+def _is_struct(tokens: list[Token]) -> bool:
+    """Whether an argument is written as a STRUCT, so that it is a row where it could be the model's only column.
+
+    What has more signs after the parenthesis, ``{'x': 5}.x``, is not.
+    """
+    if tokens[0].is_word("STRUCT_PACK", "ROW") and len(tokens) > 1 and tokens[1].is_operator("("):
+        return _closes_last(tokens[1:])
+    return tokens[0].is_operator("{") and _closes_last(tokens)
+
+
+def _closes_last(tokens: list[Token]) -> bool:
+    """Whether the parenthesis that the first token opens is closed by the last one."""
+    depth = 0
+    for place, token in enumerate(tokens, 1):
+        if token.kind == "operator":
+            depth += (token.text in "([{") - (token.text in ")]}")
+        if depth == 0:
+            return place == len(tokens)
+    return False
 
 
 def _is_row_name(found: Sequence[Token], tokens: list[Token], column: str) -> bool:
