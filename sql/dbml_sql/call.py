@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbml_sql.call_options import read_options
+from dbml_sql.call_options import are_options, read_options
 from dbml_sql.conditions import Conditions, conditions_around
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import string
@@ -68,8 +68,7 @@ class Call:
     @property
     def has_source(self) -> bool:
         """Whether rows are given after the model, rather than options or nothing."""
-        first = self.rewriter.found[self.ranges[1][0]] if self.n_arguments > 1 else None
-        return first is not None and not first.is_operator("{") and not first.is_word("STRUCT")
+        return self.n_arguments > 1 and not are_options(self.rewriter.found, self.ranges[1][0])
 
     def rewritten(self, query: str) -> str:
         """Return a stored query with the calls about models in it replaced."""
@@ -122,7 +121,7 @@ class Call:
         for place in range(number, self.n_arguments):
             start, end = self.ranges[place]
             named = argument_name(tokens, start, end)
-            if tokens[start].is_operator("{") or tokens[start].is_word("STRUCT"):
+            if are_options(tokens, start):
                 more = self.options(place, known)
             elif named is not None:
                 name = named.lower()
@@ -144,8 +143,7 @@ class Call:
         if number >= self.n_arguments:
             return {}
         start, _ = self.ranges[number]
-        found = self.rewriter.found
-        if not found[start].is_operator("{") and not found[start].is_word("STRUCT"):
+        if not are_options(self.rewriter.found, start):
             self.rewriter.fail("expected STRUCT(value AS name)", start)
         return read_options(self.rewriter, self.ranges[number], self.model, known)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbml_sql.aliases import names_rows
-from dbml_sql.expressions import identifier
+from dbml_sql.expressions import identifier, string
 from dbml_sql.macros import parameters
 from dbml_sql.named_arguments import argument_name
 from dbml_sql.signature import ModelSignature
@@ -43,15 +43,20 @@ def read_inputs(rewriter: Rewriter, arguments: list[Span], model: ModelSignature
     star = next((span for span in arguments if _is_star(rewriter, *span)), None)
     if star is not None:
         if len(arguments) > 1 or star[1] - star[0] > 1:
-            rewriter.fail(
-                "expected * alone: all columns, each found by its name; or an alias, or a list of columns", index
-            )
+            _refuse_star(rewriter, star, model, index)
         return Inputs([identifier(column) for column in model.columns], "struct_pack(*COLUMNS(*))")
     row = _row(rewriter, arguments, model)
     if row is not None:
         return Inputs([f"{row}.{identifier(column)}" for column in model.columns], row)
     spans = _in_order(rewriter, arguments, model, index)
     return Inputs([rewriter.emit(*span) for span in spans], spans=spans)
+
+
+def _refuse_star(rewriter: Rewriter, star: Span, model: ModelSignature, index: int) -> None:
+    """Fail at a star that is not alone, with what it could be: all columns, or those of a subquery."""
+    function, some = rewriter.found[index].name.lower(), rewriter.emit(*star)
+    way = "" if some == "*" else f", {function}({string(model.name)}, t) … FROM (SELECT {some} FROM …) t"
+    rewriter.fail(f"expected * alone: all columns, each found by its name; or the alias of a subquery{way}", star[0])
 
 
 def _in_order(rewriter: Rewriter, arguments: list[Span], model: ModelSignature, index: int) -> list[Span]:

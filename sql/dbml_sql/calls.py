@@ -16,7 +16,7 @@ from typing import Any
 
 from dbml_sql.call import Call, probe
 from dbml_sql.call_inputs import Inputs, read_inputs
-from dbml_sql.call_options import read_options
+from dbml_sql.call_options import are_options, read_options
 from dbml_sql.conditions import conditions_around
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier, string
@@ -43,6 +43,7 @@ from dbml_sql.python_functions import function_name
 from dbml_sql.signature import ModelSignature, Resolver
 from dbml_sql.statements import ModelReference, parse_reference, read_reference
 from dbml_sql.tokens import Cursor, Token, significant
+from dbml_sql.without_label import row_function
 
 _OURS = re.compile(r"\b(?:predict(?:_proba)?|transform|add_rows|train_model)\s*\(|\bml\s*\.", re.IGNORECASE)
 _SCORING = ("PREDICT", "PREDICT_PROBA", "TRANSFORM")
@@ -208,7 +209,7 @@ class Rewriter:
         probed = self.is_probed
         self._check_method(model, word, index)
         arguments, options = ranges[1:], ""
-        if len(arguments) > 1 and self.is_sign(arguments[-1][0], "{"):
+        if len(arguments) > 1 and are_options(self.found, arguments[-1][0]):
             known = ("threshold",) if word == "PREDICT" and model.target is not None else ()
             threshold = read_options(self, arguments.pop(), model, known).get("threshold")
             options = "" if threshold is None else threshold
@@ -268,14 +269,15 @@ class Rewriter:
 
     def _check_method(self, model: ModelSignature, word: str, index: int) -> None:
         """Fail where a model has not what a call asks for; say what it has."""
-        name = model.name
+        name, use = model.name, "predict" if model.predicts else "transform"
+        if not model.predicts and not model.transforms:
+            use = f"FROM ML.{row_function(model)}(MODEL …, TABLE …)"
         if word == "PREDICT" and not model.predicts:
-            self.fail(f"{name} is a {model.type}, which predicts nothing: use transform", index)
+            self.fail(f"{name} is a {model.type}, which predicts nothing: use {use}", index)
         if word == "PREDICT_PROBA" and not model.probabilities:
-            use = "predict" if model.predicts else "transform"
             self.fail(f"{name} is a model without probabilities: use {use}", index)
         if word == "TRANSFORM" and not model.transforms:
-            self.fail(f"{name} is a model that transforms nothing: use predict", index)
+            self.fail(f"{name} is a model that transforms nothing: use {use}", index)
 
     def _pruned(self, model: ModelSignature, inputs: Inputs, index: int) -> Pruned | None:
         """Return a model of trees made smaller by the WHERE clause around a call; not in text that outlives it."""
