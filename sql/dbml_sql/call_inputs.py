@@ -121,7 +121,7 @@ def _row(rewriter: Rewriter, arguments: list[Span], model: ModelSignature) -> st
         return rewriter.text[tokens[0].start : tokens[-1].end]
     if tokens[0].kind in ("number", "string", "parameter"):
         return None
-    if any(token.text == "?" for token in tokens):
+    if several and any(token.text == "?" for token in tokens):
         rewriter.fail("parameters in a row must be numbered: $1, $2, …", start)
     return f"({rewriter.emit(start, end)})"
 
