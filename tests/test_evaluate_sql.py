@@ -104,6 +104,35 @@ def test_a_label_that_training_did_not_see(con):
     assert found["log_loss"] > 5
 
 
+def test_a_label_that_training_did_not_see_is_neither_of_two_classes(con):
+    y, predicted, p = ["no", "yes", "new", "yes"], ["no", "yes", "yes", "no"], np.array([0.2, 0.9, 0.8, 0.4])
+    scored(con, y, predicted, np.c_[1 - p, p], ("no", "yes"), "VARCHAR")
+    found = row(con, evaluate_binary("t", "the y", "VARCHAR", ("no", "yes"), True))
+    loss = -np.log([0.8, 0.9, np.finfo(float).eps, 0.4]).mean()
+    assert found == pytest.approx(
+        {"precision": 0.5, "recall": 0.5, "accuracy": 0.5, "f1_score": 0.5, "log_loss": loss, "roc_auc": 1.0}
+    )
+    con.execute("""UPDATE t SET "the y" = "the y" || '.'""")
+    found = row(con, evaluate_binary("t", "the y", "VARCHAR", ("no", "yes"), True))
+    assert (found["accuracy"], found["recall"], found["roc_auc"]) == (0, 0, None)
+    curve = con.execute(roc_curve("t", "the y", "VARCHAR", ("no", "yes"), "[0.5]")).fetchall()
+    assert curve == [(0.5, None, None, 0, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("type_", ["VARCHAR", "DOUBLE", "BIGINT"])
+@pytest.mark.parametrize("classes", [(1, 2, 3), (1, 2)])
+def test_labels_of_another_type(con, classes, type_):
+    write = evaluate_classes if len(classes) > 2 else evaluate_binary
+    rng = np.random.default_rng(4)
+    y, predicted = rng.choice(classes, 50).tolist(), rng.choice(classes, 50).tolist()
+    scored(con, y, predicted, rng.dirichlet(np.ones(len(classes)), size=50), classes, "INTEGER")
+    cast = f"""(SELECT * REPLACE(CAST("the y" AS {type_}) AS "the y") FROM t)"""
+    expected = row(con, write("t", "the y", "INTEGER", classes, True))
+    assert row(con, write(cast, "the y", "INTEGER", classes, True)) == pytest.approx(expected)
+    other = """(SELECT * REPLACE("the y" || 'th' AS "the y") FROM t)"""
+    assert row(con, write(other, "the y", "INTEGER", classes, True))["accuracy"] == 0
+
+
 @pytest.mark.parametrize("offset", [0.0, 1e8])
 def test_regression(con, offset):
     rng = np.random.default_rng(0)
@@ -136,7 +165,15 @@ def test_confusion_matrix(con):
     found = con.execute(confusion_matrix("t", "the y", "VARCHAR", classes)).fetchall()
     assert [column[0] for column in con.description] == ["expected_label", "a", "A_2", "(empty)"]
     expected = metrics.confusion_matrix(y, predicted, labels=list(classes))
-    assert sorted(found) == sorted((name, *map(int, counts)) for name, counts in zip(classes, expected, strict=True))
+    assert found == [(name, *map(int, counts)) for name, counts in zip(classes, expected, strict=True)]
+
+
+def test_rows_of_a_confusion_matrix_are_in_the_order_of_its_columns(con):
+    con.execute("CREATE TYPE size AS ENUM ('small', 'medium', 'large')")
+    con.execute("CREATE TABLE t AS SELECT unnest(['large', 'medium', 'small'])::size AS y")
+    rows = "(SELECT y, y::VARCHAR AS predicted_y FROM t)"
+    found = con.execute(confusion_matrix(rows, "y", "VARCHAR", ("large", "medium", "small"))).fetchall()
+    assert found == [("large", 1, 0, 0), ("medium", 0, 1, 0), ("small", 0, 0, 1)]
 
 
 def test_roc_curve(con):

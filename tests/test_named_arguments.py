@@ -172,3 +172,21 @@ def test_thresholds_of_macros(type_):
             ]
             assert yes == sorted(yes, reverse=True) and yes[0] > yes[-1] == 0
             assert plain.execute(call.format("$1"), [0.25]).fetchall() == plain.execute(call.format("0.25")).fetchall()
+
+
+@pytest.mark.parametrize("function", ["predict", "predict_proba", "transform"])
+def test_a_model_that_only_finds_neighbours_says_so(con, function):
+    with pytest.raises(DbmlError, match=r"use FROM ML\.NEIGHBORS\(MODEL …, TABLE …\)"):
+        con.execute(f"SELECT {function}('near', t) FROM t")
+    with pytest.raises(
+        duckdb.Error, match=r"model 'near' is a NearestNeighbors, which .*: use ML.NEIGHBORS on a connection"
+    ):
+        con.duckdb.execute(f"SELECT {function}('near', t) FROM t")
+
+
+@pytest.mark.parametrize("name", ["near_late", "groups"])
+def test_columns_by_their_names(con, name):
+    same = "SELECT predict($m, 20.0, 3) = predict($m, z := 3, x => 20.0)".replace("$m", f"'{name}'")
+    assert con.execute(same).fetchall() == [(True,)]
+    with pytest.raises(DbmlError, match=f"{name} has no column y .columns: x, z"):
+        con.execute(f"SELECT predict('{name}', y := 3, x := 20.0)")

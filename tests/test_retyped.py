@@ -20,6 +20,7 @@ REFUSALS = (DbmlError, duckdb.InvalidInputException, duckdb.ConversionException)
 REFUSED = {
     "[x] AS x": r"a number in column 'x' \(DOUBLE in training\); the rows have DOUBLE\[\], which holds none",
     "{'a': x} AS x": r"a number in column 'x' .*; the rows have STRUCT\(a DOUBLE\)",
+    "row(x) AS x": r"a number in column 'x' .*; the rows have (TUPLE|STRUCT)\(",
     "MAP {'a': x} AS x": "a number in column 'x' .*; the rows have MAP",
     "ts::DATE AS x": "a number in column 'x' .*; the rows have DATE",
     "'a'::BLOB AS x": "a number in column 'x' .*; the rows have BLOB",
@@ -138,3 +139,12 @@ def test_so_may_one_with_a_threshold_from_a_column(con):
     assert len(con.execute(query).fetchall()) == 200
     with pytest.raises(duckdb.InvalidInputException, match=r"^Invalid Input Error: threshold must be .*; got 2\.0$"):
         con.execute("SELECT predict('late', r, {'threshold': x}) FROM t r").fetchall()
+
+
+def test_a_struct_is_a_row_of_a_model_of_one_column_too(con):
+    con.execute("CREATE MODEL one OPTIONS (model_type = 'linear_reg', input_label_cols = ['y']) AS SELECT x, y FROM t")
+    for row in ("{'x': 5.0, 'z': 1}", "struct_pack(x := 5.0)"):
+        assert con.sql(f"SELECT predict('one', 5.0) = predict('one', {row})").fetchall() == [(True,)]
+    for row in ("row(5.0)", "s"):
+        with pytest.raises(duckdb.Error, match=r"Cannot extract field 'x'|read by its field, s\.\"x\""):
+            con.sql(f"SELECT predict('one', {row}) FROM (SELECT {{'x': 5.0}} s)").fetchall()

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import dbml
 from dbml import LinearSVC, LinearSVR
-from dbml.errors import InvalidParameter
+from dbml.errors import InvalidParameter, StatementError
 from dbml.estimators.far_columns import FarFromZero
 
 svm = pytest.importorskip("sklearn.svm")
@@ -140,9 +141,30 @@ def test_labels_keep_their_type_and_forms_their_link():
     names = np.array(["a", "b", "c"])[y]
     many = LinearSVC().fit(X, names)
     assert set(many.predict(X)) <= set(names)
-    assert many.form().link == "one_vs_rest"
+    assert many.form().link == "margin"
     assert LinearSVC().fit(X, y > 0).form().link == "margin"
     assert LinearSVC().fit(X, y > 0).predict(X).dtype == bool
+
+
+MACHINES = ["'LinearSVC'", "'SGDClassifier', loss = 'hinge'", "'SGDClassifier', loss = 'log_loss'"]
+
+
+@pytest.mark.parametrize("settings", MACHINES)
+def test_sql_makes_up_no_probabilities_of_several_classes(settings):
+    with dbml.connect() as con:
+        con.execute("CREATE TABLE t AS SELECT i::DOUBLE AS x, i // 20 AS c FROM range(60) r(i)")
+        con.execute(f"CREATE MODEL m OPTIONS (model_type = {settings}, input_label_cols = ['c']) AS FROM t")
+        has = "log_loss" in settings
+        evaluated = con.sql("SELECT log_loss IS NOT NULL, roc_auc IS NOT NULL FROM ML.EVALUATE(MODEL m, TABLE t)")
+        assert evaluated.fetchall() == [(has, has)]
+        assert ("predicted_c_probs" in con.sql("FROM ML.PREDICT(MODEL m, TABLE t)").columns) == has
+        # As dbml 0.1 stored it of machines too.
+        con.execute("UPDATE ml.model_versions SET link = 'one_vs_rest'")
+        if has:
+            assert con.sql("SELECT sum(predict_proba('m', t)['0']) > 10 FROM t").fetchall() == [(True,)]
+        else:
+            with pytest.raises(StatementError, match="m is a model without probabilities"):
+                con.sql("SELECT predict_proba('m', t) FROM t")
 
 
 def test_what_cannot_be_solved_is_refused():

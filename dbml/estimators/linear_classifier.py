@@ -40,7 +40,7 @@ class LinearClassifier(Classifier):
         return etas[0] if len(etas) == 1 else np.column_stack(etas)
 
     def _link(self) -> Link:
-        return "margin" if len(self.coef_) == 1 else "one_vs_rest"
+        return "margin"
 
     def form(self) -> LinearForm:
         """Return the model as a form that SQL can score."""

@@ -218,9 +218,10 @@ class SGDClassifier(LinearClassifier, SometimesProbabilistic, SgdEstimator):
         return np.where(total > 0.0, proba / np.where(total > 0.0, total, 1.0), 1.0 / eta.shape[1])
 
     def _link(self) -> Link:
-        if len(self.coef_) > 1:
-            return "one_vs_rest"
-        return "logistic" if self.loss == "log_loss" else "margin"
+        # The clipped halves of modified_huber are no form's.
+        if self.loss != "log_loss":
+            return "margin"
+        return "logistic" if len(self.coef_) == 1 else "one_vs_rest"
 
 
 class SGDRegressor(LinearRegressor, SgdEstimator):

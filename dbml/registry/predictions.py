@@ -34,17 +34,22 @@ def _refuse_threshold(scorer: Scorer, threshold: np.ndarray | None) -> None:
         raise _no_threshold(scorer)
 
 
-def _require(scorer: Scorer, method: str, otherwise: str) -> None:
+def _require(scorer: Scorer, method: str, lacks: str) -> None:
     """Raise an error that says what a model does instead, if it lacks a method."""
-    if not scorer.has(method):
-        raise InvalidData(f"model {scorer.name!r} is a {type(scorer.model).__name__}, which {otherwise}")
+    if scorer.has(method):
+        return
+    use = next((f"{other}('{scorer.name}', …)" for other in ("predict", "transform") if scorer.has(other)), None)
+    if use is None and scorer.has("kneighbors"):
+        use = "ML.NEIGHBORS on a connection of dbml"
+    hint = "" if use is None else f": use {use}"
+    raise InvalidData(f"model {scorer.name!r} is a {type(scorer.model).__name__}, which {lacks}{hint}")
 
 
 def predict_number(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
     """Return predictions as DOUBLE: numbers, or labels that are numbers within 2^53 or booleans."""
     if scorer.classes is None:
         _refuse_threshold(scorer, threshold)
-        _require(scorer, "predict", f"predicts nothing: use transform('{scorer.name}', …)")
+        _require(scorer, "predict", "predicts nothing")
         return pa.array(scorer.method("predict")(scorer.block(columns)))
     if not fit_double(scorer.classes):
         shown = listing([repr(label) for label in scorer.classes], 4)
@@ -89,7 +94,7 @@ def _flat_probabilities(scorer: Scorer, columns: list[pa.Array]) -> tuple[Sequen
 
     Where there is no label, the numbers of the groups stand for it.
     """
-    _require(scorer, "predict_proba", "has no probabilities: use predict")
+    _require(scorer, "predict_proba", "has no probabilities")
     values = scorer.method("predict_proba")(scorer.block(columns))
     n_rows, n_classes = values.shape
     offsets = pa.array(np.arange(0, n_rows * n_classes + 1, n_classes, dtype=np.int32))
@@ -101,7 +106,7 @@ def _flat_probabilities(scorer: Scorer, columns: list[pa.Array]) -> tuple[Sequen
 def transform(scorer: Scorer, columns: list[pa.Array], threshold: np.ndarray | None = None) -> pa.Array:
     """Return what a model makes of each row as a list; what is missing there is NULL."""
     _refuse_threshold(scorer, threshold)
-    _require(scorer, "transform", f"transforms nothing: use predict('{scorer.name}', …)")
+    _require(scorer, "transform", "transforms nothing")
     values = scorer.method("transform")(scorer.block(columns))
     n_rows, width = values.shape
     flat = np.ascontiguousarray(values, dtype=np.float64).ravel()

@@ -65,7 +65,7 @@ class RegistryResolver:
         labels = labels_of(str(found), classes)
         bare = reference.version is None and reference.alias is None
         native = None if link is None else macro_name(found, bare)
-        probable = link in _PROBABLE if native else _gives_probabilities(kind, params)
+        probable = _has_probable_link(link, params) if native else _gives_probabilities(kind, params)
         kept = set() if native else vector_columns(self._con, found)
         own = found.place.database == current
         return ModelSignature(
@@ -144,6 +144,11 @@ def _has(kind: str, method: str) -> bool:
     from dbml.estimators.discovery import stored_kinds
 
     return hasattr(stored_kinds().get(kind), method)
+
+
+def _has_probable_link(link: str | None, params: str) -> bool:
+    """Whether native SQL gives probabilities; dbml 0.1 stored ``one_vs_rest`` of machines that have none, too."""
+    return link in _PROBABLE and (link != "one_vs_rest" or json.loads(params).get("loss") == "log_loss")
 
 
 def _gives_probabilities(kind: str, params: str) -> bool:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dbml_sql.call_options import read_options
+from dbml_sql.call_options import are_options, read_options
 from dbml_sql.conditions import Conditions, conditions_around
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import string
+from dbml_sql.named_arguments import argument_name
 from dbml_sql.option_values import numbers
 from dbml_sql.signature import ModelSignature
 
@@ -67,8 +68,7 @@ class Call:
     @property
     def has_source(self) -> bool:
         """Whether rows are given after the model, rather than options or nothing."""
-        first = self.rewriter.found[self.ranges[1][0]] if self.n_arguments > 1 else None
-        return first is not None and not first.is_operator("{") and not first.is_word("STRUCT")
+        return self.n_arguments > 1 and not are_options(self.rewriter.found, self.ranges[1][0])
 
     def rewritten(self, query: str) -> str:
         """Return a stored query with the calls about models in it replaced."""
@@ -120,11 +120,11 @@ class Call:
         tokens = self.rewriter.found
         for place in range(number, self.n_arguments):
             start, end = self.ranges[place]
-            named = end - start > 2 and tokens[start + 1].text + tokens[start + 2].text in ("=>", ":=")
-            if tokens[start].is_operator("{") or tokens[start].is_word("STRUCT"):
+            named = argument_name(tokens, start, end)
+            if are_options(tokens, start):
                 more = self.options(place, known)
-            elif named:
-                name = tokens[start].name.lower()
+            elif named is not None:
+                name = named.lower()
                 if name not in known:
                     self.rewriter.fail(f"no option {name} here (options: {', '.join(known)})", start)
                 if end - start < 4:
@@ -143,8 +143,7 @@ class Call:
         if number >= self.n_arguments:
             return {}
         start, _ = self.ranges[number]
-        found = self.rewriter.found
-        if not found[start].is_operator("{") and not found[start].is_word("STRUCT"):
+        if not are_options(self.rewriter.found, start):
             self.rewriter.fail("expected STRUCT(value AS name)", start)
         return read_options(self.rewriter, self.ranges[number], self.model, known)
 

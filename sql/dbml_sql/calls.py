@@ -14,9 +14,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from dbml_sql.aliases import names_rows
 from dbml_sql.call import Call, probe
-from dbml_sql.call_options import read_options
+from dbml_sql.call_inputs import Inputs, read_inputs
+from dbml_sql.call_options import are_options, read_options
 from dbml_sql.conditions import conditions_around
 from dbml_sql.errors import SqlError
 from dbml_sql.expressions import identifier, string
@@ -37,11 +37,13 @@ from dbml_sql.macros import (
     threshold_parameter,
     transform_macro,
 )
+from dbml_sql.named_arguments import argument_name
 from dbml_sql.pruned import Pruned, pruned_for, read_columns
 from dbml_sql.python_functions import function_name
 from dbml_sql.signature import ModelSignature, Resolver
 from dbml_sql.statements import ModelReference, parse_reference, read_reference
 from dbml_sql.tokens import Cursor, Token, significant
+from dbml_sql.without_label import row_function
 
 _OURS = re.compile(r"\b(?:predict(?:_proba)?|transform|add_rows|train_model)\s*\(|\bml\s*\.", re.IGNORECASE)
 _SCORING = ("PREDICT", "PREDICT_PROBA", "TRANSFORM")
@@ -194,6 +196,7 @@ class Rewriter:
     def _predict(self, index: int, end: int) -> tuple[str, int] | None:
         ranges, after = self.arguments(index + 1, end) if self._is_called(index) else ([], index)
         if not ranges or ranges[0][1] - ranges[0][0] != 1 or self.found[ranges[0][0]].kind != "string":
+            self._refuse_names(ranges, index)
             return None
         reference = parse_reference(self.found[ranges[0][0]].string)
         word = self.found[index].name.upper()
@@ -206,13 +209,14 @@ class Rewriter:
         probed = self.is_probed
         self._check_method(model, word, index)
         arguments, options = ranges[1:], ""
-        if len(arguments) > 1 and self.is_sign(arguments[-1][0], "{"):
+        if len(arguments) > 1 and are_options(self.found, arguments[-1][0]):
             known = ("threshold",) if word == "PREDICT" and model.target is not None else ()
             threshold = read_options(self, arguments.pop(), model, known).get("threshold")
             options = "" if threshold is None else threshold
-        columns, row = self._columns(arguments, model, index)
-        if probed and row:
-            return probe(row, options), after
+        inputs = read_inputs(self, arguments, model, index)
+        columns = inputs.columns
+        if probed and inputs.row:
+            return probe(inputs.row, options), after
         if model.native is None:
             given = f", {{'threshold': {options}}}" if options else ""
             # This version and no later one: its columns are those that stand here.
@@ -220,7 +224,7 @@ class Rewriter:
             if word != "PREDICT":
                 return f"{function_name(word.lower())}({values})", after
             return f"CAST({function_name(predict_function(model))}({values}) AS {predicted_type(model)})", after
-        smaller = self._pruned(model, arguments, row, index) if word != "TRANSFORM" else None
+        smaller = self._pruned(model, inputs, index) if word != "TRANSFORM" else None
         if smaller is not None:
             by_name = dict(zip(model.columns, columns, strict=True))
             expression = smaller.expression(by_name, None if word != "PREDICT" else options or DEFAULT_THRESHOLD)
@@ -233,6 +237,13 @@ class Rewriter:
         if options:
             named.append(f"{identifier(threshold_parameter(model.columns))} := {options}")
         return f"{macro}({', '.join(named)})", after
+
+    def _refuse_names(self, ranges: list[tuple[int, int]], index: int) -> None:
+        """Fail where a call of our function in Python has named arguments: DuckDB keeps their order and drops names."""
+        named = next((start for start, end in ranges if argument_name(self.found, start, end) is not None), None)
+        function = self.found[index].name.lower()
+        if named is not None and not self.resolver.has_function(function):
+            self.fail(f"expected the model as text first, {function}('model', …), where arguments have names", named)
 
     def _change(self, index: int, end: int) -> tuple[str, int] | None:
         """Tell a function that changes a model where it is asked: it runs on a connection of its own."""
@@ -258,84 +269,23 @@ class Rewriter:
 
     def _check_method(self, model: ModelSignature, word: str, index: int) -> None:
         """Fail where a model has not what a call asks for; say what it has."""
-        name = model.name
+        name, use = model.name, "predict" if model.predicts else "transform"
+        if not model.predicts and not model.transforms:
+            use = f"FROM ML.{row_function(model)}(MODEL …, TABLE …)"
         if word == "PREDICT" and not model.predicts:
-            self.fail(f"{name} is a {model.type}, which predicts nothing: use transform", index)
+            self.fail(f"{name} is a {model.type}, which predicts nothing: use {use}", index)
         if word == "PREDICT_PROBA" and not model.probabilities:
-            use = "predict" if model.predicts else "transform"
             self.fail(f"{name} is a model without probabilities: use {use}", index)
         if word == "TRANSFORM" and not model.transforms:
-            self.fail(f"{name} is a model that transforms nothing: use predict", index)
+            self.fail(f"{name} is a model that transforms nothing: use {use}", index)
 
-    def _pruned(
-        self, model: ModelSignature, arguments: list[tuple[int, int]], row: str | None, index: int
-    ) -> Pruned | None:
+    def _pruned(self, model: ModelSignature, inputs: Inputs, index: int) -> Pruned | None:
         """Return a model of trees made smaller by the WHERE clause around a call; not in text that outlives it."""
         conditions = None if self.outlives else conditions_around(self.found, index)
         if conditions is None:
             return None
-        read = read_columns(self.found, arguments, model.columns, row, conditions.table)
+        read = read_columns(self.found, inputs.spans, model.columns, inputs.row, conditions.table)
         return pruned_for(lambda: self.resolver.trees(model), conditions, read)
-
-    def _columns(
-        self, arguments: list[tuple[int, int]], model: ModelSignature, index: int
-    ) -> tuple[list[str], str | None]:
-        """Return the inputs of the model as expressions, and the row they are read from where one is given."""
-        if any(self._is_star(start, end) for start, end in arguments):
-            if len(arguments) > 1 or arguments[0][1] - arguments[0][0] > 1:
-                self.fail(
-                    "expected * alone: all columns, each found by its name; or an alias, or a list of columns", index
-                )
-            return [identifier(column) for column in model.columns], "struct_pack(*COLUMNS(*))"
-        row = self._row(arguments, model)
-        if row is not None:
-            return [f"{row}.{identifier(column)}" for column in model.columns], row
-        if len(arguments) != len(model.columns):
-            wanted = ", ".join(model.columns)
-            self.fail(
-                f"{model.name} takes a row by its alias or {len(model.columns)} columns ({wanted}); "
-                f"{len(arguments)} given",
-                index,
-            )
-        return [self.emit(start, end) for start, end in arguments], None
-
-    def _is_star(self, start: int, end: int) -> bool:
-        """Whether an argument stands for several columns: ``*``, ``* EXCLUDE (a)``, ``COLUMNS(…)``, ``*COLUMNS(…)``."""
-        if self.is_sign(start, "*"):
-            return True
-        return self.found[start].is_word("COLUMNS") and self.is_sign(start + 1, "(") and end > start + 1
-
-    def _row(self, arguments: list[tuple[int, int]], model: ModelSignature) -> str | None:
-        """Return the row that a single argument names: an alias, ``schema.table``, ``alias.*``, or a STRUCT."""
-        if len(arguments) != 1:
-            return None
-        start, end = arguments[0]
-        tokens = self.found[start:end]
-        if len(tokens) > 2 and tokens[-1].is_operator("*") and tokens[-2].is_operator("."):
-            tokens = tokens[:-2]
-            end -= 2
-        elif len(model.columns) == 1 and not self._is_row_name(tokens, model.columns[0]):
-            return None
-        names = all(
-            token.is_operator(".") if i % 2 else token.kind in ("word", "quoted") for i, token in enumerate(tokens)
-        )
-        if names and len(tokens) % 2:
-            return self.text[tokens[0].start : tokens[-1].end]
-        if len(model.columns) == 1 or tokens[0].kind in ("number", "string", "parameter"):
-            return None
-        if any(token.text == "?" for token in tokens):
-            self.fail("parameters in a row must be numbered: $1, $2, …", start)
-        return f"({self.emit(start, end)})"
-
-    def _is_row_name(self, tokens: list[Token], column: str) -> bool:
-        """Whether one name stands for a row where it could be the model's only column."""
-        if (
-            len(tokens) != 1
-            or tokens[0].kind not in ("word", "quoted")
-            or tokens[0].name.casefold() == column.casefold()
-        ):
-            return False
-        return names_rows(self.found, tokens[0].name)
 
     # ML functions ----------------------------------------------------------------------------------------------
 

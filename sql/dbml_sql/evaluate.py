@@ -2,7 +2,7 @@
 
 Each function takes the SQL of a scored source (input columns, ``predicted_<target>``, ``predicted_<target>_probs``), in
 parentheses, and returns a query without parentheses. Rows whose label is NULL are left out; undefined metrics are NULL,
-and 0 where nothing was predicted as a class.
+and 0 where nothing was predicted as a class. A label that training never saw is predicted wrong, with probability 0.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from dbml_sql.expressions import identifier
+from dbml_sql.label_numbers import label_number, predicted_number
 from dbml_sql.score import label_literal, label_text
 
 # log_loss clips probabilities like scikit-learn: to the resolution of DOUBLE.
@@ -38,7 +39,8 @@ def evaluate_binary(scored: str, target: str, type_: str, classes: tuple[Any, ..
     auc, loss = "SELECT CAST(NULL AS DOUBLE) AS roc_auc", "CAST(NULL AS DOUBLE)"
     if probabilities:
         auc = _AUC
-        loss = f"avg(-ln(least(greatest(CASE WHEN y THEN p ELSE q END, {_EPSILON}), 1e0 - {_EPSILON})))"
+        of_label = "CASE WHEN y THEN p WHEN NOT y THEN q ELSE 0e0 END"
+        loss = f"avg(-ln(least(greatest({of_label}, {_EPSILON}), 1e0 - {_EPSILON})))"
     return f"""WITH s AS (
   {_binary_rows(scored, target, type_, classes, probabilities)}
 ), counts AS (
@@ -58,11 +60,12 @@ FROM counts, ranks"""
 
 
 def _binary_rows(scored: str, target: str, type_: str, classes: tuple[Any, ...], probabilities: bool) -> str:
-    positive, label = label_literal(classes[1], type_), identifier(target)
+    """Return the query of labels and predictions; ``y`` is whether a label is the positive one, NULL for neither."""
+    positive, label, predicted = label_literal(classes[1], type_), identifier(target), identifier(f"predicted_{target}")
     probs = identifier(f"predicted_{target}_probs")
     p, q = (f"{probs}[2].prob", f"{probs}[1].prob") if probabilities else ("CAST(NULL AS DOUBLE)",) * 2
     return (
-        f"SELECT {label} = {positive} AS y, {identifier(f'predicted_{target}')} = {positive} AS predicted, "
+        f"SELECT {label_number(label, type_, classes)} = 2 AS y, {predicted} = {positive} AS predicted, "
         f"{p} AS p, {q} AS q FROM {scored} WHERE {label} IS NOT NULL"
     )
 
@@ -79,27 +82,32 @@ _AUC = f"""SELECT {_PAIRS} AS roc_auc
 
 def evaluate_classes(scored: str, target: str, type_: str, classes: tuple[Any, ...], probabilities: bool) -> str:
     """Return the query of ``ML.EVALUATE`` for more than two classes: averages over classes, one against the rest."""
-    label, predicted = identifier(target), identifier(f"predicted_{target}")
-    probs = identifier(f"predicted_{target}_probs") if probabilities else "NULL"
-    labels = ", ".join(label_literal(c, type_) for c in classes)
+    label, probs = identifier(target), identifier(f"predicted_{target}_probs") if probabilities else "NULL"
+    number = label_number(label, type_, classes)
+    predicted = predicted_number(identifier(f"predicted_{target}"), type_, classes)
     loss = (
-        f"avg(-ln(least(greatest(coalesce(probs[list_position([{labels}], y)].prob, 0e0), {_EPSILON}), 1e0)))"
+        f"avg(-ln(least(greatest(coalesce(probs[y].prob, 0e0), {_EPSILON}), 1e0)))"
         if probabilities
         else "CAST(NULL AS DOUBLE)"
     )
+    # A label that training never saw is a class of its own, told by its text, that is never predicted.
     return f"""WITH s AS (
-  SELECT {label} AS y, {predicted} AS predicted, {probs} AS probs FROM {scored} WHERE {label} IS NOT NULL
+  SELECT *, CASE WHEN y IS NULL THEN CAST(label AS VARCHAR) END AS unseen, coalesce(y = predicted, false) AS correct
+  FROM (
+    SELECT {label} AS label, {number} AS y, {predicted} AS predicted, {probs} AS probs
+    FROM {scored} WHERE {label} IS NOT NULL
+  )
 ), classes AS (
   SELECT count(*) FILTER (is_y AND is_predicted) AS tp, count(*) FILTER (is_y) AS positive,
     count(*) FILTER (is_predicted) AS retrieved
   FROM (
-    SELECT y AS label, true AS is_y, y = predicted AS is_predicted FROM s
+    SELECT y AS number, unseen, true AS is_y, correct AS is_predicted FROM s
     UNION ALL
-    SELECT predicted, false, true FROM s WHERE y <> predicted
+    SELECT predicted, NULL, false, true FROM s WHERE NOT correct
   )
-  GROUP BY label
+  GROUP BY number, unseen
 ), counts AS (
-  SELECT avg(CAST(y = predicted AS INTEGER)) AS accuracy, {loss} AS log_loss FROM s
+  SELECT avg(CAST(correct AS INTEGER)) AS accuracy, {loss} AS log_loss FROM s
 ), ranks AS (
   {_CLASSES_AUC if probabilities else "SELECT CAST(NULL AS DOUBLE) AS roc_auc"}
 )
@@ -114,14 +122,15 @@ FROM classes, counts, ranks"""
 _CLASSES_AUC = f"""SELECT avg(auc) AS roc_auc FROM (
     SELECT {_PAIRS} AS auc
     FROM (
-      SELECT label, positives, negatives, sum(negatives) OVER (PARTITION BY label ORDER BY p) AS below
+      SELECT number, positives, negatives, sum(negatives) OVER (PARTITION BY number ORDER BY p) AS below
       FROM (
-        SELECT label, p, count(*) FILTER (y = label) AS positives, count(*) FILTER (y <> label) AS negatives
-        FROM (SELECT y, e.label AS label, e.prob AS p FROM (SELECT y, unnest(probs) AS e FROM s))
-        GROUP BY label, p
+        SELECT number, e.prob AS p, count(*) FILTER (y = number) AS positives,
+          count(*) - count(*) FILTER (y = number) AS negatives
+        FROM (SELECT y, unnest(range(1, len(probs) + 1)) AS number, unnest(probs) AS e FROM s)
+        GROUP BY number, e.prob
       )
     )
-    GROUP BY label
+    GROUP BY number
   )"""
 
 
@@ -136,9 +145,10 @@ def confusion_matrix(scored: str, target: str, type_: str, classes: tuple[Any, .
         for c, name in zip(classes, names, strict=True)
     ]
     label = identifier(target)
+    # Rows in the order of the columns, so that what is right stands on the diagonal; labels never seen come last.
     return (
         f"SELECT {label} AS expected_label, {', '.join(columns)} FROM {scored} "
-        f"WHERE {label} IS NOT NULL GROUP BY {label} ORDER BY {label}"
+        f"WHERE {label} IS NOT NULL GROUP BY {label} ORDER BY {label_number(label, type_, classes)} NULLS LAST, {label}"
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dbml_sql.expressions import identifier, string
+from dbml_sql.label_numbers import label_number, predicted_number
 from dbml_sql.score import label_literal, label_text
 
 if TYPE_CHECKING:
@@ -189,12 +190,14 @@ def _metric_rows(rows: str, model: ModelSignature, feature: str, repeat: str) ->
     head = f"SELECT CAST({feature} AS INTEGER) AS i, {repeat} AS repeat"
     if model.classes is None:
         return f"{head}, CAST({target} AS DOUBLE) AS y, {predicted} AS p FROM {rows}"
-    right = f"CAST({target} = {predicted} AS INTEGER) AS correct"
+    number = label_number(target, model.target_type, model.classes)
+    hit = f"{number} = {predicted_number(predicted, model.target_type, model.classes)}"
+    right = f"CAST(coalesce({hit}, false) AS INTEGER) AS correct"
     if not model.probabilities:
         return f"{head}, {right} FROM {rows}"
     probs = identifier(f"predicted_{model.target}_probs")
-    positive = f"{target} = {label_literal(model.classes[1], model.target_type)}" if len(model.classes) == 2 else "NULL"
-    of_label = f"coalesce({probs}[list_position({_labels(model)}, {target})].prob, 0e0)"
+    positive = f"{number} = 2" if len(model.classes) == 2 else "NULL"
+    of_label = f"coalesce({probs}[{number}].prob, 0e0)"
     return f"{head}, {right}, {positive} AS y, {probs}[2].prob AS p, {of_label} AS q FROM {rows}"
 
 

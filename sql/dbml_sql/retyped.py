@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from dbml_sql.expressions import identifier, refusal, string, vector
 from dbml_sql.features import Encoding, Feature
 
-_NESTED = r"\]$|^(STRUCT|MAP|UNION)\("
+_NESTED = r"\]$|^(STRUCT|TUPLE|MAP|UNION)\("
 _OTHER = r"^(BLOB|INTERVAL|TIME|TIME WITH TIME ZONE)$"
 _NUMBERS = r"^(BOOLEAN|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\([0-9,]+\))$"
 _DATES = r"^(DATE|TIMESTAMP.*)$"
-_RECORDS = r"^(STRUCT|MAP|UNION)\(.*\)$"
+_RECORDS = r"^(STRUCT|TUPLE|MAP|UNION)\(.*\)$"
 _ARRAY = r"\[[0-9]+\]$"
 
 # Patterns of the types that hold no value for a kind of feature; Python and DuckDB read them alike.
@@ -80,6 +80,10 @@ def guarded(value: str, who: str, encoding: Encoding, column: Callable[[str], st
     for feature, kind in _by_column(encoding).values():
         now = f"typeof({column(feature.column)})"
         before, after = (string(text) for text in _reason(who, feature, kind, "\0").split("\0"))
+        if len(encoding.columns) == 1:
+            # A value alone may be meant as the row: nothing tells before its type is known.
+            field = string(f"; a row in a STRUCT is read by its field, s.{identifier(feature.column)}")
+            after = f"{after} || CASE WHEN starts_with({now}, 'STRUCT(') THEN {field} ELSE '' END"
         refused = f"regexp_matches({now}, {string(_REFUSED[kind])})"
         if kind == "vector":
             other = f"regexp_matches({now}, {string(_ARRAY)}) AND NOT suffix({now}, '[{feature.width}]')"
