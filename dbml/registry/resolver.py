@@ -17,6 +17,7 @@ from dbml_sql.transform import TRANSFORM_LINKS
 
 from dbml.errors import RegistryError
 from dbml.registry.plain_json import labels_of, load
+from dbml.registry.query_tables import query_to_read
 from dbml.registry.reading import first_row
 from dbml.registry.versions import (
     find_version,
@@ -104,6 +105,11 @@ class RegistryResolver:
         )
         row = first_row(self._con.execute(query, [name]))
         return row is not None and row[0] > 0
+
+    def placed(self, model: ModelSignature, query: str) -> str:
+        """Return the training query of a model with its tables as they are named from where the statement runs."""
+        assert model.database is not None
+        return query_to_read(self._con, f"{model.name}@{model.version}", query, model.database)
 
     def outputs(self, model: ModelSignature) -> tuple[str, ...]:
         """Return the names of the columns that `transform` of a model makes."""

@@ -131,6 +131,9 @@ class Resolver(Protocol):
     def has_function(self, name: str) -> bool:
         """Return whether the person has a function or macro of a name in lower case, which calls may mean."""
 
+    def placed(self, model: ModelSignature, query: str) -> str:
+        """Return the training query of a model with its tables as they are named from where the statement runs."""
+
     def outputs(self, model: ModelSignature) -> tuple[str, ...]:
         """Return the names of the columns that `transform` of a model makes."""
 
