@@ -1,10 +1,9 @@
 """Text with calls of models that the database keeps: generated columns, constraints, defaults and indexes."""
 
-import duckdb
 import pytest
 
 import dbml
-from dbml.errors import StatementError
+from dbml.errors import RegistryError, StatementError
 
 TREES = "CREATE MODEL bt OPTIONS (model_type = 'boosted_tree_regressor', input_label_cols = ['y']) AS FROM t"
 
@@ -40,3 +39,32 @@ def test_what_is_computed_once_or_is_temporary_is_no_such_text(con):
     con.execute("INSERT INTO h VALUES (7); ALTER TABLE h ALTER x SET DATA TYPE DOUBLE USING predict('bt', x)")
     expected = con.sql("SELECT p FROM made WHERE x = 7").fetchall()
     assert con.sql("SELECT p FROM g").fetchall() == con.sql("SELECT x FROM h").fetchall() == expected
+
+
+LINE = "OPTIONS (model_type = 'linear_reg', input_label_cols = ['y']) AS FROM t"
+HELD = {
+    'table "g" holds': "CREATE TABLE g(x DOUBLE, p DOUBLE GENERATED ALWAYS AS (predict('li', x)))",
+    'index "ix" holds': "CREATE INDEX ix ON h (predict('li', x))",
+    'table "a", table "b" hold': "CREATE TABLE a(x DOUBLE, CHECK (predict('li', x) < 9)); "
+    "CREATE TABLE b(x DOUBLE DEFAULT predict('li', 3))",
+}
+
+
+@pytest.mark.parametrize(("holder", "statement"), HELD.items())
+def test_a_change_of_macros_that_something_holds_names_it(con, holder, statement):
+    con.execute(f"CREATE MODEL li {LINE}").execute(statement)
+    remedy = r"(drop (it|these) first).*predict\('name@version', …\) holds that version only"
+    for change in (f"CREATE OR REPLACE MODEL li {LINE}", "ALTER MODEL li RENAME TO lo", "DROP MODEL li"):
+        with pytest.raises(
+            RegistryError, match=f"^model 'li' was not (saved|renamed|dropped): {holder} macros.*{remedy}"
+        ):
+            con.execute(change)
+    assert con.sql("SELECT name, version FROM ml.models WHERE name <> 'bt'").fetchall() == [("li", 1)]
+
+
+def test_a_table_that_holds_one_version_leaves_room_for_others(con):
+    con.execute(f"CREATE MODEL li {LINE}").execute(
+        "CREATE TABLE g(x DOUBLE, p DOUBLE GENERATED ALWAYS AS (predict('li@1', x)))"
+    )
+    con.execute(f"CREATE OR REPLACE MODEL li {LINE}; CREATE MODEL other {LINE}; INSERT INTO g VALUES (3)")
+    assert con.sql("SELECT p = predict('li@1', 3) FROM g").fetchall() == [(True,)]
