@@ -1,8 +1,8 @@
 """What the person made that calls a model's macros.
 
 Views and macros are kept as text: DuckDB binds them when they are read, against the macros that exist by then. A
-warning tells of them when the model changes beneath them. Tables and indexes are bound when they are made (generated columns,
-CHECK, DEFAULT), and DuckDB then neither drops nor replaces the macro.
+warning tells of them when the model changes beneath them. Tables and indexes are bound when they are made (generated
+columns, CHECK, DEFAULT), and DuckDB then neither drops nor replaces the macro.
 """
 
 from __future__ import annotations
