@@ -87,6 +87,7 @@ class RegistryResolver:
             groups=target is None and (link in GROUP_LINKS if native else _is_clusterer(kind)),
             transforms=target is None and (link in TRANSFORM_LINKS if native else _has(kind, "transform")),
             categories=inputs.categories,
+            zoned=inputs.zoned,
             query=None if query is None or has_parameters(query) else query,
             schema="ml" if own else found.place.schema,
             database=found.place.database,

@@ -52,7 +52,7 @@ def scored_source(call: Call, source: str, threshold: str | None, model: ModelSi
         option = "" if threshold is None else f", threshold := {threshold}"
         macro = predict_macro(model.native, model.schema)
         return f"(WITH dbml_input AS ({source}) SELECT * FROM {macro}(dbml_input{option}))"
-    arguments = ", ".join(model.of_row())
+    arguments = ", ".join(model.given(model.of_row()))
     name = string(model.exact)
     option = "" if threshold is None else f", {{'threshold': {threshold}}}"
     type_ = label_type(model.classes, model.target_type)

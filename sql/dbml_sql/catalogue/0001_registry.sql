@@ -64,7 +64,7 @@ COMMENT ON COLUMN ml.model_versions.params IS 'Hyperparameters, as a JSON object
 COMMENT ON COLUMN ml.model_versions.attributes IS 'Fitted attributes that are not arrays, as a JSON object';
 COMMENT ON COLUMN ml.model_versions.link IS 'Link of the linear form that SQL scores; NULL where the model has no form';
 COMMENT ON COLUMN ml.model_versions.options IS 'OPTIONS of the CREATE MODEL statement, as a JSON object';
-COMMENT ON COLUMN ml.model_versions.query IS 'Query it was trained on, its tables with their schema, all else byte for byte';
+COMMENT ON COLUMN ml.model_versions.query IS 'Query it was trained on, byte for byte';
 COMMENT ON COLUMN ml.model_versions.metrics IS 'Metrics by name, those of ML.EVALUATE';
 COMMENT ON COLUMN ml.model_versions.n_rows IS 'Rows it was trained on';
 COMMENT ON COLUMN ml.model_versions.run_id IS 'Training run, see ml.training_runs';
