@@ -99,6 +99,16 @@ def test_train_chooses_a_classifier_for_classes(folder, capsys):
     assert (model["name"], model["type"], model["target"]) == ("Dear Houses", "LogisticRegression", "dear")
 
 
+def test_train_quotes_what_to_run_next(folder, capsys):
+    command = ["train", "houses.csv", "-y", "price", "--name", "my fl'ag", "--db", "two words.duckdb"]
+    assert run(command) == OK
+    lines = [line.removeprefix("next:").strip() for line in said(capsys)[0].splitlines()[-2:]]
+    assert [shlex.split(line)[2:] for line in lines] == [
+        ["my fl'ag", "DATA", "--db", "two words.duckdb"],
+        ["my fl'ag", "--db", "two words.duckdb"],
+    ]
+
+
 def test_train_prints_json_for_a_script(folder, capsys):
     assert run(["train", "houses.csv", "-y", "price", "--json", "--db", "m.duckdb"]) == OK
     out, err = said(capsys)

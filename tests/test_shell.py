@@ -1,5 +1,6 @@
 """`dbml sql`: -c, a script on standard input, and a person at a terminal."""
 
+import io
 import json
 import os
 import pty
@@ -111,6 +112,35 @@ def test_the_first_error_ends_a_script(capsys):
     assert "before" in out
     assert "after" not in out
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "place"),
+    [
+        (
+            "SELECT 1;\n-- a comment\n\nSELECT 2;  SELECT 3\n + 4;\n\n/* that\none */ SELEC 5;\nSELECT 6;\n",
+            "statement 4, line 8",
+        ),
+        ("SELECT 1;\nCREATE TABLE t AS\nSELECT nothing", "statement 2, line 2"),
+        (".timer\nSELECT 1; FROM ML.PREDICT(MODEL none, TABLE t);", "statement 2, line 2"),
+    ],
+)
+def test_an_error_of_a_script_says_where(monkeypatch, capsys, tmp_path, script, place):
+    monkeypatch.setattr("sys.stdin", io.StringIO(script))
+    assert run(["sql"]) == USER_ERROR
+    assert capsys.readouterr().err.startswith(f"dbml: {place}: ")
+    if not script.startswith("."):
+        assert run(["sql", "-c", script]) == USER_ERROR
+        assert capsys.readouterr().err.startswith(f"dbml: {place}: ")
+        (tmp_path / "s.sql").write_text(script)
+        monkeypatch.setattr("sys.stdin", io.StringIO(f".read {tmp_path / 's.sql'}\n"))
+        assert run(["sql"]) == USER_ERROR
+        assert capsys.readouterr().err.startswith(f"dbml: {tmp_path / 's.sql'}, {place}: ")
+
+
+def test_an_error_of_one_statement_names_no_place(capsys):
+    assert run(["sql", "-c", "SELEC 1"]) == USER_ERROR
+    assert capsys.readouterr().err.startswith("dbml: Parser Error")
 
 
 def test_read_only_keeps_the_database_as_it_is(tmp_path, capsys):

@@ -135,3 +135,14 @@ def test_many_that_open_at_once(path):
     numbers = raw.sql("SELECT number FROM ml.migrations ORDER BY 1").fetchall()
     assert [number for (number,) in numbers] == NEWEST
     raw.close()
+
+
+def test_macros_that_a_table_holds_stay_and_keep_no_other_model_from_being_made(path):
+    with duckdb.connect(path) as raw:
+        raw.execute('CREATE TABLE g(x DOUBLE, y DOUBLE GENERATED ALWAYS AS (ml."predict_line@1"(x, 0)))')
+    with pytest.warns(OutdatedRegistry, match="the macros of model 'line@1' stay .* because table g holds them"):
+        con = dbml.connect(path)
+    with con:
+        con.execute("CREATE MODEL more OPTIONS (model_type = 'linear_reg', input_label_cols = ['b']) AS FROM t")
+        assert con.sql("SELECT max(y), max(first) FROM scored").fetchall()[0] == pytest.approx((78, -1))
+        assert [number for (number,) in con.sql("SELECT number FROM ml.migrations ORDER BY 1").fetchall()] == NEWEST

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -60,5 +61,5 @@ def _report(con: Any, database: Path, name: str, as_json: bool) -> None:
         return
     columns = f"{len(model['features'])} column{'s' * (len(model['features']) > 1)}"
     click.echo(f"saved {name} version {model['version']} in {database}: {model['type']} of {columns}")
-    click.echo(f"next: dbml predict {name} DATA --db {database}")
-    click.echo(f"      dbml show {name} --db {database}")
+    click.echo(f"next: dbml predict {quote(name)} DATA --db {quote(str(database))}")
+    click.echo(f"      dbml show {quote(name)} --db {quote(str(database))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -66,7 +67,7 @@ def models(db: Path | None, as_json: bool) -> None:
         echo_json(found)
         return
     if not found:
-        click.echo(f"no models in {database} yet; next: dbml train DATA --target COLUMN --db {database}")
+        click.echo(f"no models in {database} yet; next: dbml train DATA --target COLUMN --db {quote(str(database))}")
         return
     rows = []
     for model in found:
@@ -231,7 +232,7 @@ def export(model: str, dialect: str, table: str, db: Path | None) -> None:
         hints = [f"{key} = {value!r} in training, or " for key, value in _WITH_A_FORM.items() if key in params]
         raise StatementError(
             f"model {model!r} ({kind}) cannot be written as a query: what it computes is no expression over the "
-            f"columns. Hint: {''.join(hints)}dbml predict {model} DATA, which scores rows here"
+            f"columns. Hint: {''.join(hints)}dbml predict {quote(model)} DATA, which scores rows here"
         )
     names = outputs_of(loaded) if transforms else ()
     try:

@@ -21,9 +21,13 @@ _DISTANCES = re.compile(r"STRUCT\(\"?CENTROID_ID\"? INTEGER, \"?DISTANCE\"? DOUB
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error on one line; the pointer into the statement, DuckDB's or ours, is left out."""
+    """Return the message of an error on one line; the pointer into the statement, DuckDB's or ours, is left out.
+
+    Before it the notes of an error of a script: where it came from.
+    """
     message = _POINTER.split(str(error), maxsplit=1)[0]
-    return " ".join(message.split()) or type(error).__name__
+    words = " ".join(message.split()) or type(error).__name__
+    return ": ".join([*getattr(error, "__notes__", ()), words])
 
 
 def plain(value: Any) -> Any:

@@ -53,17 +53,59 @@ class Printer:
             click.echo(f"{time.perf_counter() - started:.3f} s")
 
 
-def run_script(con: Any, printer: Printer, text: str) -> None:
-    """Run the statements of a text one by one; the first error ends it."""
-    for statement in statements(text):
-        printer.run(con, statement)
+class Position:
+    """Where a script is: notes on an error which statement it came from, and the line on which that starts.
+
+    Parameters
+    ----------
+    file : str, default ""
+        Name of the script; "": a person knows what is meant.
+    """
+
+    def __init__(self, file: str = "") -> None:
+        self._file = file
+        self.statement = 0
+        self.line = 1
+
+    def note(self, error: Exception) -> None:
+        """Add the place to an error, of which `one_line` tells."""
+        error.add_note(f"{self._file}{', ' if self._file else ''}statement {self.statement}, line {self.line}")
+
+
+def run_script(con: Any, printer: Printer, text: str, position: Position | None = None) -> None:
+    """Run the statements of a text one by one; the first error ends it, and says where if there is a `position`."""
+    first = position.line if position is not None else 1
+    for line, statement in numbered_statements(text):
+        if position is not None:
+            position.statement += 1
+            position.line = first + line
+        try:
+            printer.run(con, statement)
+        except Exception as error:
+            if position is not None:
+                position.note(error)
+            raise
+
+
+def numbered_statements(text: str) -> list[tuple[int, str]]:
+    """Return the statements of a text with the lines, from 0, on which their first words stand.
+
+    Without those that are empty or comments alone.
+    """
+    from dbml_sql.tokens import significant, split_statements
+
+    found, line = [], 0
+    for piece in split_statements(text):
+        words = significant(piece)
+        if any(word.text != ";" for word in words):
+            found.append((line + piece.count("\n", 0, words[0].start), piece.strip()))
+        line += piece.count("\n")
+    return found
 
 
 def statements(text: str) -> list[str]:
     """Return the statements of a text, without those that are empty or comments alone."""
-    from dbml_sql.tokens import significant, split_statements
-
-    return [piece.strip() for piece in split_statements(text) if any(t.text != ";" for t in significant(piece))]
+    return [statement for _, statement in numbered_statements(text)]
 
 
 def is_complete(text: str) -> bool:
@@ -92,22 +134,25 @@ class Lines:
         return None
 
 
-def run_complete(con: Any, printer: Printer, text: str) -> bool:
+def run_complete(con: Any, printer: Printer, text: str, position: Position | None = None) -> bool:
     """Run what `Lines` made; return False if it was .quit."""
     if text.lstrip().startswith("."):
         return dot_command(con, printer, text)
-    run_script(con, printer, text)
+    run_script(con, printer, text, position)
     return True
 
 
 def run_input(con: Any, printer: Printer, text: str) -> None:
     """Run a text as if its lines were typed, but that the first error ends it."""
-    lines = Lines()
-    for line in text.splitlines():
+    lines, position, first = Lines(), Position(), 1
+    for number, line in enumerate(text.split("\n"), 1):
+        if not lines.pending:
+            first = number
         complete = lines.take(line)
-        if complete is not None and not run_complete(con, printer, complete):
+        position.line = first
+        if complete is not None and not run_complete(con, printer, complete, position):
             return
-    run_script(con, printer, lines.pending)
+    run_script(con, printer, lines.pending, position)
 
 
 def dot_command(con: Any, printer: Printer, line: str) -> bool:
@@ -125,7 +170,8 @@ def dot_command(con: Any, printer: Printer, line: str) -> bool:
         printer.timer = not printer.timer
         click.echo(f"timer {'on' if printer.timer else 'off'}")
     elif name == ".read":
-        run_script(con, printer, Path(rest.strip()).read_text())
+        file = rest.strip()
+        run_script(con, printer, Path(file).read_text(), Position(file))
     else:
         click.echo(f"unknown command {name}; .help lists them", err=True)
     return True

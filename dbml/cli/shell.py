@@ -7,7 +7,7 @@ import sys
 import click
 
 from dbml.cli.database import json_option, opened, with_options
-from dbml.cli.script import Printer, run_input, run_script
+from dbml.cli.script import Position, Printer, run_input, run_script, statements
 
 
 @click.command(short_help="A SQL shell that understands models.")
@@ -32,7 +32,7 @@ def sql(db: str, command: tuple[str, ...], as_csv: bool, as_json: bool, read_onl
     with opened(db, read_only=read_only) as con:
         if command:
             for text in command:
-                run_script(con, printer, text)
+                run_script(con, printer, text, Position() if len(statements(text)) > 1 else None)
         elif not sys.stdin.isatty():
             run_input(con, printer, sys.stdin.read())
         else:

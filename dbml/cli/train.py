@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -156,7 +156,7 @@ def _announce(choice: Choice, name: str, model_type: str, automatic: bool) -> No
     called = "" if name == model_type else f"{name}: "
     click.echo(f"{called}{model_type}{why}; {choice.n_rows:,} rows, {columns}", err=True)
     for column, reason in choice.excluded.items():
-        hint = f" (--text {shlex.quote(column)} reads its words)" if column in choice.texts else ""
+        hint = f" (--text {quote(column)} reads its words)" if column in choice.texts else ""
         click.echo(f"  without {column}: {reason}{hint}", err=True)
 
 
@@ -177,5 +177,5 @@ def _report(con: Any, database: Path, name: str, choice: Choice, seconds: float,
             click.echo(f"                         {', '.join(metrics[i : i + 3])}")
     if max(measured.get("r2_score", 0), measured.get("roc_auc", 0)) > _TOO_GOOD:
         click.echo("too good to be true? a column may say the target in other words: --exclude leaves it out")
-    click.echo(f"next: dbml predict {name} DATA --db {database}")
-    click.echo(f"      dbml show {name} --db {database}")
+    click.echo(f"next: dbml predict {quote(name)} DATA --db {quote(str(database))}")
+    click.echo(f"      dbml show {quote(name)} --db {quote(str(database))}")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from shlex import quote
 from typing import Any
 
 from dbml_sql.features import Feature
@@ -96,7 +97,7 @@ def view_tree(model: Any, name: str, tree: int) -> TreeView:
     from dbml.estimators.trees.model import TreeModel
 
     if not isinstance(model, TreeModel):
-        raise InvalidData(f"model {name!r} is a {type(model).__name__}, which has no trees (dbml show {name})")
+        raise InvalidData(f"model {name!r} is a {type(model).__name__}, which has no trees (dbml show {quote(name)})")
     trees = model.trees_
     if not 0 <= tree < trees.n_trees:
         raise InvalidParameter(f"model {name!r} has trees 0 to {trees.n_trees - 1}; got {tree}")

@@ -80,7 +80,10 @@ def _private_database(process: int, memory_limit: int) -> duckdb.DuckDBPyConnect
 
     # Left alone it would spill into the working directory.
     spill = os.path.join(tempfile.gettempdir(), f"dbml-{process}-{next(_numbers)}")
-    return duckdb.connect(":memory:", config={"memory_limit": f"{memory_limit >> 20}MiB", "temp_directory": spill})
+    found = duckdb.connect(":memory:", config={"memory_limit": f"{memory_limit >> 20}MiB", "temp_directory": spill})
+    # Times without a zone are in UTC, as in Arrow and NumPy: not in the zone of this machine.
+    found.execute("SET GLOBAL TimeZone = 'UTC'")
+    return found
 
 
 def error_class(kind: str = "Error") -> type[Exception]:

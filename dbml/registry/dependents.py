@@ -1,6 +1,8 @@
-"""Views and macros of the person that call a model's macros, and the warning when the model changes beneath them.
+"""What the person made that calls a model's macros.
 
-They are kept as text: DuckDB binds them when they are read, against the macros that exist by then.
+Views and macros are kept as text: DuckDB binds them when they are read, against the macros that exist by then. A
+warning tells of them when the model changes beneath them. Tables and indexes are bound when they are made (generated
+columns, CHECK, DEFAULT), and DuckDB then neither drops nor replaces the macro.
 """
 
 from __future__ import annotations
@@ -26,6 +28,14 @@ UNION ALL
 SELECT database_name, schema_name, function_name, macro_definition FROM duckdb_functions()
 WHERE NOT internal AND schema_name <> 'ml' AND regexp_matches(lower(macro_definition), 'predict_|transform_')
 ORDER BY ALL"""
+_HOLDERS = """
+SELECT 'table ' || table_name, sql FROM duckdb_tables()
+WHERE NOT internal AND database_name = $1 AND regexp_matches(lower(sql), 'predict_|transform_')
+UNION ALL
+SELECT 'index ' || index_name, sql FROM duckdb_indexes()
+WHERE database_name = $1 AND regexp_matches(lower(sql), 'predict_|transform_')
+ORDER BY ALL"""
+_STARTS = ("predict_", "predict_proba_", "transform_")
 
 
 class OutdatedViews(DbmlWarning):
@@ -34,14 +44,31 @@ class OutdatedViews(DbmlWarning):
 
 def dependents(con: duckdb.DuckDBPyConnection, place: Place, names: Iterable[str]) -> list[str]:
     """Return the views and macros that call ``ml.predict_<name>`` or another macro of a model of a registry."""
-    starts = ("predict_", "predict_proba_", "transform_")
-    wanted = {f"{start}{name}".casefold() for name in names for start in starts}
+    wanted = _macros(names)
     found = []
     for database, schema, name, text in con.execute(_DEFINITIONS).fetchall():
         home = place.database if database == "temp" else database
         if any(called in wanted and where == place.database.casefold() for where, called in _calls(text, home)):
             found.append(name if schema == "main" else f"{schema}.{name}")
     return list(dict.fromkeys(found))
+
+
+def holders(con: duckdb.DuckDBPyConnection, place: Place) -> dict[str, list[str]]:
+    """Return the tables and indexes that hold macros of a registry, by the name of the macro in lower case."""
+    found: dict[str, list[str]] = {}
+    for name, text in con.execute(_HOLDERS, [place.database]).fetchall():
+        for _, called in _calls(text, place.database):
+            found.setdefault(called, []).append(name)
+    return found
+
+
+def held_by(held: dict[str, list[str]], names: Iterable[str]) -> list[str]:
+    """Return what of `holders` holds macros of some models or versions, by their names."""
+    return [name for macro in sorted(_macros(names)) for name in held.get(macro, ())]
+
+
+def _macros(names: Iterable[str]) -> set[str]:
+    return {f"{start}{name}".casefold() for name in names for start in _STARTS}
 
 
 def _calls(text: str, home: str) -> Iterable[tuple[str, str]]:

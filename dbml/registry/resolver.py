@@ -17,6 +17,7 @@ from dbml_sql.transform import TRANSFORM_LINKS
 
 from dbml.errors import RegistryError
 from dbml.registry.plain_json import labels_of, load
+from dbml.registry.query_tables import query_to_read
 from dbml.registry.reading import first_row
 from dbml.registry.versions import (
     find_version,
@@ -86,6 +87,7 @@ class RegistryResolver:
             groups=target is None and (link in GROUP_LINKS if native else _is_clusterer(kind)),
             transforms=target is None and (link in TRANSFORM_LINKS if native else _has(kind, "transform")),
             categories=inputs.categories,
+            zoned=inputs.zoned,
             query=None if query is None or has_parameters(query) else query,
             schema="ml" if own else found.place.schema,
             database=found.place.database,
@@ -104,6 +106,11 @@ class RegistryResolver:
         )
         row = first_row(self._con.execute(query, [name]))
         return row is not None and row[0] > 0
+
+    def placed(self, model: ModelSignature, query: str) -> str:
+        """Return the training query of a model with its tables as they are named from where the statement runs."""
+        assert model.database is not None
+        return query_to_read(self._con, f"{model.name}@{model.version}", query, model.database)
 
     def outputs(self, model: ModelSignature) -> tuple[str, ...]:
         """Return the names of the columns that `transform` of a model makes."""

@@ -16,7 +16,7 @@ from dbml_sql.forms import Form
 from dbml_sql.groups import GROUP, GROUP_LINKS, GROUP_PROBABILITIES, group_query
 from dbml_sql.macros import DEFAULT_THRESHOLD, parameters, scored_query
 from dbml_sql.outputs import added_names, outputs_query
-from dbml_sql.retyped import guarded
+from dbml_sql.retyped import given_values, guarded, zoned_columns
 from dbml_sql.score import fit_double, label_type, predictors_of
 from dbml_sql.transform import TRANSFORM_LINKS, listed_query, transform_query
 
@@ -131,8 +131,10 @@ def _called(model: Estimator, con: Any, method: str) -> str:
     if method not in made:
         scorer = Scorer(type(model).__name__, model)
         made[method] = typed_function(con, *_WRITERS[method](scorer))
-    arguments = ", ".join(f"t.{identifier(column)}" for column in model.schema_.encoding.columns)
-    return f"{made[method]}({arguments})"
+    encoding = model.schema_.encoding
+    values = [f"t.{identifier(column)}" for column in encoding.columns]
+    given = given_values(type(model).__name__, encoding.columns, values, zoned_columns(encoding))
+    return f"{made[method]}({', '.join(given)})"
 
 
 def _by_function(model: Estimator, rows: Any, method: str, name: str) -> Any:

@@ -32,6 +32,7 @@ from dbml.registry.dependents import warn_of_columns
 from dbml.registry.freshness import registry_changed
 from dbml.registry.macros import native_reason, remove_macros, write_macros
 from dbml.registry.migrations import installed_version
+from dbml.registry.query_tables import query_to_store
 from dbml.registry.reading import first_row
 from dbml.registry.rows import insert_rows
 from dbml.registry.transaction import transact
@@ -322,11 +323,12 @@ def _insert_version(
 ) -> None:
     schema, keys = saved.place.schema, [saved.model_id, saved.version]
     metrics = provenance.metrics
+    query = provenance.query and query_to_store(con, provenance.query, saved.place.database)
     names, numbers = (None, None) if metrics is None else (list(metrics), list(metrics.values()))
     values = {
         **dict(zip(CONTENT_COLUMNS, content.values, strict=True)),
         "options": None if provenance.options is None else json.dumps(provenance.options, default=str),
-        "query": provenance.query,
+        "query": query,
         "n_rows": provenance.n_rows,
         "run_id": provenance.run_id,
         "plan": json.dumps(model.plan_.to_json(), default=str),

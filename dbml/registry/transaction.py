@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,11 +11,12 @@ from typing import TypeVar
 import duckdb
 
 from dbml.data.duck import in_transaction
-from dbml.errors import DbmlError, RegistryError
+from dbml.errors import DbmlError, RegistryError, listing
 
 T = TypeVar("T")
 
 _ATTEMPTS = 6
+_HOLDER = re.compile(r'^(?:table|index) ".*"(?= depends on )', re.MULTILINE)
 _CONFLICTS = ("conflict on", "write-write conflict", "primary key or unique constraint", "duplicate key")
 
 
@@ -98,6 +100,15 @@ def _explained(what: str, error: duckdb.Error, hint: str) -> Exception:
         return RegistryError(f"{what}: another connection changed the registry at the same time ({text}); {hint}")
     if "read-only" in text.lower():
         return RegistryError(f"{what}: the database is open read-only; open it with read_only=False")
+    holders = sorted(_HOLDER.findall(text)) if isinstance(error, duckdb.DependencyException) else []
+    if holders:
+        several = len(holders) > 1
+        return RegistryError(
+            f"{what}: {listing(holders)} {'hold' if several else 'holds'} macros of it (in a generated column, "
+            "a CHECK, a DEFAULT or an index), and DuckDB changes no macro that something holds: drop "
+            f"{'these' if several else 'it'} first and make {'them' if several else 'it'} again; one "
+            "that calls predict('name@version', …) holds that version only, beside which new ones are made"
+        )
     if "current transaction is aborted" in text.lower():
         return RegistryError(f"{what}: the open transaction has failed before; roll it back first (ROLLBACK)")
     return error

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import duckdb
 from dbml_sql import macros
 from dbml_sql.errors import SqlError
+from dbml_sql.expressions import ZONED
 from dbml_sql.statements import ModelReference, parse_reference
 
 from dbml.errors import InvalidParameter, RegistryError, UnknownName, listing, nearest
@@ -254,27 +255,31 @@ class Inputs:
         In the order of its scoring functions; none where its rows are missing.
     categories : frozenset of str
         Those that are one category each.
+    zoned : frozenset of str
+        Those that are times, of the type TIMESTAMP WITH TIME ZONE in training.
     types : tuple of str
         The types of the features in training: those of the columns, for models with a feature a column.
     """
 
     columns: tuple[str, ...]
     categories: frozenset[str]
+    zoned: frozenset[str]
     types: tuple[str, ...]
 
 
 def read_inputs(con: duckdb.DuckDBPyConnection, of: Version) -> Inputs:
     """Return the input columns of a version."""
     rows = con.execute(
-        "SELECT position, column_name, values_column, type, kind = 'category' AND part IS NULL "
+        "SELECT position, column_name, values_column, type, kind = 'category' AND part IS NULL, part IS NOT NULL "
         f"FROM {of.place.schema}.features WHERE model_id = ? AND version = ?",
         [of.model_id, of.version],
     ).fetchall()
     rows.sort(key=lambda row: row[0])
     return Inputs(
         tuple(dict.fromkeys(name for _, column, values, *_ in rows for name in (column, values) if name is not None)),
-        frozenset(column for _, column, *_, is_category in rows if is_category),
-        tuple(type_ for *_, type_, _ in rows),
+        frozenset(column for _, column, *_, is_category, _ in rows if is_category),
+        frozenset(column for _, column, _, type_, _, is_time in rows if is_time and type_ == ZONED),
+        tuple(type_ for *_, type_, _, _ in rows),
     )
 
 

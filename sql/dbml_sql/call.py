@@ -70,9 +70,12 @@ class Call:
         """Whether rows are given after the model, rather than options or nothing."""
         return self.n_arguments > 1 and not are_options(self.rewriter.found, self.ranges[1][0])
 
-    def rewritten(self, query: str) -> str:
-        """Return a stored query with the calls about models in it replaced."""
-        return self.rewriter.rewritten(query)
+    def training_query(self) -> str | None:
+        """Return the query that the model was trained on, as it runs here; None where there is none that can run."""
+        model = self.model
+        if model.query is None:
+            return None
+        return self.rewriter.resolver.placed(model, self.rewriter.rewritten(model.query))
 
     def whole_number(self, options: dict[str, str], name: str, default: int, least: int) -> int:
         """Return the value of an option that must be written as a whole number."""

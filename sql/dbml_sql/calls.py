@@ -220,7 +220,7 @@ class Rewriter:
         if model.native is None:
             given = f", {{'threshold': {options}}}" if options else ""
             # This version and no later one: its columns are those that stand here.
-            values = f"{string(model.exact)}, {', '.join(columns)}{given}"
+            values = f"{string(model.exact)}, {', '.join(model.given(columns))}{given}"
             if word != "PREDICT":
                 return f"{function_name(word.lower())}({values})", after
             return f"CAST({function_name(predict_function(model))}({values}) AS {predicted_type(model)})", after

@@ -162,7 +162,7 @@ def part_values(feature: Feature) -> range:
 def _part_code(feature: Feature, column: str) -> str:
     part = feature.part
     assert part is not None
-    position = f"{calendar_part(column, part)} + {1 - _FIRST_PART[part]}"
+    position = f"{calendar_part(column, part, feature.type)} + {1 - _FIRST_PART[part]}"
     null, _ = rest_codes(feature)
     return f"coalesce(CAST({part_codes(feature)} AS INTEGER[])[{position}], {null})"
 

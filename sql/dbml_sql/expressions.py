@@ -14,6 +14,7 @@ from dbml_sql.features import Feature, Part
 
 _REFUSAL = "dbml: "
 MICROSECONDS_PER_DAY = 86_400_000_000
+ZONED = "TIMESTAMP WITH TIME ZONE"
 
 # A word: two or more letters (with their marks), digits or underscores of any script, in lower case.
 _WORD = r"[\p{L}\p{M}\p{N}_]{2,}"
@@ -117,25 +118,35 @@ def text_terms(feature: Feature, value: str) -> str:
     return found if feature.levels else f"list_transform({found}, lambda dbml_w: {bucket('dbml_w', feature.width)})"
 
 
-def utc_timestamp(value: str) -> str:
+def to_zoned(value: str) -> str:
+    """Return the value as TIMESTAMP WITH TIME ZONE: what has no offset is in the session's time zone."""
+    return f"TRY_CAST({value} AS TIMESTAMPTZ)"
+
+
+def utc_timestamp(value: str, trained: str) -> str:
     """Return a DATE or any TIMESTAMP as TIMESTAMP in UTC, whatever the session's time zone.
+
+    Where the type was TIMESTAMP WITH TIME ZONE when the model was `trained`, any other is cast to it: texts by their
+    offset, those without and plain TIMESTAMPs in the session's time zone.
 
     ``CAST(timestamptz AS TIMESTAMP)`` would give local time and ``month(timestamptz)`` is 20 times slower, so those go
     through microseconds since 1970. DuckDB folds the test of the type away when it binds the query.
     """
-    zoned = f"make_timestamp(epoch_us(TRY_CAST({value} AS TIMESTAMPTZ)))"
+    zoned = f"make_timestamp(epoch_us({to_zoned(value)}))"
+    if trained == ZONED:
+        return zoned
     plain = f"TRY_CAST({value} AS TIMESTAMP)"
-    return f"CASE WHEN typeof({value}) = 'TIMESTAMP WITH TIME ZONE' THEN {zoned} ELSE {plain} END"
+    return f"CASE WHEN typeof({value}) = '{ZONED}' THEN {zoned} ELSE {plain} END"
 
 
-def calendar_part(value: str, part: Part) -> str:
+def calendar_part(value: str, part: Part, trained: str) -> str:
     """Return a calendar part in UTC, NULL for NULL and for infinite dates.
 
     ``epoch`` is DOUBLE, days since 1970 with a fraction for the time of day (microseconds as BIGINT divided by
     8.64e10, so that every reader gets the same bits). ``year``, ``month`` (1 to 12), ``weekday`` (0 = Sunday, DuckDB's
     ``weekday``) and ``hour`` (0 to 23) are BIGINT; where they are categories, by their text.
     """
-    utc = utc_timestamp(value)
+    utc = utc_timestamp(value, trained)
     if part == "epoch":
         return f"(epoch_us({utc}) / {double(MICROSECONDS_PER_DAY)})"
     return f"{part}({utc})"
@@ -156,7 +167,7 @@ def feature_value(feature: Feature, value: str | None = None) -> str:
     """
     value = identifier(feature.column) if value is None else value
     if feature.part is not None:
-        read = calendar_part(value, feature.part)
+        read = calendar_part(value, feature.part, feature.type)
         return read if feature.kind == "number" else category(read)
     if feature.kind == "text":
         return text_terms(feature, value)

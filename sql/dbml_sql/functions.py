@@ -52,7 +52,7 @@ def scored_source(call: Call, source: str, threshold: str | None, model: ModelSi
         option = "" if threshold is None else f", threshold := {threshold}"
         macro = predict_macro(model.native, model.schema)
         return f"(WITH dbml_input AS ({source}) SELECT * FROM {macro}(dbml_input{option}))"
-    arguments = ", ".join(model.of_row())
+    arguments = ", ".join(model.given(model.of_row()))
     name = string(model.exact)
     option = "" if threshold is None else f", {{'threshold': {threshold}}}"
     type_ = label_type(model.classes, model.target_type)
@@ -182,8 +182,8 @@ def _global_explain(call: Call) -> str:
         raise call.error(f"class_level_explain: {call.model.name} is not a classifier")
     if call.has_source:
         source = call.source()
-    elif call.model.query is not None:
-        source = f"FROM ({call.rewritten(call.model.query)}\n) USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1)"
+    elif (trained_on := call.training_query()) is not None:
+        source = f"FROM ({trained_on}\n) USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1)"
     else:
         raise call.error(
             f"{call.model.name} was not trained on a query that could be read again: name rows after the model, "

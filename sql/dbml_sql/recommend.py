@@ -90,14 +90,15 @@ def _pairs(call: Call, model: ModelSignature) -> str:
 
 
 def _without_seen(call: Call, model: ModelSignature, pairs: str) -> str:
-    if model.query is None:
+    trained_on = call.training_query()
+    if trained_on is None:
         raise call.error(
             f"exclude_seen: {model.name} was not trained on a query that could be read again. Hint: leave the pairs "
             "out with an ANTI JOIN"
         )
     user, item = (identifier(column) for column in model.columns[:2])
     same = f"s.{user} = p.dbml_user AND s.{item} = p.dbml_item"
-    left = f"SELECT p.* FROM dbml_every p ANTI JOIN ({call.rewritten(model.query)}\n) s ON {same}"
+    left = f"SELECT p.* FROM dbml_every p ANTI JOIN ({trained_on}\n) s ON {same}"
     return f"{pairs.replace('dbml_pairs AS (', 'dbml_every AS (')}, dbml_pairs AS ({left})"
 
 

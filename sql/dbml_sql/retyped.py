@@ -9,9 +9,9 @@ folds away. The type of a list does not tell how long it is: each is tested.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 
-from dbml_sql.expressions import identifier, refusal, string, vector
+from dbml_sql.expressions import ZONED, identifier, refusal, string, to_zoned, vector
 from dbml_sql.features import Encoding, Feature
 
 _NESTED = r"\]$|^(STRUCT|TUPLE|MAP|UNION)\("
@@ -94,6 +94,26 @@ def guarded(value: str, who: str, encoding: Encoding, column: Callable[[str], st
     # In the condition, where its type is not that of the value; NULL, and so false, where nothing is refused.
     wrong = refusal(f"CASE {' '.join(cases)} END", "BOOLEAN")
     return f"CASE WHEN {wrong} THEN NULL ELSE {value} END"
+
+
+def zoned_columns(encoding: Encoding) -> frozenset[str]:
+    """Return the columns of times that were TIMESTAMP WITH TIME ZONE in training."""
+    return frozenset(f.column for f in encoding.features if f.part is not None and f.type == ZONED)
+
+
+def given_values(who: str, columns: Sequence[str], values: Sequence[str], zoned: Container[str]) -> list[str]:
+    """Return the values of the columns of a model as a Python function is given them: those of `zoned` are cast.
+
+    It does not know the session's time zone, in which DuckDB casts what has no offset.
+    """
+    return [
+        _zoned(who, column, value) if column in zoned else value for column, value in zip(columns, values, strict=True)
+    ]
+
+
+def _zoned(who: str, column: str, value: str) -> str:
+    feature = Feature(column, ZONED, "number", "epoch")
+    return guarded(to_zoned(value), who, Encoding((feature,)), lambda _: value)
 
 
 def _other_length(who: str, feature: Feature, column: str) -> str:

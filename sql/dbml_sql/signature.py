@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from dbml_sql.expressions import identifier, string
 from dbml_sql.pruned import TreeModelForm
 from dbml_sql.python_functions import function_name
+from dbml_sql.retyped import given_values
 from dbml_sql.statements import ModelReference
 
 
@@ -57,6 +59,8 @@ class ModelSignature:
         DuckDB types of the input columns in training; of matrix factorizations only.
     implicit : bool
         Whether it was trained on implicit feedback.
+    zoned : frozenset of str
+        Input columns that are times, of the type TIMESTAMP WITH TIME ZONE in training.
     labels : str or None
         The class labels as ``ml.model_versions`` has them.
     database : str or None
@@ -91,6 +95,7 @@ class ModelSignature:
     ids: bool = False
     types: tuple[str, ...] = ()
     implicit: bool = False
+    zoned: frozenset[str] = frozenset()
     labels: str | None = None
 
     @property
@@ -111,11 +116,15 @@ class ModelSignature:
 
     def python_call(self, function: str, row: str = "t") -> str:
         """Return the call of a Python function with this version of the model and its columns of a row."""
-        return f"{function_name(function)}({', '.join([string(self.exact), *self.of_row(row)])})"
+        return f"{function_name(function)}({', '.join([string(self.exact), *self.given(self.of_row(row))])})"
 
     def of_row(self, row: str = "t") -> list[str]:
         """Return the input columns of a row by its alias."""
         return [f"{row}.{identifier(column)}" for column in self.columns]
+
+    def given(self, values: Sequence[str]) -> list[str]:
+        """Return the values of the input columns as Python functions read them: times in the session's time zone."""
+        return given_values(f"model '{self.name}'", self.columns, values, self.zoned)
 
     def about(self, function: str, *more: str) -> str:
         """Return the call of a Python function that needs the model alone, and what more it is told, as SQL."""
@@ -130,6 +139,9 @@ class Resolver(Protocol):
 
     def has_function(self, name: str) -> bool:
         """Return whether the person has a function or macro of a name in lower case, which calls may mean."""
+
+    def placed(self, model: ModelSignature, query: str) -> str:
+        """Return the training query of a model with its tables as they are named from where the statement runs."""
 
     def outputs(self, model: ModelSignature) -> tuple[str, ...]:
         """Return the names of the columns that `transform` of a model makes."""
