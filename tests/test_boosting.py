@@ -354,6 +354,16 @@ def test_a_warm_start_goes_on_from_the_trees_there_are(make):
     )
 
 
+@pytest.mark.parametrize("params", [{}, {"subsample": 0.5}, {"max_features": 0.5}, {"early_stopping": True}])
+def test_a_warm_start_draws_what_a_training_at_once_draws(params):
+    X, y = friedman(2_000)
+    model = Regressor(max_iter=10, warm_start=True, random_state=7, **params).fit(X, y)
+    model.set_params(max_iter=25).fit(X, y)
+    whole = Regressor(max_iter=25, random_state=7, **params).fit(X, y)
+    np.testing.assert_array_equal(model.trees_.term, whole.trees_.term)
+    np.testing.assert_allclose(model.predict(X), whole.predict(X), rtol=1e-12)
+
+
 def test_a_warm_start_goes_on_with_new_rows_and_refuses_fewer_rounds():
     X, y = friedman(4_000)
     model = Regressor(max_iter=10, warm_start=True).fit(X[:2_000], y[:2_000])

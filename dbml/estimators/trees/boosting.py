@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from dbml_kernels.folds import hash_mix
 from dbml_kernels.tree_gradients import gradients_bound
-from numpy.typing import NDArray
 
 from dbml.estimators.trees.binning import Binning
 from dbml.estimators.trees.derivatives import DERIVATIVES, Precision
 from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.growth import Grower, GrowPolicy, Rules
+from dbml.estimators.trees.leaf_quantiles import leaf_quantiles
 from dbml.estimators.trees.leaf_values import LeafValues
 from dbml.estimators.trees.lone_growth import LoneGrower
-from dbml.estimators.trees.losses import BoostingLoss, leaf_quantiles, weights_of
+from dbml.estimators.trees.losses import BoostingLoss, weights_of
 from dbml.estimators.trees.nodes import Flat, Node
 from dbml.estimators.trees.sampling import ALL_ROWS, NO_ROWS, Draw, Held, Sampling
 from dbml.estimators.trees.shard_rows import CopiedShards, ShardRows
@@ -46,7 +46,7 @@ class Boosting:
     rounds : int
         Most rounds; one tree for each output in a round.
     seed : int
-        Of rounding, columns and samples.
+        Of rounding, columns and samples; each round has its own, by its number.
     held : Held
         The rows that no tree learns from, for early stopping.
     sampling : Sampling
@@ -55,6 +55,8 @@ class Boosting:
         Of the derivatives.
     patience, tol : int, float
         Rounds without an improvement of the held-out loss by more than `tol` that end the training.
+    done : int
+        Rounds of a warm start: those that follow draw what they would have drawn in a training at once.
     """
 
     loss: BoostingLoss
@@ -68,6 +70,7 @@ class Boosting:
     precision: Precision = "quantized"
     patience: int = 10
     tol: float = 1e-7
+    done: int = 0
 
 
 def bin_rows(
@@ -242,7 +245,7 @@ class Rounds:
     def _round(self, number: int) -> float:
         """Grow a tree for each output; return the mean loss before the round."""
         n_outputs = self.boosting.loss.n_outputs
-        seed = int(hash_mix(number, self.boosting.seed)) & 0x7FFFFFFF
+        seed = int(hash_mix(self.boosting.done + number, self.boosting.seed)) & 0x7FFFFFFF
         draw = Draw(self.boosting.sampling, self.boosting.held, seed)
         steps = self._derivatives.steps(self._bounds())
         total = self._rank(draw, seed) if self.boosting.sampling.top is not None else 0.0
@@ -336,9 +339,9 @@ class Rounds:
         """Store a grown tree; its values are added to the scores of a shard when that is next worked on."""
         rate, flat = self.boosting.learning_rate, Flat.of(root, self.binning)
         values = np.array([rate * self._grower.value(node) for node in flat.nodes])
-        if self.boosting.loss.quantile is not None:
-            leaves, begins, ends = flat.leaf_runs()
-            values[leaves] = rate * self._leaf_quantiles(begins, ends, self.boosting.loss.quantile)
+        level, monotonic = self.boosting.loss.quantile, self.boosting.rules.monotonic
+        if level is not None:
+            values[flat.left < 0] = rate * leaf_quantiles(self.shards, flat, self._sizes, level, monotonic)
         self.trees.append(flat.trees(values, self.binning, output))
         copied = self._copies is not None
         self._pending = LeafValues(flat, values, output, self.binning.n_columns, self._sizes, copied).add_to
@@ -346,22 +349,6 @@ class Rounds:
     def _catch_up(self, shard: Shard) -> None:
         if self._pending is not None:
             self._pending(shard)
-
-    def _leaf_quantiles(self, begins: NDArray[np.int64], ends: NDArray[np.int64], level: float) -> Floats:
-        """Return the quantile of the residuals of each leaf."""
-        by_place = np.argsort(begins.sum(axis=1) + ends.sum(axis=1), kind="stable")
-
-        def work(shard: Shard) -> tuple[Floats, Floats]:
-            own = shard.resident
-            rows = own["order"][: self._sizes[shard.number]]
-            w = weights_of(own)
-            return own["y"][rows] - own["scores"][0][rows], w[rows] if w.size else np.ones(rows.size)
-
-        parts = self.shards.each(work, "trees: quantiles of the leaves")
-        runs = [np.append(begins[by_place, number], ends[by_place[-1], number]) for number in range(len(parts))]
-        found = np.empty(by_place.size)
-        found[by_place] = leaf_quantiles(parts, runs, level)
-        return found
 
     def _held_loss(self) -> float:
         """Return the mean loss of the held-out rows."""

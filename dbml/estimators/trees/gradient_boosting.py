@@ -283,18 +283,20 @@ class GradientBoosting(TreeModel):
 
     def _boosting(self, data: Data, loss: BoostingLoss, before: Trees | None) -> Boosting:
         done = 0 if before is None else before.n_trees // loss.n_outputs
+        seed = seed_of(self.random_state)
         return Boosting(
             loss,
             self._rules(data),
             self.grow_policy,
             self.learning_rate,
             self.max_iter - done,
-            seed_of(self.random_state) + done,
-            Held(self.validation_fraction if self._stops_early(data) else 0.0, seed=seed_of(self.random_state) + done),
+            seed,
+            Held(self.validation_fraction if self._stops_early(data) else 0.0, seed=seed),
             self._sampling(loss, data.n_rows)[0],
             self.precision,
             self.n_iter_no_change,
             self.tol,
+            done,
         )
 
     def _fitted(

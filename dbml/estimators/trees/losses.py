@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from math import fsum
@@ -127,26 +127,3 @@ def weighted_quantile(values: Floats, w: Floats, level: float) -> float:
     cumulated = np.cumsum(w[order])
     place = np.searchsorted(cumulated, level * cumulated[-1], side="left")
     return float(values[order[min(int(place), values.size - 1)]])
-
-
-def leaf_quantiles(parts: Sequence[tuple[Floats, Floats]], runs: Sequence[NDArray[np.int64]], level: float) -> Floats:
-    """Return the quantile of each leaf's residuals.
-
-    Parameters
-    ----------
-    parts : sequence of (residuals, weights)
-        Of the rows of each shard in the order of the leaves.
-    runs : sequence of ndarray of shape (n_leaves + 1,)
-        Where the leaves begin and end in each shard.
-    level : float
-        The quantile.
-    """
-    found = np.zeros(runs[0].size - 1)
-    for leaf in range(found.size):
-        residuals, w = (
-            np.concatenate([part[i][run[leaf] : run[leaf + 1]] for part, run in zip(parts, runs, strict=True)])
-            for i in (0, 1)
-        )
-        if residuals.size:
-            found[leaf] = weighted_quantile(residuals, w, level)
-    return found
