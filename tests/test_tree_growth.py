@@ -484,6 +484,28 @@ def test_same_bits_for_any_threads_shards_and_memory(rows, params, monkeypatch):
         assert with_threads(2) == expected
 
 
+@pytest.mark.parametrize("params", VARIANTS.values(), ids=VARIANTS)
+def test_same_bits_where_rows_are_too_unlike_for_words(params, monkeypatch):
+    X, y = table(20_000)
+    y[0] = 1e6
+
+    def grown(n_threads):
+        with using(LocalEngine(n_threads)):
+            model = HistGradientBoostingRegressor(max_iter=5, **{"early_stopping": False, **params}).fit(X, y)
+        assert "32 bits in " in str(model.explain())
+        return bits(model)
+
+    expected = grown(1)
+    assert grown(2) == expected
+    with memory_limited("64MiB"):
+        monkeypatch.setattr("dbml.data.shards.LocalShards._check_resident", lambda self: setattr(self, "_room", 0))
+        assert grown(2) == expected  # all spilled
+    monkeypatch.undo()
+    for size in (4_096, 7_777):
+        monkeypatch.setattr("dbml.data.shard_filling.rows_of_a_shard", lambda *_, size=size: size)
+        assert grown(2) == expected
+
+
 @pytest.mark.parametrize("kind", ["squared_error", "weights", "goss", "classes with weights"])
 def test_the_first_scores_are_the_same_for_any_shards(kind, monkeypatch):
     """Sums of targets round; the last bit of a mean would become another tree where leaves hold few rows."""

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from dbml_kernels.folds import hash_mix
-from dbml_kernels.tree_gradients import gradients_bound
+from numpy.typing import NDArray
 
 from dbml.estimators.trees.binning import Binning
-from dbml.estimators.trees.derivatives import DERIVATIVES, Precision
+from dbml.estimators.trees.derivatives import (
+    DERIVATIVES,
+    Derivatives,
+    Integers,
+    Precision,
+    bounds_of,
+    exponents_of,
+    too_small_for_words,
+)
 from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.growth import Grower, GrowPolicy, Rules
 from dbml.estimators.trees.leaf_quantiles import leaf_quantiles
@@ -52,7 +60,7 @@ class Boosting:
     sampling : Sampling
         Which of the others a tree grows from.
     precision : {"quantized", "float64"}
-        Of the derivatives.
+        Of the derivatives; "quantized" gives way to whole numbers of 32 bits in rounds where rows are very unlike.
     patience, tol : int, float
         Rounds without an improvement of the held-out loss by more than `tol` that end the training.
     done : int
@@ -104,11 +112,11 @@ def bin_rows(
 
     def finish(arrays: Arrays) -> Arrays:
         bins, first = arrays["bins"], arrays.pop("first", np.zeros((len(arrays["bins"]), loss.n_outputs)))
-        more = {"order": np.empty(len(bins), np.int32), **derivatives.room(len(bins))}
+        more = {"order": np.empty(len(bins), np.int32), **derivatives.room(loss, len(bins))}
         columns = np.ascontiguousarray(bins.T)
         return {**arrays, **more, "columns": columns, "scores": np.ascontiguousarray(first.T)}
 
-    derivatives = DERIVATIVES[precision](loss)
+    derivatives = DERIVATIVES[precision]
     resident = {"y", "order", "scores", *derivatives.arrays}
     if weighted:
         resident.add("weight")
@@ -131,8 +139,8 @@ class Rounds:
     ----------
     trees : list of Trees
         What was grown, a tree each.
-    n_held : int
-        Rows that are held out.
+    n_held, n_fine : int
+        Rows that are held out; rounds whose derivatives words could not tell.
     losses, held_losses : list of float
         Mean loss of all rows, and of those held out, after 0, 1, … rounds; the first list may lack the last one.
     """
@@ -142,16 +150,23 @@ class Rounds:
         self.trees: list[Trees] = []
         self.losses: list[float] = []
         self.held_losses: list[float] = []
+        self.n_fine = 0
         self._held_weight = 0.0
-        self._derivatives = DERIVATIVES[boosting.precision](boosting.loss, boosting.sampling.factor)
-        self._histograms = self._derivatives.histograms(binning.n_columns)
+        self._usual = DERIVATIVES[boosting.precision](boosting.loss, boosting.sampling.factor, shards.n_rows)
+        self._use(self._usual)
+        self._unlike = False  # the weights
+        self._pending: Callable[[Shard], None] | None = None
+        self._sizes = np.zeros(len(shards), np.int64)
+
+    def _use(self, derivatives: Derivatives) -> None:
+        """Grow from derivatives of this kind from now on."""
+        boosting = self.boosting
+        self._derivatives, self._histograms = derivatives, derivatives.histograms(self.binning.n_columns)
         self._copies = self._room_for_copies()
         self._rows_of: Callable[[Shard], ShardRows] = self._copies or ShardRows
         self._grower = self._kind_of_grower()(
-            shards, binning, boosting.rules, boosting.policy, self._histograms, self._rows_of
+            self.shards, self.binning, boosting.rules, boosting.policy, self._histograms, self._rows_of
         )
-        self._pending: Callable[[Shard], None] | None = None
-        self._sizes = np.zeros(len(shards), np.int64)
 
     def _kind_of_grower(self) -> type[Grower]:
         policy = self.boosting.policy
@@ -177,11 +192,14 @@ class Rounds:
     def begin(self, baseline: Floats | None) -> None:
         """Set all scores to the baseline (None: they are set), and hold rows out."""
         found = self.shards.each(lambda shard: self._begin(shard, baseline), "trees: start")
-        self._heaviest = max((heaviest for heaviest, _, _ in found), default=1.0)
-        self._weight = sum(weight for _, weight, _ in found)
-        self.n_held = sum(n_held for _, _, n_held in found)
+        self._heaviest = max((heaviest for heaviest, *_ in found), default=1.0)
+        self._weight = sum(weight for _, weight, *_ in found)
+        self.n_held = sum(n_held for _, _, n_held, _ in found)
+        exponents = np.sum([counts for *_, counts in found], axis=0)
+        self._unlike = bool(found) and too_small_for_words((self._heaviest,) * 2, np.array([exponents] * 2))
 
-    def _begin(self, shard: Shard, baseline: Floats | None) -> tuple[float, float, int]:
+    def _begin(self, shard: Shard, baseline: Floats | None) -> tuple[float, float, int, NDArray[np.int64]]:
+        self._derivatives.move_in(shard)
         own = shard.resident
         if baseline is not None:
             own["scores"][:] = baseline[:, None]
@@ -191,7 +209,9 @@ class Rounds:
             own["held"] = self.boosting.held.find(shard)
             n_held = own["held"].size
         w = weights_of(own)
-        return (float(w.max(initial=0.0)), float(w.sum()), n_held) if w.size else (1.0, float(shard.n_rows), n_held)
+        if not w.size:
+            return 1.0, float(shard.n_rows), n_held, exponents_of(w)
+        return float(w.max(initial=0.0)), float(w.sum()), n_held, exponents_of(w)
 
     @property
     def _holds_out(self) -> bool:
@@ -203,6 +223,7 @@ class Rounds:
         best, kept = np.inf, 0
         if self._holds_out:
             self.held_losses.append(self._held_loss())
+            best = self.held_losses[0] if boosting.done else np.inf
         for number in range(1, boosting.rounds + 1):
             self.losses.append(self._round(number))
             held = None
@@ -247,7 +268,7 @@ class Rounds:
         n_outputs = self.boosting.loss.n_outputs
         seed = int(hash_mix(self.boosting.done + number, self.boosting.seed)) & 0x7FFFFFFF
         draw = Draw(self.boosting.sampling, self.boosting.held, seed)
-        steps = self._derivatives.steps(self._bounds())
+        steps = self._take(*self._bounds())
         total = self._rank(draw, seed) if self.boosting.sampling.top is not None else 0.0
         for output in range(n_outputs):
             sums, loss = self._start(output, draw, seed)
@@ -259,26 +280,36 @@ class Rounds:
 
     # gradients -------------------------------------------------------------------------------------------------
 
-    def _bounds(self) -> tuple[float, float]:
-        """Return the largest gradient and hessian."""
+    def _bounds(self) -> tuple[tuple[float, float], bool]:
+        """Return the largest gradient and hessian, and whether words would tell little of the others."""
         bound = self.boosting.loss.bound
         if bound is not None:
-            return bound[0] * self._heaviest, bound[1] * self._heaviest
+            return (bound[0] * self._heaviest, bound[1] * self._heaviest), self._unlike
         if not self._needs_bounds:
-            return 1.0, 1.0
+            return (1.0, 1.0), False
         found = self.shards.each(self._bound, "trees: largest gradient")
         self._pending = None
-        return max(g for g, _, _ in found), max(h for _, h, _ in found)
+        most = max(g for g, _, _ in found), max(h for _, h, _ in found)
+        return most, too_small_for_words(most, np.sum([counts for *_, counts in found], axis=0))
 
     @property
     def _needs_bounds(self) -> bool:
         """Whether derivatives are rounded or ranked."""
         return self.boosting.precision == "quantized" or self.boosting.sampling.top is not None
 
-    def _bound(self, shard: Shard) -> tuple[float, float, float]:
+    def _bound(self, shard: Shard) -> tuple[float, float, NDArray[np.int64]]:
         self._catch_up(shard)
-        loss, own = self.boosting.loss, shard.resident
-        return gradients_bound(loss.code, loss.a, own["scores"][0], own["y"], weights_of(own))
+        return bounds_of(self.boosting.loss, shard, self.shards.n_rows)
+
+    def _take(self, bound: tuple[float, float], unlike: bool) -> Floats:
+        """Choose the kind of derivatives of a round; return their units."""
+        unlike &= self.boosting.precision == "quantized"
+        self.n_fine += unlike
+        if unlike != isinstance(self._derivatives, Integers):
+            n_rows = self.shards.n_rows
+            self._use(Integers(self.boosting.loss, self.boosting.sampling.factor, n_rows) if unlike else self._usual)
+            self.shards.each(self._derivatives.move_in, "trees: room for gradients")
+        return self._derivatives.steps(bound)
 
     def _rank(self, draw: Draw, seed: int) -> float:
         """Write all derivatives, and find out which of them are large; return the loss."""
