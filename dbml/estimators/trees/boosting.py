@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from dbml_kernels.folds import hash_mix
@@ -290,7 +291,7 @@ class Rounds:
         found = self.shards.each(self._bound, "trees: largest gradient")
         self._pending = None
         most = max(g for g, _, _ in found), max(h for _, h, _ in found)
-        return most, too_small_for_words(most, np.sum([counts for *_, counts in found], axis=0))
+        return most, too_small_for_words(most, reduce(np.add, [counts for *_, counts in found]))
 
     @property
     def _needs_bounds(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import frexp, inf
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -28,7 +29,8 @@ from dbml.passes.shards import Arrays, Shard
 Precision = Literal["quantized", "float64"]
 
 _MOST_INTEGER, _MOST_EXACT = 2.0**30, 2.0**53
-_COUNTED_ROWS, _COUNTED_EVERY = 1 << 17, 13  # one row in so many of more rows: no period that tables have
+_EXPONENT_OF_HALF = 1022  # as float64 stores it
+_COUNTED_ROWS, _COUNTED_EVERY = 1 << 14, 13  # one row in so many of more rows: no period that tables have
 
 
 class Derivatives(ABC):
@@ -207,10 +209,10 @@ def too_small_for_words(bound: tuple[float, float], exponents: NDArray[np.int64]
     counts by exponent, (2, `N_EXPONENTS`): so a quarter of a step is known within a factor of two.
     """
     for largest, counts, steps, one_in in zip(bound, exponents, (GRADIENT_STEPS, HESSIAN_STEPS), (2, 32), strict=True):
-        if 0.0 < largest < np.inf:
-            exponent = int(exponents_of(np.array([largest])).argmax())
-            small = counts[1 : max(1, exponent - (4 * steps).bit_length())]
-            if one_in * small.sum() > counts[1:].sum():
+        if 0.0 < largest < inf:
+            exponent = frexp(largest)[1] + _EXPONENT_OF_HALF
+            small = counts[1 : max(1, exponent - (4 * steps).bit_length())].sum()
+            if small and one_in * small > counts[1:].sum():
                 return True
     return False
 

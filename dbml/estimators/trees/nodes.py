@@ -143,6 +143,6 @@ class Flat:
             missing_left=inner & (best[:, MISSING_LEFT] > 0.0),
             left=self.left.astype(np.int32),
             value=values[:, None],
-            gain=np.where(inner, 0.5 * best[:, GAIN], 0.0),
+            gain=0.5 * np.where(inner, best[:, GAIN], 0.0),  # of leaves it may be anything
             weight=np.array([float(node.rows) for node in self.nodes]),
         )
