@@ -253,6 +253,37 @@ def test_rounded_gradients_are_as_good_as_whole_ones():
     assert np.mean(differences) < 0.01
 
 
+@pytest.mark.parametrize(
+    ("loss", "huge"), [("gamma", [1e5] * 3), ("gamma", [1e6]), ("poisson", [1e7]), ("squared_error", [1e7])]
+)
+def test_a_few_huge_targets_leave_the_others_as_they_are_without_rounding(loss, huge):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(6_000, 5))
+    mean = 100 * np.exp(X[:, 0] + 0.5 * X[:, 1])
+    y = rng.gamma(2, mean / 2) + 0.1
+    y[: len(huge)] = huge
+
+    def error(precision, seed=0):
+        model = Regressor(loss, max_iter=30, early_stopping=False, precision=precision, random_state=seed)
+        assert ("32 bits in" in str(model.fit(X[:4_000], y[:4_000]).explain())) == (precision == "quantized")
+        return np.median(np.abs(model.predict(X[4_000:]) - mean[4_000:]))
+
+    assert np.mean([error("quantized", seed) for seed in range(4)]) < 1.1 * error("float64")
+
+
+def test_a_few_huge_weights_leave_the_others_as_they_are_without_rounding():
+    X, y = friedman(4_000)
+    y = (y > 14).astype(int)
+    w = np.ones(y.size)
+    w[[y.argmin(), y.argmax()]] = 1e4
+
+    def quality(precision):
+        model = Classifier(max_iter=30, l2_regularization=1.0, precision=precision).fit(X, y, sample_weight=w)
+        return roc_auc_score(y[w == 1.0], model.decision_function(X)[w == 1.0])
+
+    assert quality("quantized") > quality("float64") - 0.005
+
+
 def test_sparse_terms_as_accurate_as_scikit_learn_on_the_same_columns():
     rng = np.random.default_rng(0)
     level = rng.integers(0, 60, 6_000)
@@ -354,6 +385,18 @@ def test_a_warm_start_goes_on_from_the_trees_there_are(make):
     )
 
 
+@pytest.mark.parametrize("params", [{}, {"subsample": 0.5}, {"max_features": 0.5}, {"early_stopping": True}])
+@pytest.mark.parametrize("huge", [0.0, 1e7])
+def test_a_warm_start_draws_what_a_training_at_once_draws(params, huge):
+    X, y = friedman(2_000)
+    y[0] += huge
+    model = Regressor(max_iter=10, warm_start=True, random_state=7, **params).fit(X, y)
+    model.set_params(max_iter=25).fit(X, y)
+    whole = Regressor(max_iter=25, random_state=7, **params).fit(X, y)
+    np.testing.assert_array_equal(model.trees_.term, whole.trees_.term)
+    np.testing.assert_allclose(model.predict(X), whole.predict(X), rtol=1e-12)
+
+
 def test_a_warm_start_goes_on_with_new_rows_and_refuses_fewer_rounds():
     X, y = friedman(4_000)
     model = Regressor(max_iter=10, warm_start=True).fit(X[:2_000], y[:2_000])
@@ -380,6 +423,18 @@ def test_an_interrupt_keeps_the_rounds_so_far(monkeypatch):
         model.fit(X, y)
     assert model.n_iter_ == 7
     assert model.predict(X).shape == (2_000,)
+
+
+def test_fitted_attributes_of_scikit_learn():
+    X, y = friedman(600)
+    for labels, n_trees in ((np.digitize(y, [14]), 1), (np.digitize(y, [10, 16]), 3)):
+        model = Classifier(max_iter=2).fit(X, labels)
+        assert (model.n_trees_per_iteration_, model.do_early_stopping_) == (n_trees, False)
+        assert model.is_categorical_ is None
+    table = pa.table({"x": X[:, 0], "level": np.where(X[:, 1] > 0.5, "high", "low"), "z": X[:, 2]})
+    model = Regressor(max_iter=2, early_stopping=True).fit(table, y)
+    assert (model.n_trees_per_iteration_, model.do_early_stopping_) == (1, True)
+    assert model.is_categorical_.tolist() == [False, True, False]
 
 
 # shared bins -------------------------------------------------------------------------------------------------------

@@ -528,3 +528,12 @@ def test_models_are_the_same_after_the_registry(con):
     assert_same_trees(con.load_model("kept"), model)
     scored = model.predict(con.table("t"))
     assert scored.columns == ["a", "g", "late", "y", "predicted_late"]
+
+
+def test_fitted_attributes_of_scikit_learn():
+    X = np.arange(60.0).reshape(-1, 1)
+    for make in (dbml.RandomForestClassifier, dbml.DecisionTreeClassifier):
+        model = make().fit(X, np.arange(60) % 3)
+        assert (model.n_classes_, model.n_outputs_) == (3, 1)
+    model = dbml.ExtraTreesRegressor(n_estimators=2).fit(X, X[:, 0])
+    assert model.n_outputs_ == 1 and not hasattr(model, "n_classes_")

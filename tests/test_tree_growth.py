@@ -388,6 +388,21 @@ def test_monotonic_constraints_hold_everywhere(policy, way):
     assert np.ptp(predicted, axis=1).max() > 0.5
 
 
+@pytest.mark.parametrize("policy", ["leafwise", "symmetric"])
+@pytest.mark.parametrize("loss", [{"loss": "absolute_error"}, {"loss": "quantile", "quantile": 0.3}])
+def test_monotonic_constraints_hold_where_leaves_take_quantiles(policy, loss):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 4))
+    y = np.exp(X[:, 1] + np.sin(3 * X[:, 0]) + 0.3 * rng.normal(size=600))
+    model = HistGradientBoostingRegressor(monotonic_cst=[-1, 1, 0, 0], grow_policy=policy, max_iter=40, **loss)
+    predicted = model.fit(X, y).predict(X)
+    assert np.abs(y - predicted).mean() < 0.8 * np.abs(y - np.median(y)).mean()
+    for column, way in ((0, -1), (1, 1)):
+        rows = np.repeat(X[:60], 101, axis=0)
+        rows[:, column] = np.tile(np.linspace(-3, 3, 101), 60)
+        assert (way * np.diff(model.predict(rows).reshape(60, -1), axis=1) >= -1e-12).all()
+
+
 def branches(trees):
     """The terms tested on the way to each leaf."""
     for tree in range(trees.n_trees):
@@ -467,6 +482,28 @@ def test_same_bits_for_any_threads_shards_and_memory(rows, params, monkeypatch):
     for size in (4_096, 7_777):
         monkeypatch.setattr("dbml.data.shard_filling.rows_of_a_shard", lambda *_, size=size: size)
         assert with_threads(2) == expected
+
+
+@pytest.mark.parametrize("params", VARIANTS.values(), ids=VARIANTS)
+def test_same_bits_where_rows_are_too_unlike_for_words(params, monkeypatch):
+    X, y = table(20_000)
+    y[0] = 1e6
+
+    def grown(n_threads):
+        with using(LocalEngine(n_threads)):
+            model = HistGradientBoostingRegressor(max_iter=5, **{"early_stopping": False, **params}).fit(X, y)
+        assert "32 bits in " in str(model.explain())
+        return bits(model)
+
+    expected = grown(1)
+    assert grown(2) == expected
+    with memory_limited("64MiB"):
+        monkeypatch.setattr("dbml.data.shards.LocalShards._check_resident", lambda self: setattr(self, "_room", 0))
+        assert grown(2) == expected  # all spilled
+    monkeypatch.undo()
+    for size in (4_096, 7_777):
+        monkeypatch.setattr("dbml.data.shard_filling.rows_of_a_shard", lambda *_, size=size: size)
+        assert grown(2) == expected
 
 
 @pytest.mark.parametrize("kind", ["squared_error", "weights", "goss", "classes with weights"])

@@ -75,7 +75,7 @@ class DecisionTreeClassifier(SingleTree, ForestClassifier):
     feature_importances_ : ndarray of shape (n_terms,)
         Share of each term in the gain of all splits.
     classes_ : ndarray of shape (n_classes,)
-        Labels in ascending order.
+        Labels in ascending order; `n_classes_` of them, and `n_outputs_` is 1.
 
     Notes
     -----
@@ -153,7 +153,7 @@ class DecisionTreeRegressor(SingleTree, ForestRegressor):
 
     Attributes
     ----------
-    trees_, max_features_, feature_importances_
+    trees_, max_features_, feature_importances_, n_outputs_
         As in `DecisionTreeClassifier`.
 
     Notes

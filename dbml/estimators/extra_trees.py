@@ -60,7 +60,7 @@ class ExtraTreesClassifier(AveragedClassifier):
     feature_importances_ : ndarray of shape (n_terms,)
         Share of each term in the gain of all splits, averaged over the trees.
     classes_ : ndarray of shape (n_classes,)
-        Labels in ascending order.
+        Labels in ascending order; `n_classes_` of them, and `n_outputs_` is 1.
     oob_score_, oob_decision_function_, oob_votes_
         With ``oob_score=True``: accuracy, and probabilities of shape (n_rows, n_classes); NaN where all trees drew a
         row.
@@ -151,7 +151,7 @@ class ExtraTreesRegressor(AveragedRegressor):
 
     Attributes
     ----------
-    trees_, max_features_, feature_importances_
+    trees_, max_features_, feature_importances_, n_outputs_
         As in `ExtraTreesClassifier`.
     oob_score_, oob_prediction_, oob_votes_
         With ``oob_score=True``: r2, and predictions of shape (n_rows,), NaN where all trees drew a row.

@@ -64,7 +64,8 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
     top_rate, other_rate : float, default=0.2, 0.1
         See `sampling_method`.
     precision : {"quantized", "float64"}, default="quantized"
-        Of gradients and hessians: rounded at random to 11 bits each, or as they are, which takes 12 bytes a row more,
+        Of gradients and hessians: rounded at random to 11 bits each (in rounds where that tells little of most rows,
+        since a few are much larger: to 32 bits, 4 bytes a row more), or as they are, which takes 12 bytes a row more,
         up to three times as long, and gives the same bits for any number of threads, but not for any partition.
     max_bins : int, default=255
         Most bins of a column; missing values have one more.
@@ -76,7 +77,8 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
     interaction_cst : {"pairwise", "no_interactions"} or list of sets of columns, optional
         Columns that may meet in a branch.
     warm_start : bool, default=False
-        Go on from the trees of the last `fit`, on the rows given now, until there are `max_iter` rounds.
+        Go on from the trees of the last `fit`, on the rows given now, until there are `max_iter` rounds: on the same
+        rows, those of a training at once. With early stopping, new rounds are kept if they lower the held-out loss.
     early_stopping : bool or "auto", default="auto"
         Stop when the loss of held-out rows no longer falls; "auto": where there are more than 10,000 rows.
     validation_fraction : float, default=0.1
@@ -103,6 +105,10 @@ class HistGradientBoostingClassifier(GradientBoosting, TreeClassifier):
         Share of each term in the total gain.
     classes_ : ndarray of shape (n_classes,)
         Labels in ascending order.
+    do_early_stopping_, n_trees_per_iteration_ : bool, int
+        Whether rows were held out; trees of a round.
+    is_categorical_ : ndarray of bool or None
+        Which columns are categories; None where none is.
 
     Notes
     -----
@@ -243,7 +249,8 @@ class HistGradientBoostingRegressor(GradientBoosting, TreeRegressor):
 
     Attributes
     ----------
-    trees_, baseline_, n_iter_, train_score_, validation_score_, feature_importances_
+    trees_, baseline_, n_iter_, train_score_, validation_score_, feature_importances_, do_early_stopping_, \
+    n_trees_per_iteration_, is_categorical_
         As in `HistGradientBoostingClassifier`.
 
     Notes

@@ -1,4 +1,4 @@
-"""Gradients and hessians of a loss as small integers, both in one word, rounded at random without bias.
+"""Gradients and hessians of a loss: as they are, or as small integers in one word, rounded at random without bias.
 
 A word is ``gradient << 16 | hessian``: the gradient within ±`GRADIENT_STEPS`, the hessian within 0 … `HESSIAN_STEPS`.
 Rounding up with the probability of the fraction keeps sums right on average (Shi et al. 2022, quantized training of
@@ -16,6 +16,9 @@ from dbml_kernels.losses import GAMMA, LOGISTIC, POISSON, gamma, logistic, poiss
 GRADIENT_STEPS = (1 << 10) - 1
 HESSIAN_STEPS = (1 << 11) - 1
 ABSOLUTE_ERROR, QUANTILE = 100, 101
+
+N_EXPONENTS = 1 << 11  # of float64
+_EXPONENT_AT, _EXPONENT = 52, N_EXPONENTS - 1
 
 _TILE = 512
 _UNIT = 1.0 / 65536.0
@@ -79,10 +82,15 @@ def gradients_quantize(code, a, scores, y, w, first_row, seed, gradient_step, he
 
 
 @kernel
-def gradients_bound(code, a, scores, y, w):
-    """Return the largest absolute gradient and hessian, and the loss, of rows; shapes as in `gradients_quantize`."""
+def gradients_bound(code, a, scores, y, w, first_row, every, exponents):
+    """Return the largest absolute gradient and hessian, and the loss, of rows; shapes as in `gradients_quantize`.
+
+    Of one row in `every`, ``exponents[0, e]`` counts the gradients of exponent e (as float64 stores it), and
+    ``exponents[1, e]`` the hessians; shape (2, `N_EXPONENTS`).
+    """
     n = scores.shape[0]
     gradient, hessian, ones = np.empty(_TILE), np.empty(_TILE), np.ones(_TILE)
+    gradient_bits, hessian_bits = gradient.view(np.int64), hessian.view(np.int64)
     most_gradient = most_hessian = total = 0.0
     for begin in range(0, n, _TILE):
         size = min(_TILE, n - begin)
@@ -92,6 +100,9 @@ def gradients_bound(code, a, scores, y, w):
         for i in range(size):
             most_gradient = max(most_gradient, abs(g[i]))
             most_hessian = max(most_hessian, h[i])
+        for i in range(-(first_row + begin) % every, size, every):
+            exponents[0, (gradient_bits[i] >> _EXPONENT_AT) & _EXPONENT] += 1
+            exponents[1, (hessian_bits[i] >> _EXPONENT_AT) & _EXPONENT] += 1
     return most_gradient, most_hessian, total
 
 
@@ -162,3 +173,12 @@ def softmax_write(scores, y, w, gradient, hessian):
             gradient[k, i] = weight * (p[k] - (1.0 if label == k else 0.0))
             hessian[k, i] = weight * p[k] * (1.0 - p[k])
     return total
+
+
+@kernel
+def steps_round(values, step, steps):
+    """Write values as whole multiples of a step, the nearest ones; shapes (n_outputs, n), `steps` int32."""
+    per_step = 1.0 / step
+    for k in range(values.shape[0]):
+        for i in range(values.shape[1]):
+            steps[k, i] = np.int32(np.rint(values[k, i] * per_step))

@@ -109,8 +109,8 @@ def histogram_widen(histogram, sums):
 def histogram_add_floats(bins, n_columns, gradient, hessian, order, begin, end, sums):
     """``sums[0, 256 c + bins[r, c]] += gradient[r]``, `sums[1, …]` the hessians, for the rows ``order[begin:end]``.
 
-    In full precision: sums depend on the order of rows in their last bits. Shapes: `gradient`, `hessian` (n_rows,)
-    float64, `sums` (256 n_columns, 2).
+    Sums of float64 depend on the order of rows in their last bits, those of whole numbers do not. Shapes: `gradient`,
+    `hessian` (n_rows,) float64 or int32, `sums` (256 n_columns, 2).
     """
     for i in range(begin, end):
         row = np.int64(order[i])

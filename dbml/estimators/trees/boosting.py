@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from dbml_kernels.folds import hash_mix
-from dbml_kernels.tree_gradients import gradients_bound
 from numpy.typing import NDArray
 
 from dbml.estimators.trees.binning import Binning
-from dbml.estimators.trees.derivatives import DERIVATIVES, Precision
+from dbml.estimators.trees.derivatives import (
+    DERIVATIVES,
+    Derivatives,
+    Integers,
+    Precision,
+    bounds_of,
+    exponents_of,
+    too_small_for_words,
+)
 from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.growth import Grower, GrowPolicy, Rules
+from dbml.estimators.trees.leaf_quantiles import leaf_quantiles
 from dbml.estimators.trees.leaf_values import LeafValues
 from dbml.estimators.trees.lone_growth import LoneGrower
-from dbml.estimators.trees.losses import BoostingLoss, leaf_quantiles, weights_of
+from dbml.estimators.trees.losses import BoostingLoss, weights_of
 from dbml.estimators.trees.nodes import Flat, Node
 from dbml.estimators.trees.sampling import ALL_ROWS, NO_ROWS, Draw, Held, Sampling
 from dbml.estimators.trees.shard_rows import CopiedShards, ShardRows
@@ -46,15 +55,17 @@ class Boosting:
     rounds : int
         Most rounds; one tree for each output in a round.
     seed : int
-        Of rounding, columns and samples.
+        Of rounding, columns and samples; each round has its own, by its number.
     held : Held
         The rows that no tree learns from, for early stopping.
     sampling : Sampling
         Which of the others a tree grows from.
     precision : {"quantized", "float64"}
-        Of the derivatives.
+        Of the derivatives; "quantized" gives way to whole numbers of 32 bits in rounds where rows are very unlike.
     patience, tol : int, float
         Rounds without an improvement of the held-out loss by more than `tol` that end the training.
+    done : int
+        Rounds of a warm start: those that follow draw what they would have drawn in a training at once.
     """
 
     loss: BoostingLoss
@@ -68,6 +79,7 @@ class Boosting:
     precision: Precision = "quantized"
     patience: int = 10
     tol: float = 1e-7
+    done: int = 0
 
 
 def bin_rows(
@@ -101,11 +113,11 @@ def bin_rows(
 
     def finish(arrays: Arrays) -> Arrays:
         bins, first = arrays["bins"], arrays.pop("first", np.zeros((len(arrays["bins"]), loss.n_outputs)))
-        more = {"order": np.empty(len(bins), np.int32), **derivatives.room(len(bins))}
+        more = {"order": np.empty(len(bins), np.int32), **derivatives.room(loss, len(bins))}
         columns = np.ascontiguousarray(bins.T)
         return {**arrays, **more, "columns": columns, "scores": np.ascontiguousarray(first.T)}
 
-    derivatives = DERIVATIVES[precision](loss)
+    derivatives = DERIVATIVES[precision]
     resident = {"y", "order", "scores", *derivatives.arrays}
     if weighted:
         resident.add("weight")
@@ -128,8 +140,8 @@ class Rounds:
     ----------
     trees : list of Trees
         What was grown, a tree each.
-    n_held : int
-        Rows that are held out.
+    n_held, n_fine : int
+        Rows that are held out; rounds whose derivatives words could not tell.
     losses, held_losses : list of float
         Mean loss of all rows, and of those held out, after 0, 1, … rounds; the first list may lack the last one.
     """
@@ -139,16 +151,23 @@ class Rounds:
         self.trees: list[Trees] = []
         self.losses: list[float] = []
         self.held_losses: list[float] = []
+        self.n_fine = 0
         self._held_weight = 0.0
-        self._derivatives = DERIVATIVES[boosting.precision](boosting.loss, boosting.sampling.factor)
-        self._histograms = self._derivatives.histograms(binning.n_columns)
+        self._usual = DERIVATIVES[boosting.precision](boosting.loss, boosting.sampling.factor, shards.n_rows)
+        self._use(self._usual)
+        self._unlike = False  # the weights
+        self._pending: Callable[[Shard], None] | None = None
+        self._sizes = np.zeros(len(shards), np.int64)
+
+    def _use(self, derivatives: Derivatives) -> None:
+        """Grow from derivatives of this kind from now on."""
+        boosting = self.boosting
+        self._derivatives, self._histograms = derivatives, derivatives.histograms(self.binning.n_columns)
         self._copies = self._room_for_copies()
         self._rows_of: Callable[[Shard], ShardRows] = self._copies or ShardRows
         self._grower = self._kind_of_grower()(
-            shards, binning, boosting.rules, boosting.policy, self._histograms, self._rows_of
+            self.shards, self.binning, boosting.rules, boosting.policy, self._histograms, self._rows_of
         )
-        self._pending: Callable[[Shard], None] | None = None
-        self._sizes = np.zeros(len(shards), np.int64)
 
     def _kind_of_grower(self) -> type[Grower]:
         policy = self.boosting.policy
@@ -174,11 +193,14 @@ class Rounds:
     def begin(self, baseline: Floats | None) -> None:
         """Set all scores to the baseline (None: they are set), and hold rows out."""
         found = self.shards.each(lambda shard: self._begin(shard, baseline), "trees: start")
-        self._heaviest = max((heaviest for heaviest, _, _ in found), default=1.0)
-        self._weight = sum(weight for _, weight, _ in found)
-        self.n_held = sum(n_held for _, _, n_held in found)
+        self._heaviest = max((heaviest for heaviest, *_ in found), default=1.0)
+        self._weight = sum(weight for _, weight, *_ in found)
+        self.n_held = sum(n_held for _, _, n_held, _ in found)
+        exponents = np.sum([counts for *_, counts in found], axis=0)
+        self._unlike = bool(found) and too_small_for_words((self._heaviest,) * 2, np.array([exponents] * 2))
 
-    def _begin(self, shard: Shard, baseline: Floats | None) -> tuple[float, float, int]:
+    def _begin(self, shard: Shard, baseline: Floats | None) -> tuple[float, float, int, NDArray[np.int64]]:
+        self._derivatives.move_in(shard)
         own = shard.resident
         if baseline is not None:
             own["scores"][:] = baseline[:, None]
@@ -188,7 +210,9 @@ class Rounds:
             own["held"] = self.boosting.held.find(shard)
             n_held = own["held"].size
         w = weights_of(own)
-        return (float(w.max(initial=0.0)), float(w.sum()), n_held) if w.size else (1.0, float(shard.n_rows), n_held)
+        if not w.size:
+            return 1.0, float(shard.n_rows), n_held, exponents_of(w)
+        return float(w.max(initial=0.0)), float(w.sum()), n_held, exponents_of(w)
 
     @property
     def _holds_out(self) -> bool:
@@ -200,6 +224,7 @@ class Rounds:
         best, kept = np.inf, 0
         if self._holds_out:
             self.held_losses.append(self._held_loss())
+            best = self.held_losses[0] if boosting.done else np.inf
         for number in range(1, boosting.rounds + 1):
             self.losses.append(self._round(number))
             held = None
@@ -242,9 +267,9 @@ class Rounds:
     def _round(self, number: int) -> float:
         """Grow a tree for each output; return the mean loss before the round."""
         n_outputs = self.boosting.loss.n_outputs
-        seed = int(hash_mix(number, self.boosting.seed)) & 0x7FFFFFFF
+        seed = int(hash_mix(self.boosting.done + number, self.boosting.seed)) & 0x7FFFFFFF
         draw = Draw(self.boosting.sampling, self.boosting.held, seed)
-        steps = self._derivatives.steps(self._bounds())
+        steps = self._take(*self._bounds())
         total = self._rank(draw, seed) if self.boosting.sampling.top is not None else 0.0
         for output in range(n_outputs):
             sums, loss = self._start(output, draw, seed)
@@ -256,26 +281,36 @@ class Rounds:
 
     # gradients -------------------------------------------------------------------------------------------------
 
-    def _bounds(self) -> tuple[float, float]:
-        """Return the largest gradient and hessian."""
+    def _bounds(self) -> tuple[tuple[float, float], bool]:
+        """Return the largest gradient and hessian, and whether words would tell little of the others."""
         bound = self.boosting.loss.bound
         if bound is not None:
-            return bound[0] * self._heaviest, bound[1] * self._heaviest
+            return (bound[0] * self._heaviest, bound[1] * self._heaviest), self._unlike
         if not self._needs_bounds:
-            return 1.0, 1.0
+            return (1.0, 1.0), False
         found = self.shards.each(self._bound, "trees: largest gradient")
         self._pending = None
-        return max(g for g, _, _ in found), max(h for _, h, _ in found)
+        most = max(g for g, _, _ in found), max(h for _, h, _ in found)
+        return most, too_small_for_words(most, reduce(np.add, [counts for *_, counts in found]))
 
     @property
     def _needs_bounds(self) -> bool:
         """Whether derivatives are rounded or ranked."""
         return self.boosting.precision == "quantized" or self.boosting.sampling.top is not None
 
-    def _bound(self, shard: Shard) -> tuple[float, float, float]:
+    def _bound(self, shard: Shard) -> tuple[float, float, NDArray[np.int64]]:
         self._catch_up(shard)
-        loss, own = self.boosting.loss, shard.resident
-        return gradients_bound(loss.code, loss.a, own["scores"][0], own["y"], weights_of(own))
+        return bounds_of(self.boosting.loss, shard, self.shards.n_rows)
+
+    def _take(self, bound: tuple[float, float], unlike: bool) -> Floats:
+        """Choose the kind of derivatives of a round; return their units."""
+        unlike &= self.boosting.precision == "quantized"
+        self.n_fine += unlike
+        if unlike != isinstance(self._derivatives, Integers):
+            n_rows = self.shards.n_rows
+            self._use(Integers(self.boosting.loss, self.boosting.sampling.factor, n_rows) if unlike else self._usual)
+            self.shards.each(self._derivatives.move_in, "trees: room for gradients")
+        return self._derivatives.steps(bound)
 
     def _rank(self, draw: Draw, seed: int) -> float:
         """Write all derivatives, and find out which of them are large; return the loss."""
@@ -336,9 +371,9 @@ class Rounds:
         """Store a grown tree; its values are added to the scores of a shard when that is next worked on."""
         rate, flat = self.boosting.learning_rate, Flat.of(root, self.binning)
         values = np.array([rate * self._grower.value(node) for node in flat.nodes])
-        if self.boosting.loss.quantile is not None:
-            leaves, begins, ends = flat.leaf_runs()
-            values[leaves] = rate * self._leaf_quantiles(begins, ends, self.boosting.loss.quantile)
+        level, monotonic = self.boosting.loss.quantile, self.boosting.rules.monotonic
+        if level is not None:
+            values[flat.left < 0] = rate * leaf_quantiles(self.shards, flat, self._sizes, level, monotonic)
         self.trees.append(flat.trees(values, self.binning, output))
         copied = self._copies is not None
         self._pending = LeafValues(flat, values, output, self.binning.n_columns, self._sizes, copied).add_to
@@ -346,22 +381,6 @@ class Rounds:
     def _catch_up(self, shard: Shard) -> None:
         if self._pending is not None:
             self._pending(shard)
-
-    def _leaf_quantiles(self, begins: NDArray[np.int64], ends: NDArray[np.int64], level: float) -> Floats:
-        """Return the quantile of the residuals of each leaf."""
-        by_place = np.argsort(begins.sum(axis=1) + ends.sum(axis=1), kind="stable")
-
-        def work(shard: Shard) -> tuple[Floats, Floats]:
-            own = shard.resident
-            rows = own["order"][: self._sizes[shard.number]]
-            w = weights_of(own)
-            return own["y"][rows] - own["scores"][0][rows], w[rows] if w.size else np.ones(rows.size)
-
-        parts = self.shards.each(work, "trees: quantiles of the leaves")
-        runs = [np.append(begins[by_place, number], ends[by_place[-1], number]) for number in range(len(parts))]
-        found = np.empty(by_place.size)
-        found[by_place] = leaf_quantiles(parts, runs, level)
-        return found
 
     def _held_loss(self) -> float:
         """Return the mean loss of the held-out rows."""

@@ -249,6 +249,12 @@ class ForestModel(TreeModel):
         total: Floats = np.bincount(trees.term[inner], share, n_terms).astype(float)
         return total / total.sum() if total.sum() > 0.0 else total
 
+    @property
+    def n_outputs_(self) -> int:
+        """Targets of the model: always one."""
+        self._check_fitted()
+        return 1
+
     def apply(self, X: Any, *, con: Any = None) -> NDArray[np.int32]:
         """Return the leaf that each row ends in, in each tree: numbers among the nodes of that tree."""
         return self._score(X, "apply", lambda block: self.trees_.leaves(block) - self.trees_.roots[:-1], con)
@@ -320,6 +326,12 @@ class ForestClassifier(ForestModel, TreeClassifier):
 
     def _n_classes(self, data: Data) -> int:
         return len(data.schema.classes)
+
+    @property
+    def n_classes_(self) -> int:
+        """Number of classes."""
+        self._check_fitted()
+        return int(self.classes_.size)
 
     def _decision(self, raw: Floats) -> Floats:
         """Return how far the probability of the second class is from a half, twice; of more classes, probabilities."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbml.errors import InvalidData, InvalidParameter, nearest
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
@@ -138,6 +139,26 @@ class GradientBoosting(TreeModel):
             return ALL_ROWS, "sampling_method='auto'"
         sampling = Sampling(top=self.top_rate * share / few, other=self.other_rate * share / few)
         return sampling, f"sampling_method='auto': {n_rows:,} rows are more than a tree needs"
+
+    @property
+    def do_early_stopping_(self) -> bool:
+        """Whether rows were held out to end the training."""
+        self._check_fitted()
+        return self.validation_score_.size > 0
+
+    @property
+    def n_trees_per_iteration_(self) -> int:
+        """Trees of a round: one, or one for each of more than two classes."""
+        self._check_fitted()
+        return int(self.baseline_.size)
+
+    @property
+    def is_categorical_(self) -> NDArray[np.bool_] | None:
+        """Which columns are categories, shape (n_features_in_,); None where none is."""
+        self._check_fitted()
+        encoding = self.schema_.encoding
+        categories = {feature.column for feature in encoding.features if feature.kind == "category"}
+        return np.array([name in categories for name in encoding.columns]) if categories else None
 
     @property
     def _goes_on(self) -> bool:
@@ -274,6 +295,9 @@ class GradientBoosting(TreeModel):
             plan = plan.decide("rows of a tree", str(boosting.sampling), why)
         if self.precision != "quantized":
             plan = plan.decide("gradients", self.precision, "precision")
+        elif rounds.n_fine:
+            reason = "11 bits of the largest one tell little of most others"
+            plan = plan.decide("gradients", f"32 bits in {rounds.n_fine:,} rounds", reason)
         if rounds.n_held:
             grown = len(rounds.trees) // loss.n_outputs
             plan = plan.decide(
@@ -283,18 +307,20 @@ class GradientBoosting(TreeModel):
 
     def _boosting(self, data: Data, loss: BoostingLoss, before: Trees | None) -> Boosting:
         done = 0 if before is None else before.n_trees // loss.n_outputs
+        seed = seed_of(self.random_state)
         return Boosting(
             loss,
             self._rules(data),
             self.grow_policy,
             self.learning_rate,
             self.max_iter - done,
-            seed_of(self.random_state) + done,
-            Held(self.validation_fraction if self._stops_early(data) else 0.0, seed=seed_of(self.random_state) + done),
+            seed,
+            Held(self.validation_fraction if self._stops_early(data) else 0.0, seed=seed),
             self._sampling(loss, data.n_rows)[0],
             self.precision,
             self.n_iter_no_change,
             self.tol,
+            done,
         )
 
     def _fitted(

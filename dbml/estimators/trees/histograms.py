@@ -178,9 +178,9 @@ class FloatBuffer(HistogramBuffer):
 
 
 class FloatHistograms(Histograms):
-    """Sums in full precision: each shard's own, merged in the order of the shards.
+    """Sums as float64: each shard's own, merged in the order of the shards.
 
-    So threads do not change them; another cut into shards does, in the last bits.
+    So threads do not change them; another cut into shards does, in the last bits, unless they are of whole numbers.
     """
 
     def __init__(self, n_columns: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from math import fsum
@@ -10,7 +10,7 @@ from math import fsum
 import numpy as np
 from dbml_kernels import losses as codes
 from dbml_kernels.exact_sum import sum_with_rest
-from dbml_kernels.tree_gradients import ABSOLUTE_ERROR, QUANTILE, gradients_bound
+from dbml_kernels.tree_gradients import ABSOLUTE_ERROR, QUANTILE, gradients_write
 from numpy.typing import NDArray
 
 from dbml.estimators.trees.model import TreeLink
@@ -86,7 +86,8 @@ class BoostingLoss:
     def total(self, scores: Floats, y: Floats, w: Floats) -> float:
         """Return the weighted sum of the loss; shapes of `scores` (n_outputs, n), of `w` (n,) or (0,)."""
         if self.code >= 0:
-            return float(gradients_bound(self.code, self.a, np.ascontiguousarray(scores[0]), y, w)[2])
+            room = np.empty((2, y.size))
+            return float(gradients_write(self.code, self.a, np.ascontiguousarray(scores[0]), y, w, *room))
         top = scores.max(axis=0)
         chosen = scores[y.astype(np.intp), np.arange(y.size)]
         each = np.log(np.exp(scores - top).sum(axis=0)) + top - chosen
@@ -127,26 +128,3 @@ def weighted_quantile(values: Floats, w: Floats, level: float) -> float:
     cumulated = np.cumsum(w[order])
     place = np.searchsorted(cumulated, level * cumulated[-1], side="left")
     return float(values[order[min(int(place), values.size - 1)]])
-
-
-def leaf_quantiles(parts: Sequence[tuple[Floats, Floats]], runs: Sequence[NDArray[np.int64]], level: float) -> Floats:
-    """Return the quantile of each leaf's residuals.
-
-    Parameters
-    ----------
-    parts : sequence of (residuals, weights)
-        Of the rows of each shard in the order of the leaves.
-    runs : sequence of ndarray of shape (n_leaves + 1,)
-        Where the leaves begin and end in each shard.
-    level : float
-        The quantile.
-    """
-    found = np.zeros(runs[0].size - 1)
-    for leaf in range(found.size):
-        residuals, w = (
-            np.concatenate([part[i][run[leaf] : run[leaf + 1]] for part, run in zip(parts, runs, strict=True)])
-            for i in (0, 1)
-        )
-        if residuals.size:
-            found[leaf] = weighted_quantile(residuals, w, level)
-    return found

@@ -116,11 +116,10 @@ class Flat:
         left = np.where(leaf, np.arange(self.left.size), self.left)
         return self.column, left, np.where(leaf[:, None], np.uint8(1), self.goes_left)
 
-    def leaf_runs(self) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
-        """Return the numbers of the leaves, and where their runs begin and end, each (n_leaves, n_shards)."""
-        leaves = np.flatnonzero(self.left < 0)
-        begins, ends = (np.array([getattr(self.nodes[n], name) for n in leaves]) for name in ("begins", "ends"))
-        return leaves, begins, ends
+    def runs(self, numbers: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where the runs of some nodes begin and end, each (n, n_shards)."""
+        begins, ends = (np.array([getattr(self.nodes[n], name) for n in numbers]) for name in ("begins", "ends"))
+        return begins, ends
 
     def trees(self, values: Floats, binning: Binning, output: int) -> Trees:
         """Return the tree as an ensemble of one; shape of `values` (n_nodes,)."""
@@ -144,6 +143,6 @@ class Flat:
             missing_left=inner & (best[:, MISSING_LEFT] > 0.0),
             left=self.left.astype(np.int32),
             value=values[:, None],
-            gain=np.where(inner, 0.5 * best[:, GAIN], 0.0),
+            gain=0.5 * np.where(inner, best[:, GAIN], 0.0),  # of leaves it may be anything
             weight=np.array([float(node.rows) for node in self.nodes]),
         )
