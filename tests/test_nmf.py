@@ -86,6 +86,16 @@ def test_the_divergence_is_that_of_scikit_learn_or_less():
     assert ours.reconstruction_err_ == pytest.approx(np.sqrt(2 * divergence), rel=1e-3)
 
 
+@pytest.mark.parametrize("max_iter", [20, 200])
+def test_the_error_under_the_divergence_is_that_of_the_codes_that_are_returned(max_iter):
+    rng = np.random.default_rng(0)
+    X = rng.poisson(np.abs(rng.normal(size=(200, 12))) @ np.abs(rng.normal(size=(12, 20)))).astype(float)
+    ours = NMF(8, solver="mu", beta_loss="kullback-leibler", max_iter=max_iter)
+    fitted = np.maximum(ours.fit_transform(X) @ ours.components_, 1e-300)
+    divergence = np.sum(X * np.log(np.maximum(X, 1e-300) / fitted) * (X > 0) - X + fitted)
+    assert ours.reconstruction_err_ == pytest.approx(np.sqrt(2 * divergence), rel=1e-6)
+
+
 def test_first_atoms_are_those_of_scikit_learn():
     X = parts(60, 8)
     _, expected = decomposition._nmf._initialize_nmf(X, 3, init="nndsvd", random_state=0)

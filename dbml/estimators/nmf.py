@@ -265,6 +265,8 @@ class NMF(NonnegativeFactorization):
             H = self._improved(state, H, *of_atoms)
             known, found = found, np.empty_like(found) if known is None and found is not None else known
         last = found if stopping.done else known
+        if self.beta_loss != "frobenius":
+            last = None  # multiplicative updates end where they do by their start: this one is that of `transform`
         state, _ = self._pass(data, FactorStep(self._codes(centre, H), last, measured=False), H, squares)
         vars(self).update(self._fitted(H, state, number))
         if not stopping.done and self.tol > 0.0:
