@@ -28,10 +28,10 @@ def line_centres(values: Floats, weight: Floats | None, n_clusters: int) -> Floa
     values, which, counts = np.unique(values, return_inverse=True, return_counts=True)
     if values.size <= n_clusters:
         return values
-    weight = counts.astype(float) if weight is None else np.bincount(which, weight)
-    middle = float(np.average(values, weights=weight))
-    mass = np.concatenate([[0.0], np.cumsum(weight)])
-    total = np.concatenate([[0.0], np.cumsum(weight * (values - middle))])
+    masses = counts.astype(float) if weight is None else np.bincount(which, weight)
+    middle = float(np.average(values, weights=masses))
+    mass = np.concatenate([[0.0], np.cumsum(masses)])
+    total = np.concatenate([[0.0], np.cumsum(masses * (values - middle))])
     uniform = np.linspace(low, high, n_clusters + 1)
     centres = 0.5 * (uniform[1:] + uniform[:-1])
     for _ in range(_MOST_ROUNDS):
@@ -42,7 +42,7 @@ def line_centres(values: Floats, weight: Floats | None, n_clusters: int) -> Floa
         moved = middle + sums / np.where(empty, 1.0, inside)
         n_empty = int(empty.sum())
         if n_empty:
-            cost = weight * (values - np.repeat(moved, sizes)) ** 2
+            cost = masses * (values - np.repeat(moved, sizes)) ** 2
             moved[empty] = values[np.argpartition(cost, -n_empty)[-n_empty:]]
         shift = float(((moved - centres) ** 2).sum())
         centres = np.sort(moved)
