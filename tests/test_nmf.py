@@ -110,6 +110,16 @@ def test_every_start_ends_near_the_same_loss(kind, init):
     assert kind(3, init=init, max_iter=300, tol=1e-6).fit(X).reconstruction_err_ < 3.0 * best + 0.05
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_no_atom_of_a_random_start_stays_unused(seed):
+    rng = np.random.default_rng(0)
+    X = np.abs(rng.normal(size=(300, 12))) @ np.abs(rng.normal(size=(12, 20)))
+    ours = NMF(8, init="random", random_state=seed).fit(X)
+    assert ours.components_.max(axis=1).min() > 0.0
+    theirs = decomposition.NMF(8, init="random", random_state=seed).fit(X)
+    assert ours.reconstruction_err_ <= 1.03 * theirs.reconstruction_err_
+
+
 @pytest.mark.parametrize("loss", ["frobenius", "kullback-leibler"])
 @pytest.mark.parametrize("kind", [NMF, MiniBatchNMF])
 def test_sparse_rows_are_dense_rows(kind, loss):
