@@ -15,7 +15,7 @@ from dbml.estimators.solvers.newton import Solution, Solver, solve_scaled
 from dbml.estimators.solvers.objective import Request
 from dbml.passes.block import Floats
 
-_LEAST, _MOST = 1e-10, 1e12  # damping, of the diagonal of the Hessian
+_LEAST, _MOST = 1e-14, 1e12  # damping, of the diagonal of the Hessian
 _FIRST = 1e-6  # once a step has failed
 _RISE, _FALL = 10.0, 0.1
 _GOOD, _POOR, _ENOUGH = 0.75, 0.25, 1e-4  # shares of the promised decrease
