@@ -244,7 +244,7 @@ def test_matrices_that_are_refused(X, message):
         ([1.0, np.nan, 2.0], "classification", "Input y contains NaN"),
         ([1j, 2, 3], "regression", "Complex data not supported"),
         (["a", "b", "c"], "regression", "y must hold numbers"),
-        (np.ones((3, 2)), "regression", "y should be a 1d array"),
+        (np.ones((3, 2)), "regression", r"y should be a 1d array; .*MultiOutputRegressor or MultiOutputCl"),
         ([0.5, 1.5, 2.5], "classification", "Unknown label type: continuous"),
         ([1, 1, 1], "classification", "at least 2 classes; got 1 class"),
         (np.array(["a", 1, "b"], dtype=object), "classification", "Unknown label type: mixed int, str"),

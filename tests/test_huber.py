@@ -118,6 +118,20 @@ def test_hardly_more_rows_than_columns(shape, seed):
     assert objective(ours, X, y, weight) <= objective(theirs, X, y, weight) * (1 + 1e-6)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("unit, alpha", [(1e-6, 1e-4), (1.0, 0.0)])
+@pytest.mark.parametrize("n", [30, 40, 60])
+def test_rows_of_constant_slope_leave_directions_without_curvature(n, unit, alpha):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 40))
+    y = (X[:, :4] @ [1.0, 2.0, 3.0, 4.0] + rng.standard_t(1.5, n)) * unit
+    ours = HuberRegressor(alpha=alpha).fit(X, y)
+    theirs = peers.HuberRegressor(alpha=alpha).fit(X, y)
+    weight = np.ones(n)
+    assert objective(ours, X, y, weight) <= objective(theirs, X, y, weight) * (1 + 1e-6)
+    assert ours.score(X, y) > 0.8
+
+
 def test_exact_rows_beyond_the_sample():
     X, y = exact(140_000, 10_000)
     model = HuberRegressor().fit(X, y)

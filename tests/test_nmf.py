@@ -86,6 +86,16 @@ def test_the_divergence_is_that_of_scikit_learn_or_less():
     assert ours.reconstruction_err_ == pytest.approx(np.sqrt(2 * divergence), rel=1e-3)
 
 
+@pytest.mark.parametrize("max_iter", [20, 200])
+def test_the_error_under_the_divergence_is_that_of_the_codes_that_are_returned(max_iter):
+    rng = np.random.default_rng(0)
+    X = rng.poisson(np.abs(rng.normal(size=(200, 12))) @ np.abs(rng.normal(size=(12, 20)))).astype(float)
+    ours = NMF(8, solver="mu", beta_loss="kullback-leibler", max_iter=max_iter)
+    fitted = np.maximum(ours.fit_transform(X) @ ours.components_, 1e-300)
+    divergence = np.sum(X * np.log(np.maximum(X, 1e-300) / fitted) * (X > 0) - X + fitted)
+    assert ours.reconstruction_err_ == pytest.approx(np.sqrt(2 * divergence), rel=1e-6)
+
+
 def test_first_atoms_are_those_of_scikit_learn():
     X = parts(60, 8)
     _, expected = decomposition._nmf._initialize_nmf(X, 3, init="nndsvd", random_state=0)
@@ -98,6 +108,16 @@ def test_every_start_ends_near_the_same_loss(kind, init):
     X = parts(200)
     best = NMF(3, max_iter=300).fit(X).reconstruction_err_
     assert kind(3, init=init, max_iter=300, tol=1e-6).fit(X).reconstruction_err_ < 3.0 * best + 0.05
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_atom_of_a_random_start_stays_unused(seed):
+    rng = np.random.default_rng(0)
+    X = np.abs(rng.normal(size=(300, 12))) @ np.abs(rng.normal(size=(12, 20)))
+    ours = NMF(8, init="random", random_state=seed).fit(X)
+    assert ours.components_.max(axis=1).min() > 0.0
+    theirs = decomposition.NMF(8, init="random", random_state=seed).fit(X)
+    assert ours.reconstruction_err_ <= 1.03 * theirs.reconstruction_err_
 
 
 @pytest.mark.parametrize("loss", ["frobenius", "kullback-leibler"])

@@ -35,6 +35,20 @@ def test_what_is_left_out_is_named_in_the_page(name):
     assert not {parameter for parameter in missing if f"`{parameter}`" not in PAGE}
 
 
+@pytest.mark.parametrize("name", NAMESAKES)
+def test_values_that_are_left_out_are_named_in_the_page(name):
+    """Of options of few values in scikit-learn; the page describes those of many (metrics, kinds of quantiles)."""
+    rules = NAMESAKES[name].rules
+    rows = [row.split("|") for row in PAGE.splitlines() if row.startswith("|")]
+    for parameter, allowed in getattr(THEIRS[name], "_parameter_constraints", {}).items():
+        if parameter not in rules or parameter in ("metric", "quantile_method"):
+            continue
+        values = {value for some in allowed if hasattr(some, "options") for value in some.options}
+        missing = {value for value in values if not rules[parameter].allows(value)}
+        told = "".join(row[3] for row in rows if f"`{parameter}`" in row[1])
+        assert not {value for value in missing if f"`{value}`" not in told}, parameter
+
+
 @pytest.mark.parametrize("parameter", ["n_jobs", "random_state"])
 @pytest.mark.parametrize("name", NAMESAKES)
 def test_jobs_and_seeds_are_taken_wherever_scikit_learn_takes_them(name, parameter):

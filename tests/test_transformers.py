@@ -149,6 +149,28 @@ def test_bins_that_are_too_narrow_are_left_out():
     same(ours.transform(X), theirs.transform(X))
 
 
+@pytest.mark.parametrize("n_bins", [5, 10, 20])
+def test_k_means_bins_of_a_skew_column_all_have_rows(n_bins):
+    x = np.exp(np.random.default_rng(0).normal(size=(1_000, 1)))
+    params = {"n_bins": n_bins, "strategy": "kmeans", "encode": "ordinal"}
+    losses = []
+    for made in (KBinsDiscretizer(**params), preprocessing.KBinsDiscretizer(**params)):
+        bins = made.fit_transform(x).astype(int).ravel()
+        sizes = np.bincount(bins, minlength=n_bins)
+        means = np.bincount(bins, x[:, 0], n_bins) / np.maximum(sizes, 1)
+        losses.append(float(np.sum((x[:, 0] - means[bins]) ** 2)))
+        assert sizes.min() > 0
+    assert losses[0] <= 1.1 * losses[1]
+
+
+@pytest.mark.parametrize("weight", [None, np.arange(1.0, 301.0)])
+def test_k_means_makes_no_more_bins_than_values(weight):
+    x = np.repeat([0.0, 1.0, 2.0], 100)[:, None]
+    with pytest.warns(DbmlWarning, match="'x0' has 3 bins, not 5"):
+        ours = KBinsDiscretizer(5, strategy="kmeans").fit(x, sample_weight=weight)
+    same(ours.bin_edges_[0], [0.0, 0.5, 1.5, 2.0])
+
+
 CATEGORIES = np.array([[3, 1.5], [1, np.nan], [3, 2.5], [2, 1.5], [1, 1.5], [3, np.nan]] * 5 + [[9, 0.0]])
 
 

@@ -176,7 +176,12 @@ def _one_dimension(y: NDArray) -> NDArray:
         )
         return y[:, 0]
     if y.ndim != 1:
-        raise InvalidData(f"y should be a 1d array; got an array of shape {y.shape} instead")
+        several = (
+            "; for several targets: sklearn.multioutput.MultiOutputRegressor or MultiOutputClassifier of this model"
+        )
+        raise InvalidData(
+            f"y should be a 1d array; got an array of shape {y.shape} instead{several if y.ndim == 2 else ''}"
+        )
     return y
 
 

@@ -12,6 +12,7 @@ from dbml_sql.forms import Binned, TermFunction
 
 from dbml.errors import DbmlWarning, InvalidData, InvalidParameter, listing
 from dbml.estimators.column_steps import ONE_PASS, ColumnMomentsStep
+from dbml.estimators.line_clusters import line_centres
 from dbml.estimators.marked_columns import positions_to_rows, rows_to_positions
 from dbml.estimators.quantiles import METHODS, QUANTILE_PASSES, block_quantiles, column_quantiles
 from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
@@ -26,7 +27,6 @@ from dbml.passes.plan import ExpectedPasses
 _SAMPLED = ExpectedPasses("a sample", "it decides on the edges of the bins")
 _NARROWEST = 1e-8
 _BIN_BYTES = 128  # of an edge, as Python holds it in lists
-_MOST_ROUNDS, _TOLERANCE = 300, 1e-4  # of k-means, as in scikit-learn
 
 
 class KBinsDiscretizer(TermwiseTransformer):
@@ -52,7 +52,8 @@ class KBinsDiscretizer(TermwiseTransformer):
     ----------
     n_bins_ : ndarray of shape (n_columns,)
         Bins of each column: fewer than asked for where some would be narrower than 1e-8, or
-        than that share of the range of a column whose values are within 1 of each other.
+        than that share of the range of a column whose values are within 1 of each other; k-means
+        makes no more than there are distinct values.
     bin_edges_ : ndarray of shape (n_columns,), dtype object
         Edges of each column, ascending.
     edges_ : list of list of float
@@ -134,7 +135,7 @@ class KBinsDiscretizer(TermwiseTransformer):
             shares = [np.linspace(0.0, 1.0, n + 1).tolist() for n in wanted]
             edges = self._quantiles(data, shares)
         terms = data.schema.encoding.terms
-        self.edges_ = [self._kept(found, terms[j]) for j, found in enumerate(edges)]
+        self.edges_ = [self._kept(found, terms[j], n) for j, (found, n) in enumerate(zip(edges, wanted, strict=True))]
 
     def _wanted(self, n_terms: int) -> list[int]:
         """Return the bins of each column."""
@@ -171,7 +172,7 @@ class KBinsDiscretizer(TermwiseTransformer):
         block = self._rows(data)
         return block_quantiles(block, shares, self.quantile_method)
 
-    def _kept(self, edges: Floats, name: str) -> list[float]:
+    def _kept(self, edges: Floats, name: str, wanted: int) -> list[float]:
         """Return the edges of a column without those of bins that are too narrow; of a constant one, infinite ones."""
         if not np.isfinite(edges).all() or edges[0] == edges[-1]:
             warnings.warn(
@@ -184,9 +185,9 @@ class KBinsDiscretizer(TermwiseTransformer):
             return edges.tolist()
         narrowest = _NARROWEST * min(edges[-1] - edges[0], 1.0)  # columns in small units have small bins
         kept = edges[np.ediff1d(edges, to_begin=np.inf) > narrowest]
-        if kept.size < edges.size:
+        if kept.size <= wanted:
             warnings.warn(
-                f"{type(self).__name__}: column {name!r} has {kept.size - 1} bins, not {edges.size - 1}: the others "
+                f"{type(self).__name__}: column {name!r} has {kept.size - 1} bins, not {wanted}: the others "
                 f"would be narrower than {narrowest:g}",
                 DbmlWarning,
                 stacklevel=2,
@@ -286,30 +287,13 @@ class KBinsDiscretizer(TermwiseTransformer):
 
 
 def _centred_bins(block: Block, j: int, n_bins: int) -> Floats:
-    """Return edges halfway between the centres of one-dimensional k-means, begun at bins of one width."""
+    """Return edges halfway between the centres of one-dimensional k-means."""
     column = block.X[:, j]
     seen = ~np.isnan(column)
     if block.weight is not None:
         seen &= block.weight > 0.0
     values = column[seen]
-    if not values.size or values.min() == values.max():
-        return np.full(2, values.min() if values.size else np.nan)
-    order = np.argsort(values, kind="stable")
-    values = values[order]
-    weight = np.ones(values.size) if block.weight is None else block.weight[seen][order]
-    middle = values.mean()
-    mass = np.concatenate([[0.0], np.cumsum(weight)])
-    total = np.concatenate([[0.0], np.cumsum(weight * (values - middle))])
-    uniform = np.linspace(values[0], values[-1], n_bins + 1)
-    centres = 0.5 * (uniform[1:] + uniform[:-1])
-    enough = _TOLERANCE * values.var()
-    for _ in range(_MOST_ROUNDS):
-        ends = np.searchsorted(values, 0.5 * (centres[1:] + centres[:-1]))
-        ends = np.concatenate([[0], ends, [values.size]])
-        inside, sums = np.diff(mass[ends]), np.diff(total[ends])
-        moved = np.where(inside > 0.0, middle + sums / np.where(inside > 0.0, inside, 1.0), centres)
-        shift = float(((moved - centres) ** 2).sum())
-        centres = np.sort(moved)
-        if shift <= enough:
-            break
-    return np.concatenate([values[:1], 0.5 * (centres[1:] + centres[:-1]), values[-1:]])
+    if not values.size:
+        return np.full(2, np.nan)
+    centres = line_centres(values, None if block.weight is None else block.weight[seen], n_bins)
+    return np.concatenate([[values.min()], 0.5 * (centres[1:] + centres[:-1]), [values.max()]])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dbml.errors import ConvergenceWarning
 from dbml.estimators.nonnegative import LOSSES, Codes, NonnegativeFactorization
 from dbml.estimators.plain_rows import lowest_values, plain_tiles, squared_norms, times_rows
-from dbml.estimators.random_state import RANDOM_STATE_RULE
+from dbml.estimators.random_state import RANDOM_STATE_RULE, seed_of
 from dbml.estimators.sparse_codes import improve_codes
 from dbml.params import Either, Integer, Options, Real, Rule
 from dbml.passes.block import Block, Floats
@@ -263,8 +263,12 @@ class NMF(NonnegativeFactorization):
             if stopping.after(number, loss, _violation(state, H, *of_atoms)):
                 break
             H = self._improved(state, H, *of_atoms)
+            if number == 1:
+                H = self._with_unused(H, state)
             known, found = found, np.empty_like(found) if known is None and found is not None else known
         last = found if stopping.done else known
+        if self.beta_loss != "frobenius":
+            last = None  # multiplicative updates end where they do by their start: this one is that of `transform`
         state, _ = self._pass(data, FactorStep(self._codes(centre, H), last, measured=False), H, squares)
         vars(self).update(self._fitted(H, state, number))
         if not stopping.done and self.tol > 0.0:
@@ -314,6 +318,21 @@ class NMF(NonnegativeFactorization):
             return np.ascontiguousarray(turned.T)
         below = gram @ H if self.beta_loss == "frobenius" else state["sums"][:, None]
         return H * (cross / np.maximum(below + l1 + l2 * H, _LEAST))
+
+    def _with_unused(self, H: Floats, state: State) -> Floats:
+        """Return the atoms, where those that no row took from the start are parts of the one that rows take most.
+
+        An atom without codes would be 0 for ever.
+        """
+        masses = state["gram"].diagonal()
+        unused = masses == 0.0
+        if not unused.any():
+            return H
+        largest = int(np.argmax(masses * np.sum(H * H, axis=1)))
+        shares = np.random.default_rng(seed_of(self.random_state)).random((int(unused.sum()), H.shape[1]))
+        found = H.copy()
+        found[unused] = H[largest] * shares
+        return found
 
 
 def _violation(state: State, H: Floats, l1: float, l2: float) -> float:

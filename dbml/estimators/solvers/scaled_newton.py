@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from dbml.estimators.solvers.damped_newton import damped_newton
 from dbml.estimators.solvers.newton import Solution, Solver, direction, newton
 from dbml.estimators.solvers.objective import Evaluation, Request
 from dbml.estimators.solvers.remainder import Remainder
@@ -28,9 +29,13 @@ _ROUNDED = 1e-6  # the same where the quotients of residuals and a tiny scale ar
 def scaled_newton(starts: Sequence[Floats], tol: float, max_iter: int, remainder: Remainder | None = None) -> Solver:
     """Minimise as `newton` does; where it stalls, follow the minima under barriers, from the last of `starts`.
 
+    Under barriers steps are damped: as the scale falls, ever more rows are outliers, of constant slope.
+
     Of the minimum under a barrier the value is above the least by at most the weight of the barrier.
     """
-    found, at = yield from _watched(newton(starts, tol, max_iter, remainder, corner_ends=False), _unchanged)
+    # Where plain steps are many they are short: the rest is for barriers.
+    plain = newton(starts, tol, max_iter - max_iter // 2, remainder, corner_ends=False)
+    found, at = yield from _watched(plain, _unchanged)
     if found.converged and found.theta[-1] > 0.0 and not _has_cone(at, tol):
         return found
     best, iterations = (at.theta, at.value), found.iterations
@@ -44,7 +49,7 @@ def scaled_newton(starts: Sequence[Floats], tol: float, max_iter: int, remainder
     goal, fall = max(tol * tol, _LEAST), _FALL
     while iterations < max_iter and gain > goal and fall < _LEAST_FALL:
         start, size = at, max(abs(at.value), least)
-        solver = newton([at.theta], float(np.sqrt(_NEAR * weight / size)), max_iter - iterations)
+        solver = damped_newton(at.theta, float(np.sqrt(_NEAR * weight / size)), max_iter - iterations)
         under, at = yield from _watched(solver, partial(_with_barrier, weight=weight), at)
         iterations += under.iterations
         if under.converged and under.theta[-1] > 0.0:
