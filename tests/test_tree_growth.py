@@ -466,22 +466,27 @@ def rows():
     return X, np.digitize(y, [-1.0, 1.0])
 
 
+def assert_same_bits(grown, monkeypatch):
+    """Training with a number of threads gives the same bits for any number, any memory and any shards."""
+    expected = grown(1)
+    assert grown(2) == expected
+    assert grown(7) == expected
+    with memory_limited("64MiB"):
+        monkeypatch.setattr("dbml.data.shards.LocalShards._check_resident", lambda self: setattr(self, "_room", 0))
+        assert grown(2) == expected  # all spilled
+    monkeypatch.undo()
+    for size in (4_096, 7_777):
+        monkeypatch.setattr("dbml.data.shard_filling.rows_of_a_shard", lambda *_, size=size: size)
+        assert grown(2) == expected
+
+
 @pytest.mark.parametrize("params", VARIANTS.values(), ids=VARIANTS)
 def test_same_bits_for_any_threads_shards_and_memory(rows, params, monkeypatch):
     def with_threads(n):
         with using(LocalEngine(n)):
             return fit(*rows, **params)
 
-    expected = with_threads(1)
-    assert with_threads(2) == expected
-    assert with_threads(7) == expected
-    with memory_limited("64MiB"):
-        monkeypatch.setattr("dbml.data.shards.LocalShards._check_resident", lambda self: setattr(self, "_room", 0))
-        assert with_threads(2) == expected  # all spilled
-    monkeypatch.undo()
-    for size in (4_096, 7_777):
-        monkeypatch.setattr("dbml.data.shard_filling.rows_of_a_shard", lambda *_, size=size: size)
-        assert with_threads(2) == expected
+    assert_same_bits(with_threads, monkeypatch)
 
 
 @pytest.mark.parametrize("params", VARIANTS.values(), ids=VARIANTS)
@@ -495,15 +500,7 @@ def test_same_bits_where_rows_are_too_unlike_for_words(params, monkeypatch):
         assert "32 bits in " in str(model.explain())
         return bits(model)
 
-    expected = grown(1)
-    assert grown(2) == expected
-    with memory_limited("64MiB"):
-        monkeypatch.setattr("dbml.data.shards.LocalShards._check_resident", lambda self: setattr(self, "_room", 0))
-        assert grown(2) == expected  # all spilled
-    monkeypatch.undo()
-    for size in (4_096, 7_777):
-        monkeypatch.setattr("dbml.data.shard_filling.rows_of_a_shard", lambda *_, size=size: size)
-        assert grown(2) == expected
+    assert_same_bits(grown, monkeypatch)
 
 
 @pytest.mark.parametrize("kind", ["squared_error", "weights", "goss", "classes with weights"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import click
@@ -53,7 +52,7 @@ def import_(model: str, file: Path, target: str, option: tuple[str, ...], db: Pa
 
 def _report(con: Any, database: Path, name: str, as_json: bool) -> None:
     from dbml.cli.models import find
-    from dbml.cli.output import echo_json
+    from dbml.cli.output import echo_json, echo_next
 
     model = find(con, name)
     if as_json:
@@ -61,5 +60,4 @@ def _report(con: Any, database: Path, name: str, as_json: bool) -> None:
         return
     columns = f"{len(model['features'])} column{'s' * (len(model['features']) > 1)}"
     click.echo(f"saved {name} version {model['version']} in {database}: {model['type']} of {columns}")
-    click.echo(f"next: dbml predict {quote(name)} DATA --db {quote(str(database))}")
-    click.echo(f"      dbml show {quote(name)} --db {quote(str(database))}")
+    echo_next(name, database)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -41,6 +42,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return float(value) if type(value).__name__ == "Decimal" else str(value)
+
+
+def echo_next(name: str, database: Path) -> None:
+    """Print what to run after a model was made, quoted for the shell."""
+    click.echo(f"next: dbml predict {quote(name)} DATA --db {quote(str(database))}")
+    click.echo(f"      dbml show {quote(name)} --db {quote(str(database))}")
 
 
 def echo_json(value: Any) -> None:

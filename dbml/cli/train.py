@@ -162,7 +162,7 @@ def _announce(choice: Choice, name: str, model_type: str, automatic: bool) -> No
 
 def _report(con: Any, database: Path, name: str, choice: Choice, seconds: float, as_json: bool) -> None:
     from dbml.cli.models import find
-    from dbml.cli.output import echo_json, shown
+    from dbml.cli.output import echo_json, echo_next, shown
 
     model = find(con, name)
     if as_json:
@@ -177,5 +177,4 @@ def _report(con: Any, database: Path, name: str, choice: Choice, seconds: float,
             click.echo(f"                         {', '.join(metrics[i : i + 3])}")
     if max(measured.get("r2_score", 0), measured.get("roc_auc", 0)) > _TOO_GOOD:
         click.echo("too good to be true? a column may say the target in other words: --exclude leaves it out")
-    click.echo(f"next: dbml predict {quote(name)} DATA --db {quote(str(database))}")
-    click.echo(f"      dbml show {quote(name)} --db {quote(str(database))}")
+    echo_next(name, database)

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 
 import duckdb
+from dbml_sql.expressions import identifier
 
 from dbml.errors import DbmlWarning, RegistryError, UnknownName, listing, nearest
 from dbml.registry.migrations import is_up_to_date, migrate, schema_number
@@ -39,7 +40,7 @@ class Place:
     @property
     def quoted(self) -> str:
         """Quoted name of the database."""
-        return '"' + self.database.replace('"', '""') + '"'
+        return identifier(self.database)
 
     @property
     def in_session(self) -> bool:

@@ -9,6 +9,7 @@ from importlib import metadata
 
 import duckdb
 from dbml_sql.catalogue import Migration, migrations
+from dbml_sql.expressions import identifier
 
 from dbml.errors import RegistryError, listing
 
@@ -38,9 +39,10 @@ def schema_number(con: duckdb.DuckDBPyConnection, database: str) -> int:
     ).fetchall()
     if dict(columns) != _COLUMNS:
         return 0
-    quoted = '"' + database.replace('"', '""') + '"'
     # Sorted here: an ORDER BY adds half to what DuckDB takes for a query as small as this.
-    applied = sorted(con.execute(f"SELECT number, name, dbml_version FROM {quoted}.ml.migrations").fetchall())
+    applied = sorted(
+        con.execute(f"SELECT number, name, dbml_version FROM {identifier(database)}.ml.migrations").fetchall()
+    )
     if not applied or applied[0][1] != migrations()[0].name:
         return 0
     number, _, version = applied[-1]

@@ -83,7 +83,7 @@ def gradients_quantize(code, a, scores, y, w, first_row, seed, gradient_step, he
 
 @kernel
 def gradients_bound(code, a, scores, y, w, first_row, every, exponents):
-    """Return the largest absolute gradient and hessian, and the loss, of rows; shapes as in `gradients_quantize`.
+    """Return the largest absolute gradient and hessian of rows; shapes as in `gradients_quantize`.
 
     Of one row in `every`, ``exponents[0, e]`` counts the gradients of exponent e (as float64 stores it), and
     ``exponents[1, e]`` the hessians; shape (2, `N_EXPONENTS`).
@@ -91,19 +91,33 @@ def gradients_bound(code, a, scores, y, w, first_row, every, exponents):
     n = scores.shape[0]
     gradient, hessian, ones = np.empty(_TILE), np.empty(_TILE), np.ones(_TILE)
     gradient_bits, hessian_bits = gradient.view(np.int64), hessian.view(np.int64)
-    most_gradient = most_hessian = total = 0.0
+    most_gradient = most_hessian = 0.0
     for begin in range(0, n, _TILE):
         size = min(_TILE, n - begin)
         weights = w[begin : begin + size] if w.shape[0] else ones[:size]
         g, h = gradient[:size], hessian[:size]
-        total += derivatives(code, a, scores[begin : begin + size], y[begin : begin + size], weights, g, h)
+        derivatives(code, a, scores[begin : begin + size], y[begin : begin + size], weights, g, h)
         for i in range(size):
             most_gradient = max(most_gradient, abs(g[i]))
             most_hessian = max(most_hessian, h[i])
         for i in range(-(first_row + begin) % every, size, every):
             exponents[0, (gradient_bits[i] >> _EXPONENT_AT) & _EXPONENT] += 1
             exponents[1, (hessian_bits[i] >> _EXPONENT_AT) & _EXPONENT] += 1
-    return most_gradient, most_hessian, total
+    return most_gradient, most_hessian
+
+
+@kernel
+def loss_sum(code, a, scores, y, w):
+    """Return the loss of rows; shapes as in `gradients_quantize`."""
+    n = scores.shape[0]
+    gradient, hessian, ones = np.empty(_TILE), np.empty(_TILE), np.ones(_TILE)
+    total = 0.0
+    for begin in range(0, n, _TILE):
+        size = min(_TILE, n - begin)
+        end = begin + size
+        weights = w[begin:end] if w.shape[0] else ones[:size]
+        total += derivatives(code, a, scores[begin:end], y[begin:end], weights, gradient[:size], hessian[:size])
+    return total
 
 
 @kernel

@@ -373,7 +373,7 @@ class Rounds:
         values = np.array([rate * self._grower.value(node) for node in flat.nodes])
         level, monotonic = self.boosting.loss.quantile, self.boosting.rules.monotonic
         if level is not None:
-            values[flat.left < 0] = rate * leaf_quantiles(self.shards, flat, self._sizes, level, monotonic)
+            values[flat.leaves] = rate * leaf_quantiles(self.shards, flat, self._sizes, level, monotonic)
         self.trees.append(flat.trees(values, self.binning, output))
         copied = self._copies is not None
         self._pending = LeafValues(flat, values, output, self.binning.n_columns, self._sizes, copied).add_to

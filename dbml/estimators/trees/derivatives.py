@@ -192,8 +192,7 @@ def bounds_of(loss: BoostingLoss, shard: Shard, n_rows: int) -> tuple[float, flo
     own, exponents = shard.resident, np.zeros((2, N_EXPONENTS), np.int64)
     every = 1 if n_rows <= _COUNTED_ROWS else _COUNTED_EVERY
     scores, y, w = own["scores"][0], own["y"], weights_of(own)
-    most = gradients_bound(loss.code, loss.a, scores, y, w, shard.start, every, exponents)
-    return most[0], most[1], exponents
+    return *gradients_bound(loss.code, loss.a, scores, y, w, shard.start, every, exponents), exponents
 
 
 def exponents_of(values: Floats) -> NDArray[np.int64]:

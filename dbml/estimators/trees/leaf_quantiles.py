@@ -30,12 +30,11 @@ def leaf_quantiles(
     monotonic : ndarray of shape (n_terms,), int64
         -1, 0 or 1 for each term.
     """
-    leaves = np.flatnonzero(flat.left < 0)
     if not monotonic.any():
-        return _quantiles(shards, flat, leaves, sizes, level)
+        return _quantiles(shards, flat, flat.leaves, sizes, level)
     # The bounds of growth are in units of gradients: others are found from the quantiles of all nodes.
     found = _quantiles(shards, flat, np.arange(len(flat.nodes)), sizes, level)
-    return values_in_order(flat, found, monotonic)[leaves]
+    return values_in_order(flat, found, monotonic)[flat.leaves]
 
 
 def values_in_order(flat: Flat, values: Floats, monotonic: NDArray[np.int64]) -> Floats:

@@ -40,7 +40,7 @@ class LeafValues:
     ) -> None:
         self._flat, self._values, self._output = flat, values, output
         self._n_columns, self._sizes, self._copied = n_columns, sizes, copied
-        self._leaves = np.flatnonzero(flat.left < 0)
+        self._leaves = flat.leaves
         self._begins, self._ends = flat.runs(self._leaves)
 
     # What only some ways to the scores need; threads may make one twice.

@@ -10,7 +10,7 @@ from math import fsum
 import numpy as np
 from dbml_kernels import losses as codes
 from dbml_kernels.exact_sum import sum_with_rest
-from dbml_kernels.tree_gradients import ABSOLUTE_ERROR, QUANTILE, gradients_write
+from dbml_kernels.tree_gradients import ABSOLUTE_ERROR, QUANTILE, loss_sum
 from numpy.typing import NDArray
 
 from dbml.estimators.trees.model import TreeLink
@@ -86,8 +86,7 @@ class BoostingLoss:
     def total(self, scores: Floats, y: Floats, w: Floats) -> float:
         """Return the weighted sum of the loss; shapes of `scores` (n_outputs, n), of `w` (n,) or (0,)."""
         if self.code >= 0:
-            room = np.empty((2, y.size))
-            return float(gradients_write(self.code, self.a, np.ascontiguousarray(scores[0]), y, w, *room))
+            return float(loss_sum(self.code, self.a, np.ascontiguousarray(scores[0]), y, w))
         top = scores.max(axis=0)
         chosen = scores[y.astype(np.intp), np.arange(y.size)]
         each = np.log(np.exp(scores - top).sum(axis=0)) + top - chosen

@@ -110,6 +110,11 @@ class Flat:
                 goes_left[number] = node.goes_left
         return cls(nodes, column, left, goes_left)
 
+    @property
+    def leaves(self) -> NDArray[np.intp]:
+        """Numbers of the leaves."""
+        return np.flatnonzero(self.left < 0)
+
     def walk(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
         """Return `column`, `left` and `goes_left` of a tree whose leaves lead to themselves."""
         leaf = self.left < 0
