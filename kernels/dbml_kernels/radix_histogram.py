@@ -1,6 +1,5 @@
 """Weights of values by the next bits of their order-preserving integers, among values that begin with some bits.
 
-A double as an integer: all bits turned where it is negative, else the sign bit alone; so integers compare as doubles.
 Selecting the bin of a rank, and counting again in it, finds any order statistic exactly (radix selection).
 """
 
@@ -9,6 +8,7 @@ import math
 import numpy as np
 
 from dbml_kernels.jit import kernel
+from dbml_kernels.radix_sort import ordered_word
 
 
 @kernel
@@ -30,7 +30,6 @@ def radix_histogram_add(column, weight, prefixes, fixed, bits, histogram):
     """
     keys = np.empty(1, np.float64)
     words = keys.view(np.uint64)
-    sign = np.uint64(1 << 63)
     low_shift = np.uint64(64 - fixed - bits)
     high_shift = np.uint64(64 - fixed)
     mask = np.uint64((1 << bits) - 1)
@@ -41,8 +40,7 @@ def radix_histogram_add(column, weight, prefixes, fixed, bits, histogram):
         if math.isnan(value):
             continue
         keys[0] = value + 0.0  # one zero, not two
-        word = words[0]
-        word = ~word if word & sign else word | sign
+        word = ordered_word(words[0])
         place = 0
         if fixed > 0:
             prefix = word >> high_shift

@@ -8,12 +8,14 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+from dbml_kernels.radix_sort import finite_sort
 from dbml_kernels.tree_split import BINS, CATEGORY, COLUMN, FIRST, MISSED, ZERO
 from dbml_sql.features import Encoding
 from numpy.typing import NDArray
 
 from dbml.estimators.trees.bundles import find_bundles, least_entries
 from dbml.passes.block import Block, Floats
+from dbml.passes.engine import current
 
 _SAMPLE_ROWS, _FEWEST_SAMPLE_ROWS = 100_000, 10_000  # that edges are learned from
 _SAMPLE_CELLS = 1 << 24  # 128 MiB
@@ -68,10 +70,7 @@ class Binning:
         With `share` terms that few rows have together share columns; else column c is term c.
         """
         codes = code_counts(encoding)
-        edges: list[Floats] = []
-        for term in range(encoding.n_dense):
-            edges.append(np.empty(0) if codes[term] else quantile_edges(sample.X[:, term], max_bins))
-        edges += _sparse_edges(sample, encoding, max_bins)
+        edges = [*_dense_edges(sample, codes, max_bins), *_sparse_edges(sample, encoding, max_bins)]
         n_bins = np.array(
             [codes[term] if codes.get(term) else own.size + 1 for term, own in enumerate(edges)], np.int64
         )
@@ -148,7 +147,7 @@ def quantile_edges(values: Floats, max_bins: int) -> Floats:
 
     Edges are half way between two neighbouring values, so that rounding never moves a row.
     """
-    known = np.sort(values[np.isfinite(values)])
+    known = finite_sort(values.copy(), np.empty_like(values))
     if not known.size:
         return np.empty(0)
     first = np.flatnonzero(np.diff(known) > 0.0)  # the last row of each value but the largest
@@ -158,6 +157,21 @@ def quantile_edges(values: Floats, max_bins: int) -> Floats:
     low, high = known[first], known[first + 1]
     middle = low + 0.5 * (high - low)
     return np.where(middle < high, middle, low)
+
+
+def _dense_edges(sample: Block, codes: dict[int, int], max_bins: int) -> list[Floats]:
+    """Return the edges of the dense terms, none of categories; the cores share the terms."""
+
+    def find(terms: NDArray[np.int64]) -> list[Floats]:
+        return [np.empty(0) if codes[term] else quantile_edges(sample.X[:, term], max_bins) for term in terms.tolist()]
+
+    n_terms = len(codes)
+    crew = current().crew(max(1, n_terms))
+    try:
+        found = crew.each(find, np.array_split(np.arange(n_terms), max(1, min(n_terms, 4 * crew.size))))
+    finally:
+        crew.close()
+    return [edges for some in found for edges in some]
 
 
 def _sparse_edges(sample: Block, encoding: Encoding, max_bins: int) -> Sequence[Floats]:
