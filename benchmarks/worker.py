@@ -1,13 +1,19 @@
-"""One process, one contender: import, measure, warm up, run, judge. ``python -m benchmarks.worker JOB RESULT``."""
+"""One process, one contender: import, measure, warm up, run, judge. ``python -m benchmarks.worker JOB RESULT``.
+
+What a library imports only when it is used are imports, too: a forked process warms up first and tells which modules it
+ended with. They are imported before memory is measured, whoever's they are.
+"""
 
 from __future__ import annotations
 
 import gc
 import importlib
 import json
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +48,35 @@ def timed(function: Callable[[Job], Outcome], job: Job) -> tuple[Outcome, float]
     return outcome, elapsed if outcome.seconds is None else outcome.seconds
 
 
+def modules_after(function: Callable[[Job], Outcome], job: Job) -> list[str]:
+    """Return the modules that a process holds after the job, told by a forked one; none where there is no fork."""
+    if not hasattr(os, "fork"):
+        return []
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.close(reading)
+            function(job)
+            with os.fdopen(writing, "w") as told:
+                json.dump([name for name, module in sys.modules.items() if module is not None], told)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as heard:
+        text = heard.read()
+    os.waitpid(child, 0)
+    return json.loads(text or "[]")
+
+
+def import_all(names: Iterable[str]) -> None:
+    """Import modules by name; what is none by itself came with another."""
+    for name in names:
+        if name not in sys.modules and name != "__mp_main__":
+            with suppress(ImportError):
+                importlib.import_module(name)
+
+
 def measure(job: Job) -> dict[str, Any]:
     """Run the job; return seconds of every run, peak memory above the imports (MiB), quality and notes."""
     for name in job.imports:
@@ -49,6 +84,8 @@ def measure(job: Job) -> dict[str, Any]:
     module, name = job.contender.split(":")
     function = getattr(importlib.import_module(f"benchmarks.{module}"), name)
     judge = getattr(importlib.import_module("benchmarks.quality"), job.quality) if job.quality else None
+    if job.warm:
+        import_all(modules_after(function, replace(job, table=job.warm)))
     gc.collect()
     imported = memory_mib("VmRSS")
     if job.warm:

@@ -79,6 +79,8 @@ class Budget:
 def limit(monkeypatch):
     def to(room):
         monkeypatch.setattr("dbml.data.shards.memory_budget", lambda: Budget(room))
+        monkeypatch.setattr("dbml.data.chunked.ChunkedData.borrow", lambda data: None)
+        monkeypatch.setattr("dbml.data.table.TableData.borrow", lambda data: None)
 
     return to
 

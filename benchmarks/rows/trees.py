@@ -120,7 +120,7 @@ BOOSTING = Row(
     quality="auc",
     metric="auc",
     tolerance=0.002,
-    memory_limit="427MB",  # the least that costs dbml no time
+    memory_limit="260MB",  # the least that costs dbml no time
     rounds=2,
     timeout=300,
 )
@@ -175,7 +175,7 @@ SPILLED = Row(
     (
         SCAN,
         boosted("dbml, in memory", memory_limit="1GB"),
-        boosted("dbml, spilled", memory_limit="256MB"),
+        boosted("dbml, spilled", memory_limit="192MB"),
     ),
     (bars.over("", "times the seconds of in memory", _spilled_price, 3.0),),
     target="label",

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dbml.data.loan import Loan
 from dbml.data.sampling import Reservoir, copy_rows, describe_terms, join_blocks, piece_inside, spread
 from dbml.data.selection import Selection, TakenChunk
 from dbml.data.shuffle import PIECE, Shuffle, buffer_rows, cut_pieces
@@ -100,6 +101,10 @@ class ChunkedData(Data, ABC):
 
     def interrupt(self) -> None:
         """Make a read that blocks another thread return soon with an error. Nothing to do where reads are short."""
+
+    def borrow(self) -> Loan | None:
+        """Borrow memory for kept rows from the database that they come from; None where there is none to lend."""
+        return None
 
     @property
     def n_rows(self) -> int:

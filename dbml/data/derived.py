@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dbml.data.arena import Arena
 from dbml.data.chunked import ChunkedData, rows_per_block
 from dbml.data.deal import Deck
+from dbml.data.loan import Loan
 from dbml.data.selection import Selection
 from dbml.data.spill import SpilledBlocks
 from dbml.errors import InvalidData
@@ -45,6 +46,9 @@ class DerivedData(ChunkedData):
     @property
     def n_terms(self) -> int:
         return self.source.n_terms
+
+    def borrow(self) -> Loan | None:
+        return self.source.borrow()
 
     @property
     def n_rows(self) -> int:
@@ -147,10 +151,11 @@ class MaterialisedData(DerivedData):
         super().__init__(source)
         self._chunks: list[MemoryChunk | SpilledChunk] = []
         self._spilled: SpilledBlocks | None = None
+        self._loan: Loan | None = None
         self._deck: Deck | None = None
         self._closed = False
         try:
-            self._keep(memory_budget().kept)
+            self._keep()
         except BaseException:
             self.close()
             raise
@@ -158,11 +163,16 @@ class MaterialisedData(DerivedData):
         self._n_rows = sum(chunk.n_rows for chunk in self._chunks)
         self._describe()
 
-    def _keep(self, room: int) -> None:
+    def _keep(self) -> None:
+        self._room = memory_budget().kept
+        kept, asked = 0, False
         for block in self.source.map(Arena().keep, purpose="materialise"):
             size = block_bytes(block)
-            if self._spilled is None and size <= room:
-                room -= size
+            if kept + size > self._room and not asked:
+                asked, self._loan = True, self.source.borrow()
+                self._room += self._loan.nbytes if self._loan is not None else 0
+            if self._spilled is None and kept + size <= self._room:
+                kept += size
                 self._chunks.append(MemoryChunk(block))
                 continue
             if self._spilled is None:
@@ -174,7 +184,7 @@ class MaterialisedData(DerivedData):
     def _describe(self) -> None:
         kept = sum(block_bytes(chunk.block) for chunk in self._chunks if isinstance(chunk, MemoryChunk))
         if self._spilled is None:
-            choice, reason = "in memory", f"{size_text(kept)} of at most {size_text(memory_budget().kept)}"
+            choice, reason = "in memory", f"{size_text(kept)} of at most {size_text(self._room)}"
         else:
             choice = "in memory and spilled"
             spilled = size_text(self._spilled.nbytes)
@@ -211,6 +221,8 @@ class MaterialisedData(DerivedData):
         self._chunks, self._deck = [], None
         if self._spilled is not None:
             self._spilled.close()
+        if self._loan is not None:
+            self._loan.give_back()
 
 
 def block_bytes(block: Block) -> int:

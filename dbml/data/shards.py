@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dbml.data.loan import Loan
 from dbml.data.shard_passes import ShardPasses
 from dbml.data.spill_file import SpillFile
 from dbml.errors import ExhaustedMemory, InvalidData, UnknownName, listing, nearest
@@ -195,6 +196,8 @@ class LocalShards(Shards):
         self._kept_bytes = self._resident_bytes = 0
         self._largest = 1
         self._disk: _Disk | None = None
+        self._loan: Loan | None = None
+        self._asked = False  # for a loan
         self._crew: Crew | None = None
         self._passes = ShardPasses()
         self._closed = False
@@ -202,7 +205,7 @@ class LocalShards(Shards):
     # made by `derive` --------------------------------------------------------------------------------------------
 
     def add(self, kept: Arrays, resident: Arrays, n_rows: int) -> None:
-        """Take the next shard; beyond the memory limit the last shards in memory are spilled.
+        """Take the next shard. If all will not fit, DuckDB lends memory; what is too much then is spilled.
 
         Raises
         ------
@@ -216,16 +219,22 @@ class LocalShards(Shards):
         self._kept_bytes += shard.nbytes
         self._largest = max(self._largest, shard.nbytes)
         self._resident_bytes += sum(array.nbytes for array in resident.values())
+        if self._expected(self._kept_bytes + self._resident_bytes) > self._room and not self._asked:
+            self._asked, self._loan = True, self._data.borrow()
+            self._room += self._loan.nbytes if self._loan is not None else 0
         self._check_resident()
         while self._kept_bytes + self._resident_bytes > self._room and self._in_memory:
             self._spill(self._in_memory.pop())
 
+    def _expected(self, nbytes: int) -> int:
+        """Return what all rows will take if those that are here take so much."""
+        return nbytes * max(self.n_rows, self._data.n_rows) // max(1, self.n_rows)
+
     def _check_resident(self) -> None:
         """Refuse resident arrays that will not fit, as soon as that is known."""
-        total = max(self.n_rows, self._data.n_rows)
-        needed = self._resident_bytes * total // max(1, self.n_rows)
+        needed = self._expected(self._resident_bytes)
         if needed > self._room:
-            budget = memory_budget()
+            budget, total = memory_budget(), max(self.n_rows, self._data.n_rows)
             raise ExhaustedMemory(
                 f"arrays that training updates in place must fit in memory; those of {total:,} rows take "
                 f"{size_text(needed)}, and {size_text(self._room)} of memory_limit = {size_text(budget.total)} are for "
@@ -298,6 +307,8 @@ class LocalShards(Shards):
             shard.close()
         if self._disk is not None:
             self._disk.close()
+        if self._loan is not None:
+            self._loan.give_back()
         self._in_memory = []
         for done in self._passes.end(len(self._data.plan.columns)):
             self._data.plan = self._data.plan.ran(done)

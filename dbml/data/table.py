@@ -21,6 +21,7 @@ from dbml.data.base_table import indexed_columns
 from dbml.data.chunked import Chunk, ChunkedData, Workspace, rows_per_block
 from dbml.data.gather import ExportedBatch, Gather, GatherValues, Rows, cut
 from dbml.data.geometry import compare_runs, is_exact, merged_ranges, partitions_of
+from dbml.data.loan import Loan, borrow
 from dbml.data.pruning import count_pruned, count_pruned_groups
 from dbml.data.sampling import copy_rows, join_blocks
 from dbml.data.selection import Selection
@@ -223,6 +224,11 @@ class TableData(ChunkedData):
         target = self.schema.target
         labelled = target is not None and target.classes is not None
         return Scan(self.source, gather, self._row_values, labelled, self._snapshot)
+
+    def borrow(self) -> Loan | None:
+        if self._scan.room is not None:
+            return None  # what DuckDB has is how many columns it reads at once
+        return borrow(self.source.relation, len(self._scan.expressions))
 
     @property
     def n_rows(self) -> int:

@@ -1,0 +1,85 @@
+"""Memory that DuckDB lends to rows that are kept: its cached pages of the table go before any of them is spilled.
+
+Only of a limit that `dbml.connect` shared out and nobody changed since: what people set themselves is theirs.
+"""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dbml.passes.memory import memory_budget, parse_memory
+
+if TYPE_CHECKING:
+    import duckdb
+
+_LEAST = 64 << 20  # that DuckDB keeps
+_OF_A_COLUMN = 1 << 20  # that a scan holds for each of DuckDB's threads: the pages that are read, and the next ones
+_ROUNDED = 0.01  # DuckDB tells its limit in three or four digits
+
+
+class Loan:
+    """Bytes taken off DuckDB's ``memory_limit`` until they are given back.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        A cursor of its own: a result that is being read elsewhere stays.
+    own : int
+        DuckDB's share of the limit.
+    left : int
+        What it has in the meantime.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, own: int, left: int) -> None:
+        self.nbytes = own - left
+        _set_limit(connection, left)
+        # Borrowers that nobody closes give back when they are collected.
+        self._return = weakref.finalize(self, _give_back, connection, own, left)
+        self._return.atexit = False
+
+    def give_back(self) -> None:
+        """Give DuckDB its share back, unless somebody has set another limit, or closed the database."""
+        self._return()
+
+
+def _give_back(connection: duckdb.DuckDBPyConnection, own: int, left: int) -> None:
+    import duckdb
+
+    with suppress(duckdb.Error):
+        if _is_near(_limit_of(connection), left):
+            _set_limit(connection, own)
+        connection.close()
+
+
+def borrow(relation: duckdb.DuckDBPyRelation, n_columns: int) -> Loan | None:
+    """Borrow what the database of a relation can spare while `n_columns` of it are read; None where that is nothing."""
+    import duckdb
+
+    own = memory_budget().database
+    connection = getattr(relation, "_con", None)
+    if connection is None:
+        return None
+    try:
+        cursor = connection.cursor()
+        ((threads,),) = cursor.execute("SELECT current_setting('threads')").fetchall()
+        left = max(_LEAST, _OF_A_COLUMN * int(threads) * n_columns)
+        if left >= own or not _is_near(_limit_of(cursor), own):
+            return None
+        return Loan(cursor, own, left)
+    except duckdb.Error:  # what it holds for other queries cannot be let go
+        return None
+
+
+def _limit_of(connection: duckdb.DuckDBPyConnection) -> int:
+    ((text,),) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+    return parse_memory(text, least=0)
+
+
+def _set_limit(connection: duckdb.DuckDBPyConnection, nbytes: int) -> None:
+    connection.execute(f"SET GLOBAL memory_limit = '{nbytes}B'")
+
+
+def _is_near(nbytes: int, other: int) -> bool:
+    return abs(nbytes - other) <= _ROUNDED * other
