@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dbml.data.shards import KeptShard
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 _TICK = 0.1  # seconds between reports of short passes; longer passes are told as they go
 
@@ -40,8 +41,15 @@ class ShardPasses:
         self._totals: dict[str, _Total] = {}
         self._told = time.perf_counter()
 
-    def run(self, crew: Crew, function: Callable[[KeptShard], T], shards: Sequence[KeptShard], purpose: str) -> list[T]:
-        """Return ``crew.each(function, shards)``, counted."""
+    def run(
+        self,
+        crew: Crew,
+        function: Callable[[Item], T],
+        items: Sequence[Item],
+        shards: Sequence[KeptShard],
+        purpose: str,
+    ) -> list[T]:
+        """Return ``crew.each(function, items)``, counted as a pass over shards."""
         total = self._totals.get(purpose)
         if total is None:
             total = self._totals[purpose] = _Total()
@@ -51,12 +59,12 @@ class ShardPasses:
             shard.handed_out = 0
         active = listeners() if total.slow else ()
         if active:
-            function = _told(function, active)
+            function = _told(function, active, rows, len(items))
             for listener in active:
                 listener.pass_started(purpose, rows)
         began = time.perf_counter()
         try:
-            return crew.each(function, shards, purpose)
+            return crew.each(function, items, purpose)
         finally:
             now = time.perf_counter()
             seconds = now - began
@@ -93,15 +101,18 @@ class ShardPasses:
             yield Pass(purpose, "shards", columns, total.rows, total.nbytes, total.seconds, total.times)
 
 
-def _told(function: Callable[[KeptShard], T], active: Sequence[Listener]) -> Callable[[KeptShard], T]:
-    """Return `function` that tells of every shard when it is done."""
+def _told(function: Callable[[Item], T], active: Sequence[Listener], rows: int, n_items: int) -> Callable[[Item], T]:
+    """Return `function` that tells of every item when it is done, as of its share of the rows."""
     telling = threading.Lock()
+    done = 0
 
-    def watched(shard: KeptShard) -> T:
-        result = function(shard)
+    def watched(item: Item) -> T:
+        nonlocal done
+        result = function(item)
         with telling:
+            done += 1
             for listener in active:
-                listener.rows(shard.n_rows)
+                listener.rows(rows * done // n_items - rows * (done - 1) // n_items)
         return result
 
     return watched

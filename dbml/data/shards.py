@@ -290,7 +290,15 @@ class LocalShards(Shards):
     def each(self, function: Callable[[Shard], T], purpose: str = "", only: Sequence[int] | None = None) -> list[T]:
         crew = self._check_open()
         chosen = self._shards if only is None else [self._shards[number] for number in only]
-        return self._passes.run(crew, function, chosen, purpose)
+        return self._passes.run(crew, function, chosen, chosen, purpose)
+
+    @property
+    def n_workers(self) -> int:
+        return self._check_open().size
+
+    def together(self, function: Callable[[int], T], purpose: str = "") -> list[T]:
+        crew = self._check_open()
+        return self._passes.run(crew, function, range(crew.size), self._shards, purpose)
 
     def _check_open(self) -> Crew:
         if self._crew is None or self._closed:

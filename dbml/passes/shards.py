@@ -91,6 +91,19 @@ class Shards(ABC):
         names the passes in the plan, which counts them when the shards are closed.
         """
 
+    @property
+    @abstractmethod
+    def n_workers(self) -> int:
+        """How many threads may work on shards at the same time."""
+
+    @abstractmethod
+    def together(self, function: Callable[[int], T], purpose: str = "") -> list[T]:
+        """Return ``function(rank)`` of all workers, at the same time where they are free; rank 0 begins first.
+
+        For kernels whose threads share the work among themselves, over all shards. Others may begin when 0 has ended,
+        and 0 must not wait for them. An error in one is raised here; `purpose` as in `each`.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Free memory, disk and threads; reading afterwards is an error."""

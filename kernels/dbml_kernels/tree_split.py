@@ -94,6 +94,29 @@ def levels_listed(g, h, n_bins, least_hessian, keys, levels):
 
 
 @kernel(exact=True)
+def levels_ordered(keys, n):
+    """Return the places of the first `n` keys in ascending order, equal ones as they come (a merge sort)."""
+    order, merged = np.empty(n, np.int64), np.empty(n, np.int64)
+    for i in range(n):
+        order[i] = i
+    width = 1
+    while width < n:
+        for begin in range(0, n, 2 * width):
+            middle, last = min(begin + width, n), min(begin + 2 * width, n)
+            left, right = begin, middle
+            for i in range(begin, last):
+                if left < middle and (right >= last or keys[order[left]] <= keys[order[right]]):
+                    merged[i] = order[left]
+                    left += 1
+                else:
+                    merged[i] = order[right]
+                    right += 1
+        order, merged = merged, order
+        width *= 2
+    return order
+
+
+@kernel(exact=True)
 def category_split(g, h, n_bins, node, rule, best, goes_left):
     """Look for a better split of a category than `best`; write the side of each level; return whether there was one.
 
@@ -111,7 +134,7 @@ def category_split(g, h, n_bins, node, rule, best, goes_left):
     singles = n <= ONE_BY_ONE
     if not singles:
         l2 += CATEGORY_L2
-    by_key = np.argsort(keys[:n], kind="mergesort")
+    by_key = levels_ordered(keys, n)
     from_end = first = count = -1
     for end in range(2):
         left_gradient = left_hessian = 0.0
@@ -219,11 +242,11 @@ def split_find(sums, steps, terms, layout, monotonic, node, rule, scratch, best,
 
 
 @kernel(exact=True)
-def node_search(sums, steps, terms, layout, monotonic, node, rules, scratch, best, goes_left):
-    """Find the best split of a node as `split_find` does; ``best[TERM]`` is -1 where there is none.
+def part_search(sums, steps, terms, layout, monotonic, node, rules, scratch, best, goes_left):
+    """Find the best split of a node by some terms as `split_find` does; return the gain of the node without a split.
 
-    ``best[GAIN]`` is what the split gains over none. Shapes: `node` (6,) from ``GRADIENT`` on, `rules` (l2, least
-    hessian, least gain).
+    ``best[TERM]`` is -1 where no split is better by enough. Shapes: `node` (6,) from ``GRADIENT`` on, `rules` (l2,
+    least hessian, least gain).
     """
     l2, least_hessian, least_gain = rules
     gradient, hessian, low, high = node[GRADIENT], node[HESSIAN], node[LOW], node[HIGH]
@@ -233,6 +256,13 @@ def node_search(sums, steps, terms, layout, monotonic, node, rules, scratch, bes
     about = (gradient, hessian, node[ROWS] / max(hessian, 1e-300), low, high)
     rule = (l2, node[LEAST_ROWS], least_hessian)
     split_find(sums, steps, terms, layout, monotonic, about, rule, scratch, best, goes_left)
+    return without
+
+
+@kernel(exact=True)
+def node_search(sums, steps, terms, layout, monotonic, node, rules, scratch, best, goes_left):
+    """Find the best split of a node as `part_search` does; ``best[GAIN]`` is what the split gains over none."""
+    without = part_search(sums, steps, terms, layout, monotonic, node, rules, scratch, best, goes_left)
     best[GAIN] -= without
 
 

@@ -153,7 +153,8 @@ def quantile_edges(values: Floats, max_bins: int) -> Floats:
     first = np.flatnonzero(np.diff(known) > 0.0)  # the last row of each value but the largest
     if first.size >= max_bins:
         wanted = np.arange(1, max_bins) * (known.size / max_bins) - 1.0
-        first = first[np.unique(np.searchsorted(first, wanted).clip(max=first.size - 1))]
+        places = np.searchsorted(first, wanted).clip(max=first.size - 1)
+        first = first[places[np.diff(places, prepend=-1) > 0]]
     low, high = known[first], known[first + 1]
     middle = low + 0.5 * (high - low)
     return np.where(middle < high, middle, low)

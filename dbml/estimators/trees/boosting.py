@@ -24,7 +24,7 @@ from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.growth import Grower, GrowPolicy, Rules
 from dbml.estimators.trees.leaf_quantiles import leaf_quantiles
 from dbml.estimators.trees.leaf_values import LeafValues
-from dbml.estimators.trees.lone_growth import LoneGrower
+from dbml.estimators.trees.team_growth import TeamGrower
 from dbml.estimators.trees.losses import BoostingLoss, weights_of
 from dbml.estimators.trees.nodes import Flat, Node
 from dbml.estimators.trees.sampling import ALL_ROWS, NO_ROWS, Draw, Held, Sampling
@@ -173,7 +173,7 @@ class Rounds:
         policy = self.boosting.policy
         if policy == "symmetric":
             return SymmetricGrower
-        return LoneGrower if LoneGrower.suits(self.shards, self.boosting.rules, policy, self._histograms) else Grower
+        return TeamGrower if TeamGrower.suits(self.shards, self.boosting.rules, policy, self._histograms) else Grower
 
     def _room_for_copies(self) -> CopiedShards | None:
         """Return room to copy the rows of each sample together, None where rows are not sampled or memory is short."""

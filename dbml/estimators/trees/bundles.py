@@ -42,7 +42,8 @@ def find_bundles(sample: Block, edges: Sequence[Floats], codes: dict[int, int]) 
     codes : dict
         Number of codes of dense terms that are categories, else 0.
     """
-    rows = np.unique(np.linspace(0, sample.n_rows - 1, min(sample.n_rows, _ROWS)).astype(np.int64))
+    n = min(sample.n_rows, _ROWS)
+    rows = np.arange(n) * (sample.n_rows - 1) // max(1, n - 1)
     members = [*_dense(sample, rows, edges, codes), *_sparse(sample, rows, edges)]
     if not members:
         return []
@@ -51,8 +52,9 @@ def find_bundles(sample: Block, edges: Sequence[Floats], codes: dict[int, int]) 
 
 def _dense(sample: Block, rows: NDArray[np.int64], edges: Sequence[Floats], codes: dict[int, int]) -> list[Member]:
     found = []
+    too_many = rows[: int(_RARE * rows.size) + 1]
     for term in range(sample.X.shape[1]):
-        if codes[term] or not edges[term].size:
+        if codes[term] or not edges[term].size or (sample.X[too_many, term] != 0.0).all():
             continue
         column = sample.X[rows, term]
         present = np.flatnonzero(column != 0.0)  # missing ones too
