@@ -53,6 +53,8 @@ class Contender:
         Small table to warm up with; "" for none.
     again : int
         Further runs in the same process.
+    patience : float
+        Seconds of runs in the same process after which no other is begun.
     imports : tuple of str
         Imported before memory is measured, besides those of its kind.
     cold_cache : bool
@@ -71,6 +73,7 @@ class Contender:
     dataset: Dataset | None = None
     warm: str = "warm"
     again: int = 2
+    patience: float = 8.0
     imports: tuple[str, ...] = ()
     cold_cache: bool = False
     quality: bool = True

@@ -34,6 +34,8 @@ class Job:
         A small table to run once before the clock starts; empty for none.
     again : int
         How many more times to run in the same process.
+    patience : float
+        Seconds of runs in the same process after which no other is begun.
     """
 
     contender: str
@@ -47,6 +49,7 @@ class Job:
     memory_limit: str
     warm: str
     again: int
+    patience: float
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as plain JSON values."""

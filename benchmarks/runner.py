@@ -75,6 +75,7 @@ def make_job(row: Row, contender: Contender, limit: int | None) -> Job:
         memory_limit=contender.memory_limit or row.memory_limit,
         warm=contender.warm,
         again=contender.again,
+        patience=contender.patience,
     )
 
 

@@ -20,8 +20,6 @@ from typing import Any
 
 from benchmarks.jobs import Job, Outcome
 
-AGAIN_SECONDS = 8.0
-
 
 def memory_mib(field: str) -> float:
     """Return ``VmRSS`` (held now) or ``VmHWM`` (peak) of this process in MiB; NaN where there is no /proc."""
@@ -95,7 +93,7 @@ def measure(job: Job) -> dict[str, Any]:
     forget_peak()
     seconds: list[float] = []
     peaks: list[float] = []
-    while not seconds or (len(seconds) <= job.again and sum(seconds) < AGAIN_SECONDS):
+    while not seconds or (len(seconds) <= job.again and sum(seconds) < job.patience):
         outcome = None  # the model of the run before is garbage, as it would be for a person who fits again
         gc.collect()
         outcome, elapsed = timed(function, job)

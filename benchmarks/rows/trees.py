@@ -219,7 +219,7 @@ FOREST = Row(
 
 
 def _grown(dataset: Dataset, label: str) -> Contender:
-    return boosted(label, trees=10, dataset=dataset, quality=False, again=4, sampling_method="uniform")
+    return boosted(label, trees=10, dataset=dataset, quality=False, again=4, patience=30.0, sampling_method="uniform")
 
 
 BY_ROWS = ("dbml, 200k x 28", "dbml, 2M x 28", "dbml, 20M x 28")

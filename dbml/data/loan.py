@@ -9,6 +9,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from dbml.data.duck import error_class
 from dbml.passes.memory import memory_budget, parse_memory
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ class Loan:
 
 
 def _give_back(connection: duckdb.DuckDBPyConnection, own: int, left: int) -> None:
-    import duckdb
-
-    with suppress(duckdb.Error):
+    with suppress(error_class()):
         if _is_near(_limit_of(connection), left):
             _set_limit(connection, own)
         connection.close()
@@ -55,8 +54,6 @@ def _give_back(connection: duckdb.DuckDBPyConnection, own: int, left: int) -> No
 
 def borrow(relation: duckdb.DuckDBPyRelation, n_columns: int) -> Loan | None:
     """Borrow what the database of a relation can spare while `n_columns` of it are read; None where that is nothing."""
-    import duckdb
-
     own = memory_budget().database
     connection = getattr(relation, "_con", None)
     if connection is None:
@@ -68,7 +65,7 @@ def borrow(relation: duckdb.DuckDBPyRelation, n_columns: int) -> Loan | None:
         if left >= own or not _is_near(_limit_of(cursor), own):
             return None
         return Loan(cursor, own, left)
-    except duckdb.Error:  # what it holds for other queries cannot be let go
+    except error_class():  # what it holds for other queries cannot be let go
         return None
 
 

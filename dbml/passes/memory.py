@@ -6,7 +6,8 @@
     1/4      rows that are kept: materialised blocks
     3/8      rows in shards, which are never shuffled: the two shares before in one
 
-What is kept beyond its share takes what DuckDB can spare of its own (`dbml.data.loan`), and is spilled beyond that. The process itself (Python, compiled kernels) comes on top.
+What is kept beyond its share takes what DuckDB can spare of its own (`dbml.data.loan`), and is spilled beyond that. The
+process itself (Python, compiled kernels) comes on top.
 """
 
 from __future__ import annotations

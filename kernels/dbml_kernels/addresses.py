@@ -1,4 +1,4 @@
-"""Arrays by their addresses: for kernels over any number of arrays of one kind, which types of tuples could not name."""
+"""Arrays by their addresses: for kernels over any number of arrays of one kind, which no type of a tuple could name."""
 
 from __future__ import annotations
 

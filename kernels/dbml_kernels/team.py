@@ -1,17 +1,14 @@
 """Threads that work off a round of tasks together, inside a kernel: a round costs a microsecond, not a call of Python.
 
-One thread leads. It publishes rounds of numbered tasks, takes part in them, and goes on when all are done. Others help:
-they take tasks while there are some, until the leader ends the work. Nobody waits for a helper that holds no task, so one
-that comes late, or that the system leaves waiting, costs nothing but its help.
+One thread leads. It publishes rounds of numbered tasks, takes part in them, and goes on when all are done. Others
+help: they take tasks while there are some, until the leader ends the work. Nobody waits for a helper that holds no
+task, so one that comes late, or that the system leaves waiting, costs nothing but its help.
 
 What the leader writes before it publishes a round is seen by all who take its tasks, and what they write by the leader
 after it. Helpers that find no task spin for some microseconds, and then let other threads of the machine go first.
 """
 
 from __future__ import annotations
-
-import platform
-import sys
 
 import numpy as np
 from numba import types
@@ -24,13 +21,10 @@ ir = cgutils.ir
 
 MOST_TASKS = (1 << 16) - 1
 
-# Words of a team, each in a cache line of its own: the round, its number of tasks and the next one; tasks done; the end.
+# Words of a team, each in a cache line of its own: a round's number, tasks and next task; the tasks done; the end.
 _TICKET, _DONE, _ENDED, SIZE = 0, 8, 16, 24
 _TASKS_AT, _ROUND_AT = np.int64(16), np.int64(32)
 _PATIENCE = 2_000  # looks for a task, some 50 us, before other threads go first
-
-_X86 = platform.machine().lower() in ("x86_64", "amd64")
-_YIELDS = sys.platform != "win32"
 
 
 def _address(context, builder, signature, arguments):
@@ -87,11 +81,9 @@ def _pause(typing_context):
     """Let the other thread of this core go first, where the processor has a word for that."""
 
     def generate(context, builder, signature, arguments):
-        if _X86:
-            hint = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"
-            )
-            builder.call(hint, [])
+        if builder.module.triple.startswith(("x86_64", "i686", "i386")):
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
         return context.get_dummy_value()
 
     return types.void(), generate
@@ -102,9 +94,9 @@ def _let_others(typing_context):
     """Let other threads that wait for this core go first, where the system has a call for that."""
 
     def generate(context, builder, signature, arguments):
-        if _YIELDS:
-            call = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.IntType(32), []), "sched_yield")
-            builder.call(call, [])
+        if "windows" not in builder.module.triple:
+            kind = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
         return context.get_dummy_value()
 
     return types.void(), generate
@@ -127,7 +119,7 @@ def publish(team, n_tasks):
 def take(team):
     """Return the number of a task that nobody has taken, or -1."""
     while True:
-        ticket = _load(team, _TICKET)
+        ticket = np.int64(_load(team, _TICKET))
         task = ticket & MOST_TASKS
         if task >= (ticket >> _TASKS_AT) & MOST_TASKS:
             return np.int64(-1)

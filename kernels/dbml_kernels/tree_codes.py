@@ -14,7 +14,7 @@ _FEWEST_EDGES, _MOST_CELLS, _CROWDED = 8, 4_096, 4  # of a grid that pays
 
 @kernel(exact=True)
 def _cell_of(value, low, per_value, n_cells):
-    """Return the cell of a grid that a value lies in, the first or last one if beyond: a larger value, no lower cell."""
+    """Return the cell of a grid that a value lies in, the first or last one if beyond; more is in no lower cell."""
     cell = (value - low) * per_value
     cell = cell if cell > 0.0 else 0.0  # of NaN, too
     return np.int32(cell if cell < n_cells - 1.0 else n_cells - 1.0)

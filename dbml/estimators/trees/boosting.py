@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
+from dbml_kernels.bytes_copy import bytes_transpose
 from dbml_kernels.folds import hash_mix
 from numpy.typing import NDArray
 
@@ -24,12 +25,12 @@ from dbml.estimators.trees.ensemble import Trees
 from dbml.estimators.trees.growth import Grower, GrowPolicy, Rules
 from dbml.estimators.trees.leaf_quantiles import leaf_quantiles
 from dbml.estimators.trees.leaf_values import LeafValues
-from dbml.estimators.trees.team_growth import TeamGrower
 from dbml.estimators.trees.losses import BoostingLoss, weights_of
 from dbml.estimators.trees.nodes import Flat, Node
 from dbml.estimators.trees.sampling import ALL_ROWS, NO_ROWS, Draw, Held, Sampling
 from dbml.estimators.trees.shard_rows import CopiedShards, ShardRows
 from dbml.estimators.trees.symmetric import SymmetricGrower
+from dbml.estimators.trees.team_growth import TeamGrower
 from dbml.passes.block import Block, Floats
 from dbml.passes.data import Data
 from dbml.passes.shards import Arrays, Shard, Shards
@@ -114,7 +115,8 @@ def bin_rows(
     def finish(arrays: Arrays) -> Arrays:
         bins, first = arrays["bins"], arrays.pop("first", np.zeros((len(arrays["bins"]), loss.n_outputs)))
         more = {"order": np.empty(len(bins), np.int32), **derivatives.room(loss, len(bins))}
-        columns = np.ascontiguousarray(bins.T)
+        columns = np.empty(bins.shape[::-1], np.uint8)
+        bytes_transpose(bins.reshape(-1), 0, *bins.shape, columns.reshape(-1), 0, len(bins))
         return {**arrays, **more, "columns": columns, "scores": np.ascontiguousarray(first.T)}
 
     derivatives = DERIVATIVES[precision]

@@ -1,4 +1,4 @@
-"""Growing a tree over shards in memory inside a kernel, by a team of threads: a split costs microseconds of overhead."""
+"""Growing a tree over shards in memory inside a kernel, by a team of threads: splits cost microseconds of overhead."""
 
 from __future__ import annotations
 
@@ -30,18 +30,17 @@ class _Room:
     def __init__(self, rules: Rules, n_columns: int, n_terms: int, n_threads: int) -> None:
         assert rules.max_leaves is not None
         self.max_leaves, size = rules.max_leaves, 256 * n_columns
-        most, n_parts = 2 * self.max_leaves - 1, kernels.parts_of(n_terms)
-        self.n_threads = n_threads
-        self.job, self.progress = np.zeros(kernels.JOB_SIZE, np.int64), np.zeros(3, np.int64)
-        self.sums, self.places, self.known = (
-            np.empty((self.max_leaves, 2, size)),
-            np.zeros((most, 4), np.int64),
-            np.empty((most, 6)),
-        )
-        self.histograms, self.earlier = np.zeros((n_threads, size), np.int64), np.zeros((n_threads, 2, size))
-        self.added = np.zeros((n_threads, kernels.ADDED_SIZE), np.int64)
+        self.n_threads, most, n_parts = n_threads, kernels.most_nodes(rules.max_leaves), kernels.parts_of(n_terms)
+        self.orders = tuple(np.zeros(shape, np.int64) for shape in kernels.ORDERS)
+        self.progress = np.zeros(5, np.int64)
+        self.sums = np.empty((kernels.most_sums(rules.max_leaves), 2, size))
+        self.places, self.known = np.zeros((most, 5), np.int64), np.empty((most, 6))
+        at_a_time = n_threads, kernels.AHEAD
+        self.histograms, self.earlier = np.zeros((*at_a_time, size), np.int64), np.zeros((*at_a_time, 2, size))
+        self.added = np.zeros((*at_a_time, kernels.ADDED_SIZE), np.int64)
         self.scratch, self._moved = np.empty((n_threads, 5, 256)), np.empty((n_threads, 0), np.int32)
-        self.parts = np.empty((n_parts, 2, 6)), np.empty((n_parts, 2, 256), np.uint8), np.empty((n_parts, 2))
+        looked = n_parts, kernels.MOST_LOOKED
+        self.parts = np.empty((*looked, 6)), np.empty((*looked, 256), np.uint8), np.empty(looked)
 
     def moved(self, n_rows: int) -> NDArray[np.int32]:
         """Return room for so many row numbers of each thread."""
@@ -72,9 +71,10 @@ class TeamGrower(Grower):
         chosen = np.flatnonzero(root.ends > root.begins)
         rows = [self._rows_of(self.shards[number]) for number in chosen.tolist()]
         most = len(room.places)
-        runs = np.empty((most, 2, chosen.size), np.int64)
+        runs = np.zeros((most, 2, chosen.size), np.int64)
         runs[0] = root.begins[chosen], root.ends[chosen]
-        room.places[0], room.known[0], room.progress[:] = (-1, 0, 0, 0), root.known, (1, 1, 0)
+        room.places[0], room.known[0] = (-1, 0, 0, 0, kernels.LEAF), root.known
+        room.progress[:] = 1, 1, 0, 1, 0
         room.sums[0], root.sums = root.sums, None
         bests, sides = np.empty((most, 6)), np.empty((most, 256), np.uint8)
         search = (
@@ -86,7 +86,7 @@ class TeamGrower(Grower):
         most_depth = most if rules.max_depth is None else rules.max_depth
         self._run(
             self._shard_arrays(rows, runs),
-            (moved, room.histograms, room.earlier, room.added, room.scratch),
+            (moved, room.scratch, room.histograms, room.earlier, room.added),
             search,
             (room.sums, room.places, room.known, bests, sides),
             (room.max_leaves, most_depth, rules.least_rows, self.histograms.most_rows),
@@ -104,12 +104,14 @@ class TeamGrower(Grower):
     def _run(self, rows: Any, space: Any, search: Any, tree: Any, limits: tuple[int, ...]) -> None:
         """Run the kernels until the tree is grown."""
         room = self._room
-        while not room.progress[2]:
+        while not room.progress[kernels.GROWN]:
             team = new_team()
 
             def work(rank: int, team: NDArray[np.int64] = team) -> None:
                 try:
-                    kernels.tree_grow(team, rank, room.job, rows, space, search, tree, limits, room.progress, _PATIENCE)
+                    kernels.tree_grow(
+                        team, rank, room.orders, rows, space, search, tree, limits, room.progress, _PATIENCE
+                    )
                 finally:
                     if rank == 0:
                         end(team)
@@ -121,18 +123,19 @@ class TeamGrower(Grower):
     ) -> None:
         """Make the nodes below the root from the arrays of the kernel."""
         places, known = self._room.places, self._room.known
-        n_nodes = int(self._room.progress[0])
-        all_runs = np.zeros((n_nodes, 2, root.begins.size), np.int64)
-        all_runs[:, :, chosen] = runs[:n_nodes]
-        nodes: list[Node] = [root] * n_nodes
-        for number in range(n_nodes):
-            node, left = nodes[number], int(places[number, kernels.LEFT])
+        all_runs = np.zeros((len(runs), 2, root.begins.size), np.int64)
+        all_runs[:, :, chosen] = runs
+        waiting = [(root, 0)]
+        while waiting:
+            node, number = waiting.pop()
             node.best = bests[number]
             if bests[number, TERM] >= 0.0:
                 node.goes_left = sides[number]
-            if left < 0:
+            if places[number, kernels.STATE] != kernels.NODE:
                 continue
+            first, children = int(places[number, kernels.LEFT]), []
             for side in range(2):
-                begins, ends = all_runs[left + side]
-                nodes[left + side] = Node.of(node, side, begins, ends, known[left + side])
-            node.children, node.split = (nodes[left], nodes[left + 1]), True
+                begins, ends = all_runs[first + side]
+                children.append(Node.of(node, side, begins, ends, known[first + side]))
+                waiting.append((children[side], first + side))
+            node.children, node.split = (children[0], children[1]), True
