@@ -28,7 +28,7 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_SURFACE[name]), name)
     if name.startswith("_"):
         raise AttributeError(name)
-    found = importlib.import_module("dbml.estimators.discovery").estimators()
-    if name in found:
-        return found[name]
+    found = importlib.import_module("dbml.estimators.discovery").estimator(name)
+    if found is not None:
+        return found
     raise AttributeError(f"module 'dbml' has no attribute {name!r}")

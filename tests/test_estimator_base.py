@@ -25,7 +25,7 @@ from dbml import (
     TruncatedSVD,
 )
 from dbml.errors import InterruptedTraining, InvalidData, InvalidParameter, NotFitted
-from dbml.estimators.discovery import estimators, model_types
+from dbml.estimators.discovery import estimator, estimators, find_type, model_types, stored_kind, stored_kinds
 from dbml.estimators.planning import plan_training
 from dbml.params import Integer, Real
 from dbml.passes.dispatch import as_data
@@ -407,3 +407,22 @@ def test_a_frame_is_read_by_position_where_training_had_no_names(name):
         warnings.simplefilter("error")
         named = pd.DataFrame(X, columns=["x0", "x1", "x2", "x3"])[["x3", "x1", "x0", "x2"]]
         np.testing.assert_array_equal(made_of(model, named), made_of(model, X))
+
+
+def test_one_estimator_is_found_without_the_others():
+    script = (
+        "import sys, dbml; from dbml.estimators.discovery import find_type\n"
+        "assert dbml.GaussianNB.__name__ == 'GaussianNB' and find_type('Linear_Reg') is dbml.LinearRegression\n"
+        "assert find_type('linearregression') is dbml.LinearRegression\n"
+        "assert 'dbml.estimators.mlp' not in sys.modules and 'dbml.estimators.kmeans' not in sys.modules\n"
+        "assert find_type('no such type') is None and not hasattr(dbml, 'NoSuchEstimator')\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_every_estimator_is_found_by_its_names():
+    for name, kind in estimators().items():
+        assert estimator(name) is stored_kind(name) is getattr(dbml, name) is kind
+    for model_type, kind in model_types().items():
+        assert find_type(model_type) is find_type(model_type.upper()) is kind
+    assert set(stored_kinds().values()) == {stored_kind(name) for name in stored_kinds()}

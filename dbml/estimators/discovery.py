@@ -1,12 +1,16 @@
-"""Estimators are found, not listed: a new file in this package is all it takes."""
+"""Estimators are found, not listed: a new file in this package is all it takes.
+
+To import them all takes half a second: where one is asked for by name, modules whose text mentions it are tried first.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import dbml.estimators
@@ -21,15 +25,52 @@ def estimators() -> dict[str, type[Estimator]]:
     An estimator is a subclass of `Estimator` with an ``__init__`` of its own (bases have none), defined in a module of
     this package; its name does not start with an underscore.
     """
-    found: dict[str, type[Estimator]] = {}
-    for module in pkgutil.iter_modules(dbml.estimators.__path__, "dbml.estimators."):
-        loaded = importlib.import_module(module.name)
-        for name, value in vars(loaded).items():
-            if not inspect.isclass(value) or value.__module__ != module.name or name.startswith("_"):
-                continue
-            if issubclass(value, Estimator) and "__init__" in vars(value):
-                found[name] = value
-    return dict(sorted(found.items()))
+    return dict(sorted(item for module in _modules() for item in _defined_in(module).items()))
+
+
+def estimator(name: str) -> type[Estimator] | None:
+    """Return the estimator class of a name; None where there is none."""
+    return _mentioned(f"class {name}(", lambda found: found.__name__ == name) or estimators().get(name)
+
+
+@cache
+def _modules() -> tuple[str, ...]:
+    return tuple(found.name for found in pkgutil.iter_modules(dbml.estimators.__path__, "dbml.estimators."))
+
+
+def _defined_in(module: str) -> dict[str, type[Estimator]]:
+    """Return the estimators that a module defines, by name."""
+    loaded = importlib.import_module(module)
+    return {
+        name: value
+        for name, value in vars(loaded).items()
+        if inspect.isclass(value) and value.__module__ == module and not name.startswith("_")
+        if issubclass(value, Estimator) and "__init__" in vars(value)
+    }
+
+
+@cache
+def _texts() -> dict[str, str]:
+    """Return the source of each module, in lower case; none of those that have no file to read."""
+    found = {}
+    for module in _modules():
+        for folder in dbml.estimators.__path__:
+            file = Path(folder, f"{module.rpartition('.')[2]}.py")
+            if file.is_file():
+                found[module] = file.read_text(encoding="utf-8").lower()
+    return found
+
+
+def _mentioned(text: str, is_it: Callable[[type[Estimator]], bool]) -> type[Estimator] | None:
+    """Return the estimator for which `is_it` says so, if its module mentions `text`, in any case."""
+    wanted = text.lower()
+    likely: Iterator[str] = (module for module, source in _texts().items() if wanted in source)
+    return next((found for module in likely for found in _defined_in(module).values() if is_it(found)), None)
+
+
+def stored_kind(name: str) -> type[Estimator] | None:
+    """Return the class that a stored model of a kind has; None where this dbml has no such kind."""
+    return estimator(name) or stored_kinds().get(name)
 
 
 def stored_kinds() -> dict[str, type[Estimator]]:
@@ -44,10 +85,22 @@ def stored_kinds() -> dict[str, type[Estimator]]:
 def model_types() -> dict[str, type[Estimator]]:
     """Return the estimator class of each model type: BigQuery's names and the class names, all in lower case."""
     names: dict[str, type[Estimator]] = {}
-    for name, estimator in estimators().items():
-        for model_type in (*estimator.model_types, name):
-            names[model_type.lower()] = estimator
+    for kind in estimators().values():
+        names |= dict.fromkeys(_types_of(kind), kind)
     return names
+
+
+def _types_of(kind: type[Estimator]) -> list[str]:
+    """Return the model types of an estimator class, in lower case."""
+    return [name.lower() for name in (*kind.model_types, kind.__name__)]
+
+
+def find_type(model_type: str) -> type[Estimator] | None:
+    """Return the estimator class of a model type, in any case; None where there is none."""
+    wanted = model_type.lower()
+    found = _mentioned(f'"{wanted}"', lambda kind: wanted in _types_of(kind))
+    found = found or _mentioned(f"class {wanted}(", lambda kind: wanted in _types_of(kind))
+    return found or model_types().get(wanted)
 
 
 def _spelled_types() -> list[str]:
@@ -58,7 +111,7 @@ def _spelled_types() -> list[str]:
 
 def model_class(model_type: str) -> type[Estimator]:
     """Return the estimator class of a model type, in any case; raise `UnknownName` with the nearest one for no such."""
-    found = model_types().get(str(model_type).lower())
+    found = find_type(str(model_type))
     if found is None:
         exist = _spelled_types()
         # What a person begins to spell is a better guess than what is as long: linear is linear_reg, not LinearSVR.

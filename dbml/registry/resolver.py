@@ -148,9 +148,9 @@ class RegistryResolver:
 
 def _has(kind: str, method: str) -> bool:
     # Estimators bring the kernels with them, which a model in SQL does not need.
-    from dbml.estimators.discovery import stored_kinds
+    from dbml.estimators.discovery import stored_kind
 
-    return hasattr(stored_kinds().get(kind), method)
+    return hasattr(stored_kind(kind), method)
 
 
 def _has_probable_link(link: str | None, params: str) -> bool:
@@ -162,12 +162,14 @@ def _gives_probabilities(kind: str, params: str) -> bool:
     """Whether a model has probabilities: of some estimators a hyperparameter says so."""
     if not _has(kind, "predict_proba"):
         return False
-    from dbml.estimators.discovery import stored_kinds
+    from dbml.estimators.discovery import stored_kind
 
-    return hasattr(stored_kinds()[kind](**load(params, f"a model of type {kind}: hyperparameters")), "predict_proba")
+    kind_of = stored_kind(kind)
+    assert kind_of is not None
+    return hasattr(kind_of(**load(params, f"a model of type {kind}: hyperparameters")), "predict_proba")
 
 
 def _is_clusterer(kind: str) -> bool:
-    from dbml.estimators.discovery import stored_kinds
+    from dbml.estimators.discovery import stored_kind
 
-    return getattr(stored_kinds().get(kind), "_estimator_type", None) == "clusterer"
+    return getattr(stored_kind(kind), "_estimator_type", None) == "clusterer"

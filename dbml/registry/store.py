@@ -176,18 +176,18 @@ def check_version(con: duckdb.DuckDBPyConnection, found: Version) -> None:
 
 
 def _load(con: duckdb.DuckDBPyConnection, found: Version) -> Estimator:
-    from dbml.estimators.discovery import stored_kinds
+    from dbml.estimators.discovery import stored_kind, stored_kinds
 
     state = read_state(con, found)
-    known = stored_kinds()
-    if state.kind not in known:
+    kind = stored_kind(state.kind)
+    if kind is None:
         raise RegistryError(
             f"{found} is a {state.kind}, which this dbml ({installed_version()}) does not have "
-            f"(estimators: {listing(known, 40)}); install the version that saved it"
+            f"(estimators: {listing(stored_kinds(), 40)}); install the version that saved it"
         )
-    if known[state.kind].keeps_vectors:
+    if kind.keeps_vectors:
         state = replace(state, vectors=_table_rows(con, found, state))
-    model = known[state.kind].from_state(state)
+    model = kind.from_state(state)
     model.plan_ = _read_plan(con, found) or model.plan_
     return model
 

@@ -15,7 +15,7 @@ from dbml_sql.statements import ModelReference
 from dbml.data.columns import TEXT_OPTIONS
 from dbml.errors import ALIKE, DbmlError, InvalidParameter, UnknownName, UnknownOption, listing, nearest
 from dbml.estimators.base import Estimator
-from dbml.estimators.discovery import estimators, from_options, model_types
+from dbml.estimators.discovery import estimators, find_type, from_options
 from dbml.passes.progress import listening
 from dbml.registry.evaluation import evaluate
 from dbml.registry.neighbors import staged_ids, unstage
@@ -110,7 +110,7 @@ def prepare_job(order: TrainingOrder, relation: Any) -> Job:
         raise InvalidParameter(f"{who}: OPTIONS (model_type = '…') must name the type of the model; got {model_type!r}")
     if _BIGQUERY_WEIGHT in options and _WEIGHT not in options:
         options[_WEIGHT] = options.pop(_BIGQUERY_WEIGHT)
-    own = getattr(model_types().get(model_type.lower()), "label_option", None)
+    own = getattr(find_type(model_type), "label_option", None)
     data_options = {name: options.pop(name) for name in (*DATA_OPTIONS, own) if name in options}
     estimator = _estimator(who, model_type, options)
     label = _label(who, data_options, estimator, relation.columns)
