@@ -49,7 +49,7 @@ class Job:
     memory_limit: str
     warm: str
     again: int
-    patience: float
+    patience: float = 8.0
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as plain JSON values."""
