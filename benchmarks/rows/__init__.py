@@ -39,6 +39,7 @@ ROWS: dict[str, Row] = {
         trees.SPILLED,
         trees.FOREST,
         trees.GROWTH,
+        trees.SHORT_GROWTH,
         clusters.KMEANS,
         clusters.MINI_BATCH,
         clusters.MIXTURE,

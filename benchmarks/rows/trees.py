@@ -218,31 +218,33 @@ FOREST = Row(
 )
 
 
-def _grown(dataset: Dataset, label: str) -> Contender:
-    return boosted(label, trees=10, dataset=dataset, quality=False, again=4, patience=30.0, sampling_method="uniform")
-
-
 BY_ROWS = ("dbml, 200k x 28", "dbml, 2M x 28", "dbml, 20M x 28")
 BY_COLUMNS = ("dbml, 200k x 10", "dbml, 200k x 100", "dbml, 200k x 1,000")
 
-GROWTH = Row(
-    "tree_growth",
-    "boosting, 10 trees: the cost of a row and feature from 200k to 20M rows and from 10 to 1,000 columns",
-    CLASSES_200K,
-    tuple(
-        _grown(dataset, label)
-        for dataset, label in zip(
-            (CLASSES_200K, CLASSES, CLASSES_20M, *CLASSES_BY_WIDTH), BY_ROWS + BY_COLUMNS, strict=True
-        )
-    ),
-    (
-        bars.over("", "times, the cost by rows", partial(growth.spread, labels=BY_ROWS), 1.5),
-        bars.over("", "times, the cost by columns", partial(growth.spread, labels=BY_COLUMNS), 1.5),
-    ),
-    target="label",
-    memory_limit="10GB",
-    rounds=2,
-    timeout=600,
-    table=growth.table,
-    figure=partial(growth.draw, by_rows=BY_ROWS, by_columns=BY_COLUMNS),
-)
+
+def _growth(name: str, trees: int, patience: float) -> Row:
+    """Return the row of the cost of a row and feature, over so many trees."""
+    datasets = (CLASSES_200K, CLASSES, CLASSES_20M, *CLASSES_BY_WIDTH)
+    how: dict[str, Any] = {"trees": trees, "quality": False, "again": 4, "patience": patience}
+    return Row(
+        name,
+        f"boosting, {trees} trees: the cost of a row and feature from 200k to 20M rows and from 10 to 1,000 columns",
+        CLASSES_200K,
+        tuple(
+            boosted(label, dataset=dataset, sampling_method="uniform", **how)
+            for dataset, label in zip(datasets, BY_ROWS + BY_COLUMNS, strict=True)
+        ),
+        (
+            bars.over("", "times, the cost by rows", partial(growth.spread, labels=BY_ROWS), 1.5),
+            bars.over("", "times, the cost by columns", partial(growth.spread, labels=BY_COLUMNS), 1.5),
+        ),
+        target="label",
+        memory_limit="10GB",
+        rounds=2,
+        timeout=600,
+        table=growth.table,
+        figure=partial(growth.draw, by_rows=BY_ROWS, by_columns=BY_COLUMNS),
+    )
+
+
+GROWTH, SHORT_GROWTH = _growth("tree_growth", TREES, 80.0), _growth("tree_growth_short", 10, 30.0)
