@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks import bars, growth
 from benchmarks.contenders import Bar, Contender, Result, Row
-from benchmarks.datasets import CLASSES, CLASSES_20M, CLASSES_200K, CLASSES_BY_WIDTH, REAL_MIXED, Dataset
+from benchmarks.datasets import CLASSES, CLASSES_20M, CLASSES_200K, CLASSES_BY_WIDTH, REAL_MIXED
 from benchmarks.real_tables import METRICS
 from benchmarks.rows.parts import PLENTY, SCAN
 

@@ -46,16 +46,19 @@ def _called_stamps(function: Callable[..., Any]) -> Iterator[Any]:
                 yield cache.stamp
 
 
-def kernel(function: Callable[..., Any] | None = None, *, exact: bool = False) -> Any:
+def kernel(function: Callable[..., Any] | None = None, *, exact: bool = False, part: bool = False) -> Any:
     """Compile a function for arrays: ``@kernel``, or ``@kernel(exact=True)`` where sums must keep their order.
 
+    ``@kernel(part=True)`` is for a part of one other kernel, which is compiled with it, as its code would be: not first
+    by itself, which takes as long again.
     The first call with new types compiles (or loads from the cache: beside the source, else in the user's cache
     folder, else there is none and each process compiles anew). Division by zero gives infinity or NaN, as in NumPy.
     """
     if function is None:
-        return lambda inner: kernel(inner, exact=exact)
+        return lambda inner: kernel(inner, exact=exact, part=part)
     fastmath = False if exact else set(FASTMATH)
-    compiled = njit(nogil=True, no_cfunc_wrapper=True, error_model="numpy", fastmath=fastmath)(function)
+    inline = "always" if part else "never"
+    compiled = njit(nogil=True, no_cfunc_wrapper=True, error_model="numpy", fastmath=fastmath, inline=inline)(function)
     try:
         vars(compiled)["_cache"] = KernelCache(function)
     except RuntimeError:  # numba found no folder it can write to

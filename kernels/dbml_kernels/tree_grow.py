@@ -87,7 +87,7 @@ def parts_of(n_terms):
 # tasks ---------------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@kernel(part=True)
 def _split_rows(shard, rank, order_of, rows, room, search, tree, most_rows):
     """Split the rows of a node in a shard, and add those of the smaller child to the histogram of this thread."""
     shards, runs, like_order, like_bins, like_words = rows
@@ -118,7 +118,7 @@ def _split_rows(shard, rank, order_of, rows, room, search, tree, most_rows):
         first = until
 
 
-@kernel
+@kernel(part=True)
 def _widen_columns(first, last, order_of, room, tree):
     """Take some bins of the threads' histograms over as sums of the smaller child; leave the larger one the rest."""
     histograms, earlier, added = room[2], room[3], room[4]
@@ -140,7 +140,7 @@ def _widen_columns(first, last, order_of, room, tree):
             large[k, i] -= small[k, i]
 
 
-@kernel(exact=True)
+@kernel(part=True)
 def _search_terms(part, i, rank, looked, room, search, tree):
     """Find the best split of a node by a part of the terms."""
     steps, terms, layout, monotonic, rules = search[0], search[1], search[2], search[3], search[4]
@@ -156,7 +156,7 @@ def _search_terms(part, i, rank, looked, room, search, tree):
         )  # fmt: skip
 
 
-@kernel
+@kernel(part=True)
 def _work(task, rank, orders, rows, room, search, tree, most_rows):
     """Do a task of the round."""
     job, batch, looked, _ = orders
@@ -174,7 +174,7 @@ def _work(task, rank, orders, rows, room, search, tree, most_rows):
         _search_terms(task // job[_N_LOOKED], task % job[_N_LOOKED], rank, looked, room, search, tree)
 
 
-@kernel
+@kernel(part=True)
 def _round(kind, n_tasks, team, rank, orders, rows, room, search, tree, most_rows):
     """Do the tasks of a round with whoever helps; as a helper, whatever tasks there are until the end."""
     task, job = np.int64(0), orders[0]
@@ -212,7 +212,7 @@ def _largest_gain(places, bests, n_nodes, whole):
     return found
 
 
-@kernel(exact=True)
+@kernel(part=True)
 def _choose_batch(progress, limits, orders, room, tree):
     """Choose the best leaves that were not split yet: one, and those that are nearly sure to be split, too."""
     job, batch, _, free = orders
@@ -241,7 +241,7 @@ def _choose_batch(progress, limits, orders, room, tree):
         job[_N_BATCH] = b + 1
 
 
-@kernel(exact=True)
+@kernel(part=True)
 def _forget_sums(b, room):
     """Clear the sums of a child that will not be."""
     histograms, earlier, added = room[2], room[3], room[4]
@@ -253,7 +253,7 @@ def _forget_sums(b, room):
                 earlier[rank, b, 0, i] = earlier[rank, b, 1, i] = 0.0
 
 
-@kernel(exact=True)
+@kernel(part=True)
 def _make_children(progress, limits, orders, rows, room, search, tree):
     """Make the children of the batch, and list the nodes to search: these, or a leaf with too few rows on a side."""
     job, batch, looked, free = orders
@@ -290,7 +290,7 @@ def _make_children(progress, limits, orders, rows, room, search, tree):
                 job[_N_LOOKED] += 1
 
 
-@kernel(exact=True)
+@kernel(part=True)
 def _choose_splits(orders, search, tree):
     """Choose the best splits of the nodes that were searched, the first one of several parts that gain the same."""
     part_bests, part_sides, part_without = search[6], search[7], search[8]
@@ -312,7 +312,7 @@ def _choose_splits(orders, search, tree):
             sides[node, k] = part_sides[found, i, k]
 
 
-@kernel(exact=True)
+@kernel(part=True)
 def _take_splits(progress, most_leaves, tree):
     """Make nodes of the leaves whose turn it is and whose rows were split; return whether another must be split."""
     places, bests = tree[1], tree[3]

@@ -230,9 +230,9 @@ def split_find(sums, steps, terms, layout, monotonic, node, rule, scratch, best,
             if category_split(g, h, place[BINS], node, rule, best, goes_left):
                 best[TERM] = term
             continue
-        found = number_split(g, h, place[BINS], monotonic[term], False, node, rule, gains, best)
-        if h[MISSING] > 0.0:
-            found |= number_split(g, h, place[BINS], monotonic[term], True, node, rule, gains, best)
+        found = False
+        for missing in range(2 if h[MISSING] > 0.0 else 1):
+            found |= number_split(g, h, place[BINS], monotonic[term], missing == 1, node, rule, gains, best)
         if found:
             best[TERM] = term
             if h[MISSING] == 0.0:
