@@ -191,8 +191,9 @@ def test_sizes_are_taken_from_the_data_alone():
     assert rows_of_a_shard(100, 240) == 4_096
     assert rows_of_a_shard(20_000, 240) == 20_000
     assert rows_of_a_shard(50_000, 2_400) == 25_000
-    assert rows_of_a_shard(50_000, 240) == 50_000  # few columns: as little work as fewer rows
-    assert rows_of_a_shard(100_000, 240) == 50_000
+    assert rows_of_a_shard(30_000, 240) == 30_000
+    assert rows_of_a_shard(50_000, 240) == 25_000
+    assert rows_of_a_shard(100_000, 240) == 50_000  # few columns: as little work as fewer rows
     assert rows_of_a_shard(2_000_000, 240) == 125_000
     assert rows_of_a_shard(2_000_001, 240) == 125_001
     assert rows_of_a_shard(10**9, 240) == 262_144
@@ -200,7 +201,7 @@ def test_sizes_are_taken_from_the_data_alone():
     assert rows_of_a_shard(10**9, 8_016) == (256 << 20) // 8_016
     assert rows_of_a_shard(10**9, 10**9) == 4_096
     with Pieces(40_001).derive(lambda block: {"y": block.y.copy()}) as shards:
-        assert [shards[i].n_rows for i in range(len(shards))] == [40_001]
+        assert [shards[i].n_rows for i in range(len(shards))] == [20_001, 20_000]
 
 
 # passes ------------------------------------------------------------------------------------------------------------

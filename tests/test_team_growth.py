@@ -91,13 +91,13 @@ def test_sums_of_more_rows_than_words_hold_are_the_same(monkeypatch):
 
 
 def test_a_tree_goes_on_where_the_kernel_stopped_to_look_for_an_interrupt(monkeypatch):
-    calls, kernel = [], team_growth.kernels.tree_grow
+    calls, kernel = [], team_growth.tree_grow
 
     def counted(*args):
         calls.append(args[1])
         return kernel(*args)
 
-    monkeypatch.setattr(team_growth.kernels, "tree_grow", counted)
+    monkeypatch.setattr(team_growth, "tree_grow", counted)
     expected = grown(numbers(6), 1, monkeypatch, max_iter=3)
     assert len(calls) == 3
     monkeypatch.setattr(team_growth, "_PATIENCE", 2_000.0)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_SHARDS = 16  # of tables that fit in memory; a power of two, as are fewer
 _WORTH_A_SHARD = 16_384  # rows: a shard that is worked on in less than some 50 us costs more than it brings
-_WORTH_BYTES = 8 << 20  # of the encoded rows: so does one of few columns
+_WORTH_BYTES = 8 << 20  # of the encoded rows: so does one of few columns, where there are two already
 _MOST_ROWS, _FEWEST_ROWS, _ROWS_OF_A_STREAM = 262_144, 4_096, 65_536
 _ENCODED_BYTES = 256 << 20  # of the rows of a shard: arrays of bytes take an eighth
 
@@ -39,7 +39,8 @@ def rows_of_a_shard(n_rows: int, row_bytes: int) -> int:
     if n_rows < 0:
         return min(most, _ROWS_OF_A_STREAM)
     worth = max(_WORTH_A_SHARD, _WORTH_BYTES // max(1, row_bytes))
-    shards = min(_MOST_SHARDS, 1 << max(0, (n_rows // worth).bit_length() - 1))
+    shards = max(min(2, n_rows // _WORTH_A_SHARD), 1 << max(0, (n_rows // worth).bit_length() - 1))
+    shards = max(1, min(_MOST_SHARDS, shards))
     return min(most, max(_FEWEST_ROWS, -(-n_rows // shards)))
 
 

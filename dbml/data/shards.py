@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_NO_LIMIT = 1 << 16  # workers
+
 
 class _Place(NamedTuple):
     """Where a spilled array lies."""
@@ -250,7 +252,7 @@ class LocalShards(Shards):
 
     def complete(self) -> None:
         """Say in the plan where the shards are, and hire the crew."""
-        most = len(self._shards)
+        most = _NO_LIMIT
         resident = f", {size_text(self._resident_bytes)} more are updated in place" if self._resident_bytes else ""
         if self._disk is None:
             choice = "in memory"
@@ -259,14 +261,14 @@ class LocalShards(Shards):
             )
         else:
             # Every thread reads into buffers of its own.
-            most = min(most, memory_budget().blocks // self._largest)
+            most = max(1, min(len(self._shards), memory_budget().blocks // self._largest))
             choice = "in memory and spilled" if self._in_memory else "spilled"
             reason = (
                 f"{size_text(self._kept_bytes)} within the memory limit, {size_text(self._disk.file.nbytes)} in "
                 f"{self._disk.file.directory}{resident}"
             )
         self._data.plan = self._data.plan.decide("derived blocks", choice, reason)
-        self._crew = current().crew(max(1, most))
+        self._crew = current().crew(most)
         if self._disk is not None:
             self._disk.ahead = self._crew.size
 

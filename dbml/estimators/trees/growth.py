@@ -249,7 +249,8 @@ class Grower:
         children_know(np.array(node.known), node.best, left_rows, way, self._search_rules[0], least_rows, known)
         used = node.used | {term} if self.rules.groups else node.used
         runs = (node.begins, middles), (middles, node.ends)
-        left, right = (Node.of(node, side, *runs[side], known[side], used) for side in range(2))
+        facts = known.tolist()
+        left, right = (Node.of(node, side, *runs[side], facts[side], np.zeros(6), used) for side in range(2))
         return left, right
 
     def value(self, node: Node) -> float:

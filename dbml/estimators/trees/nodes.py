@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,13 +48,14 @@ class Node:
         side: int,
         begins: NDArray[np.int64],
         ends: NDArray[np.int64],
-        known: Floats,
+        known: Sequence[float],
+        best: Floats,
         used: frozenset[int] = frozenset(),
     ) -> Node:
         """Return the left (0) or right (1) child of a node; see `known`."""
-        gradient, hessian, rows, low, high, least_rows = known.tolist()
+        gradient, hessian, rows, low, high, least_rows = known
         path = 2 * parent.path + side
-        node = cls(parent.depth + 1, begins, ends, gradient, hessian, int(rows), low, high, used, path)
+        node = cls(parent.depth + 1, begins, ends, gradient, hessian, int(rows), low, high, used, path, None, best)
         node.least_rows = least_rows
         return node
 
