@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from dbml_kernels.radix_sort import finite_sort
+from dbml_kernels.tree_codes import rank_column
 from dbml_kernels.tree_split import BINS, FIRST, MISSED, ZERO
 
 from dbml import HistGradientBoostingClassifier
@@ -166,3 +168,48 @@ def test_twenty_thousand_terms_fit_in_some_hundred_bytes_a_row():
     assert binning.n_terms == 20_000
     assert binning.n_columns < 120
     assert binning.bins_of(sample).shape == (20_000, binning.n_columns)
+
+
+# kernels: sorting, ranking -----------------------------------------------------------------------------------------
+
+SHAPES = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "skewed": lambda rng, n: rng.lognormal(sigma=2.0, size=n),
+    "heavy tails": lambda rng, n: rng.standard_cauchy(n),
+    "whole": lambda rng, n: rng.integers(-300, 300, n).astype(float),
+    "single precision": lambda rng, n: rng.normal(size=n).astype(np.float32).astype(float),
+    "one value": lambda rng, n: np.full(n, -7.0),
+    "two values": lambda rng, n: rng.integers(0, 2, n) * 1e300,
+    "zeros of both signs": lambda rng, n: rng.choice([0.0, -0.0, 1.0, -1.0], n),
+    "whole range": lambda rng, n: rng.choice([-1.7e308, -1.0, 5e-324, 1.7e308], n),
+    "tiny": lambda rng, n: rng.normal(size=n) * 1e-310,
+    "times": lambda rng, n: 1.7e9 + rng.random(n),
+}
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5_000])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_finite_values_are_sorted(shape, n):
+    rng = np.random.default_rng(0)
+    values = SHAPES[shape](rng, n)
+    values[rng.random(n) < 0.1] = np.nan
+    values[rng.random(n) < 0.05] = np.inf
+    values[rng.random(n) < 0.05] = -np.inf
+    expected = np.sort(values[np.isfinite(values)])
+    np.testing.assert_array_equal(finite_sort(values.copy(), np.empty(n)), expected)
+
+
+@pytest.mark.parametrize("n_edges", [0, 1, 7, 8, 30, 254, 3_000])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_values_are_ranked_among_edges(shape, n_edges):
+    rng = np.random.default_rng(1)
+    values = SHAPES[shape](rng, 20_000)
+    edges = np.unique(rng.choice(values, n_edges)) if n_edges else np.empty(0)
+    values = np.concatenate([values, edges, np.nextafter(edges, -np.inf), np.nextafter(edges, np.inf)])
+    values[::50] = np.tile([np.nan, np.inf, -np.inf], len(values))[: len(values[::50])]
+    for part in (values, values[:40]):  # few values are ranked another way than many
+        out = np.zeros(3 * len(part), np.uint16)
+        rank_column(part, edges, 3, 1, out)
+        expected = np.where(np.isfinite(part), np.searchsorted(edges, part, side="left"), 0xFFFF)
+        np.testing.assert_array_equal(out[1::3], expected)
+        assert not out[::3].any() and not out[2::3].any()

@@ -35,6 +35,13 @@ def side_value(gradient, hessian, l2, low, high):
 
 
 @kernel(exact=True)
+def node_values(known, l2, values):
+    """Write the value of each node; shapes (n, 6) from ``GRADIENT`` on, (n,)."""
+    for i in range(values.shape[0]):
+        values[i] = side_value(known[i, GRADIENT], known[i, HESSIAN], l2, known[i, LOW], known[i, HIGH])
+
+
+@kernel(exact=True)
 def side_gain(gradient, hessian, l2, low, high):
     """Return twice what a side lowers the loss by."""
     value = side_value(gradient, hessian, l2, low, high)

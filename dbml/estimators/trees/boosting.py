@@ -372,7 +372,7 @@ class Rounds:
     def _keep(self, root: Node, output: int) -> None:
         """Store a grown tree; its values are added to the scores of a shard when that is next worked on."""
         rate, flat = self.boosting.learning_rate, Flat.of(root, self.binning)
-        values = np.array([rate * self._grower.value(node) for node in flat.nodes])
+        values = rate * self._grower.values(flat.nodes)
         level, monotonic = self.boosting.loss.quantile, self.boosting.rules.monotonic
         if level is not None:
             values[flat.leaves] = rate * leaf_quantiles(self.shards, flat, self._sizes, level, monotonic)

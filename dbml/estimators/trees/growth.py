@@ -15,7 +15,7 @@ from dbml_kernels.tree_split import (
     children_know,
     children_search,
     node_search,
-    side_value,
+    node_values,
 )
 from numpy.typing import NDArray
 
@@ -253,9 +253,11 @@ class Grower:
         left, right = (Node.of(node, side, *runs[side], facts[side], np.zeros(6), used) for side in range(2))
         return left, right
 
-    def value(self, node: Node) -> float:
-        """Return the value of a node: what lowers the loss most, within its bounds."""
-        return float(side_value(node.gradient, node.hessian, self.rules.l2, node.low, node.high))
+    def values(self, nodes: Sequence[Node]) -> Floats:
+        """Return the value of each node: what lowers the loss most, within its bounds."""
+        values = np.empty(len(nodes))
+        node_values(np.array([node.known for node in nodes]), float(self.rules.l2), values)
+        return values
 
     def _search(self, node: Node) -> None:
         """Find the best split of a node from its histogram."""

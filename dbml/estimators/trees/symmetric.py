@@ -5,6 +5,7 @@ A node in which the split leaves a side with too few rows gains nothing by it: t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log2
 
 import numpy as np
@@ -58,8 +59,12 @@ class SymmetricGrower(Grower):
                 below += node.children
             level = below
 
-    def value(self, node: Node) -> float:
-        return super().value(node) if node.inherited is None else node.inherited
+    def values(self, nodes: Sequence[Node]) -> Floats:
+        values = super().values(nodes)
+        for number, node in enumerate(nodes):
+            if node.inherited is not None:
+                values[number] = node.inherited
+        return values
 
     # the split of a level --------------------------------------------------------------------------------------
 
@@ -171,7 +176,7 @@ class SymmetricGrower(Grower):
         ]
         if not any(poor):
             return left, right
-        node.best[GAIN], value = 0.0, self.value(node)
+        node.best[GAIN], value = 0.0, float(self.values([node])[0])
         for child, few in zip((left, right), poor, strict=True):
             child.inherited = value if few else None
         way = int(self.rules.monotonic[int(node.best[TERM])])
