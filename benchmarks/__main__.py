@@ -40,9 +40,14 @@ def tell(line: str) -> None:
 
 
 def store(path: Path, results: list[Result], about: dict[str, object]) -> None:
-    """Write all samples; called after every row, so that an interrupted run leaves what it has."""
-    stored = {**about, "rows": {result.row.name: to_json(result) for result in results}}
-    path.write_text(json.dumps(stored, indent=1) + "\n")
+    """Write all samples, with when and of which commit each row is; rows of the file that were not run again stay.
+
+    Called after every row, so that an interrupted run leaves what it has.
+    """
+    rows = json.loads(path.read_text())["rows"] if path.exists() else {}
+    own = {name: about[name] for name in ("when", "commit")}
+    rows |= {result.row.name: {**own, **to_json(result)} for result in results}
+    path.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
 
 
 def draw(path: Path, result: Result) -> None:
