@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import dbml
+from dbml.errors import InvalidData
 from dbml.passes.dispatch import as_data
 from dbml.passes.memory import set_memory_limit
 
@@ -75,6 +76,8 @@ def test_a_closed_database_takes_nothing_back(con):
     shards = derive(con, 2_000)
     con.duckdb.close()
     shards.close()
+    with pytest.raises(InvalidData, match="closed"):
+        shards.each(len)
 
 
 def test_an_error_while_shards_are_made_gives_the_loan_back(con):

@@ -472,7 +472,9 @@ def assert_same_bits(grown, monkeypatch):
     assert grown(2) == expected
     assert grown(7) == expected
     with memory_limited("64MiB"):
-        monkeypatch.setattr("dbml.data.shards.LocalShards._check_resident", lambda self: setattr(self, "_room", 0))
+        monkeypatch.setattr(
+            "dbml.data.shards.LocalShards._check_resident", lambda self: setattr(self._room, "nbytes", 0)
+        )
         assert grown(2) == expected  # all spilled
     monkeypatch.undo()
     for size in (4_096, 7_777):

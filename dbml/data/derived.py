@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dbml.data.arena import Arena
 from dbml.data.chunked import ChunkedData, rows_per_block
 from dbml.data.deal import Deck
-from dbml.data.loan import Loan
+from dbml.data.loan import LendingRoom, Loan
 from dbml.data.selection import Selection
 from dbml.data.spill import SpilledBlocks
 from dbml.errors import InvalidData
@@ -151,7 +151,7 @@ class MaterialisedData(DerivedData):
         super().__init__(source)
         self._chunks: list[MemoryChunk | SpilledChunk] = []
         self._spilled: SpilledBlocks | None = None
-        self._loan: Loan | None = None
+        self._room = LendingRoom(memory_budget().kept, source.borrow)
         self._deck: Deck | None = None
         self._closed = False
         try:
@@ -164,14 +164,10 @@ class MaterialisedData(DerivedData):
         self._describe()
 
     def _keep(self) -> None:
-        self._room = memory_budget().kept
-        kept, asked = 0, False
+        kept = 0
         for block in self.source.map(Arena().keep, purpose="materialise"):
             size = block_bytes(block)
-            if kept + size > self._room and not asked:
-                asked, self._loan = True, self.source.borrow()
-                self._room += self._loan.nbytes if self._loan is not None else 0
-            if self._spilled is None and kept + size <= self._room:
+            if self._spilled is None and self._room.has(kept + size):
                 kept += size
                 self._chunks.append(MemoryChunk(block))
                 continue
@@ -184,7 +180,7 @@ class MaterialisedData(DerivedData):
     def _describe(self) -> None:
         kept = sum(block_bytes(chunk.block) for chunk in self._chunks if isinstance(chunk, MemoryChunk))
         if self._spilled is None:
-            choice, reason = "in memory", f"{size_text(kept)} of at most {size_text(self._room)}"
+            choice, reason = "in memory", f"{size_text(kept)} of at most {size_text(self._room.nbytes)}"
         else:
             choice = "in memory and spilled"
             spilled = size_text(self._spilled.nbytes)
@@ -221,8 +217,7 @@ class MaterialisedData(DerivedData):
         self._chunks, self._deck = [], None
         if self._spilled is not None:
             self._spilled.close()
-        if self._loan is not None:
-            self._loan.give_back()
+        self._room.give_back()
 
 
 def block_bytes(block: Block) -> int:

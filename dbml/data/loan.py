@@ -6,6 +6,7 @@ Only of a limit that `dbml.connect` shared out and nobody changed since: what pe
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,40 @@ class Loan:
         self._return()
 
 
+class LendingRoom:
+    """Bytes that kept rows may take: their share, and what the database lends the first time that more are needed.
+
+    Parameters
+    ----------
+    share : int
+        Of the memory limit.
+    borrow : callable
+        Returns a loan, or None.
+
+    Attributes
+    ----------
+    nbytes : int
+        The share and the loan.
+    """
+
+    def __init__(self, share: int, borrow: Callable[[], Loan | None]) -> None:
+        self.nbytes, self._borrow = share, borrow
+        self._asked = False
+        self._loan: Loan | None = None
+
+    def has(self, needed: int) -> bool:
+        """Return whether so many bytes fit, after asking for a loan if they do not."""
+        if needed > self.nbytes and not self._asked:
+            self._asked, self._loan = True, self._borrow()
+            self.nbytes += self._loan.nbytes if self._loan is not None else 0
+        return needed <= self.nbytes
+
+    def give_back(self) -> None:
+        """Give the loan back, if there is one."""
+        if self._loan is not None:
+            self._loan.give_back()
+
+
 def _give_back(connection: duckdb.DuckDBPyConnection, own: int, left: int) -> None:
     with suppress(error_class()):
         if _is_near(_limit_of(connection), left):
@@ -63,6 +98,7 @@ def borrow(relation: duckdb.DuckDBPyRelation, n_columns: int) -> Loan | None:
         ((threads,),) = cursor.execute("SELECT current_setting('threads')").fetchall()
         left = max(_LEAST, _OF_A_COLUMN * int(threads) * n_columns)
         if left >= own or not _is_near(_limit_of(cursor), own):
+            cursor.close()
             return None
         return Loan(cursor, own, left)
     except error_class():  # what it holds for other queries cannot be let go

@@ -40,7 +40,7 @@ def rows_of_a_shard(n_rows: int, row_bytes: int) -> int:
         return min(most, _ROWS_OF_A_STREAM)
     worth = max(_WORTH_A_SHARD, _WORTH_BYTES // max(1, row_bytes))
     shards = max(min(2, n_rows // _WORTH_A_SHARD), 1 << max(0, (n_rows // worth).bit_length() - 1))
-    shards = max(1, min(_MOST_SHARDS, shards))
+    shards = min(_MOST_SHARDS, shards)
     return min(most, max(_FEWEST_ROWS, -(-n_rows // shards)))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbml.data.loan import Loan
+from dbml.data.loan import LendingRoom
 from dbml.data.shard_passes import ShardPasses
 from dbml.data.spill_file import SpillFile
 from dbml.errors import ExhaustedMemory, InvalidData, UnknownName, listing, nearest
@@ -192,14 +192,12 @@ class LocalShards(Shards):
     def __init__(self, data: ChunkedData) -> None:
         self.n_rows = 0
         self._data, self._directory = data, data.temp_directory
-        self._room = memory_budget().shards
+        self._room = LendingRoom(memory_budget().shards, data.borrow)
         self._shards: list[KeptShard] = []
         self._in_memory: list[KeptShard] = []
         self._kept_bytes = self._resident_bytes = 0
         self._largest = 1
         self._disk: _Disk | None = None
-        self._loan: Loan | None = None
-        self._asked = False  # for a loan
         self._crew: Crew | None = None
         self._passes = ShardPasses()
         self._closed = False
@@ -221,11 +219,9 @@ class LocalShards(Shards):
         self._kept_bytes += shard.nbytes
         self._largest = max(self._largest, shard.nbytes)
         self._resident_bytes += sum(array.nbytes for array in resident.values())
-        if self._expected(self._kept_bytes + self._resident_bytes) > self._room and not self._asked:
-            self._asked, self._loan = True, self._data.borrow()
-            self._room += self._loan.nbytes if self._loan is not None else 0
+        self._room.has(self._expected(self._kept_bytes + self._resident_bytes))
         self._check_resident()
-        while self._kept_bytes + self._resident_bytes > self._room and self._in_memory:
+        while self._kept_bytes + self._resident_bytes > self._room.nbytes and self._in_memory:
             self._spill(self._in_memory.pop())
 
     def _expected(self, nbytes: int) -> int:
@@ -235,11 +231,12 @@ class LocalShards(Shards):
     def _check_resident(self) -> None:
         """Refuse resident arrays that will not fit, as soon as that is known."""
         needed = self._expected(self._resident_bytes)
-        if needed > self._room:
+        if needed > self._room.nbytes:
             budget, total = memory_budget(), max(self.n_rows, self._data.n_rows)
+            room = size_text(self._room.nbytes)
             raise ExhaustedMemory(
                 f"arrays that training updates in place must fit in memory; those of {total:,} rows take "
-                f"{size_text(needed)}, and {size_text(self._room)} of memory_limit = {size_text(budget.total)} are for "
+                f"{size_text(needed)}, and {room} of memory_limit = {size_text(budget.total)} are for "
                 f"kept rows. Raise memory_limit to {size_text(needed * (budget.total / max(1, budget.shards)))} or "
                 "more, or train on fewer rows"
             )
@@ -256,9 +253,8 @@ class LocalShards(Shards):
         resident = f", {size_text(self._resident_bytes)} more are updated in place" if self._resident_bytes else ""
         if self._disk is None:
             choice = "in memory"
-            reason = (
-                f"{size_text(self._kept_bytes)} of at most {size_text(self._room - self._resident_bytes)}{resident}"
-            )
+            most_kept = self._room.nbytes - self._resident_bytes
+            reason = f"{size_text(self._kept_bytes)} of at most {size_text(most_kept)}{resident}"
         else:
             # Every thread reads into buffers of its own.
             most = max(1, min(len(self._shards), memory_budget().blocks // self._largest))
@@ -280,7 +276,7 @@ class LocalShards(Shards):
 
     @property
     def spare(self) -> int:
-        return max(0, self._room - self._kept_bytes - self._resident_bytes) if self.in_memory else 0
+        return max(0, self._room.nbytes - self._kept_bytes - self._resident_bytes) if self.in_memory else 0
 
     def __len__(self) -> int:
         return len(self._shards)
@@ -317,8 +313,7 @@ class LocalShards(Shards):
             shard.close()
         if self._disk is not None:
             self._disk.close()
-        if self._loan is not None:
-            self._loan.give_back()
+        self._room.give_back()
         self._in_memory = []
         for done in self._passes.end(len(self._data.plan.columns)):
             self._data.plan = self._data.plan.ran(done)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def estimators() -> dict[str, type[Estimator]]:
 
 def estimator(name: str) -> type[Estimator] | None:
     """Return the estimator class of a name; None where there is none."""
-    return _mentioned(f"class {name}(", lambda found: found.__name__ == name) or estimators().get(name)
+    return _declared(name) or estimators().get(name)
 
 
 @cache
@@ -61,16 +62,29 @@ def _texts() -> dict[str, str]:
     return found
 
 
-def _mentioned(text: str, is_it: Callable[[type[Estimator]], bool]) -> type[Estimator] | None:
-    """Return the estimator for which `is_it` says so, if its module mentions `text`, in any case."""
-    wanted = text.lower()
-    likely: Iterator[str] = (module for module, source in _texts().items() if wanted in source)
-    return next((found for module in likely for found in _defined_in(module).values() if is_it(found)), None)
+def _mentioned(text: str) -> Iterator[type[Estimator]]:
+    """Yield the estimators of the modules that mention a text, in lower case."""
+    for module, source in _texts().items():
+        if text in source:
+            yield from _defined_in(module).values()
+
+
+@cache
+def _declared(name: str) -> type[Estimator] | None:
+    """Return the estimator class of a name, from the module whose text declares it."""
+    return next((kind for kind in _mentioned(f"class {name}(".lower()) if kind.__name__ == name), None)
+
+
+@cache
+def _typed(model_type: str) -> type[Estimator] | None:
+    """Return the estimator class of a model type, in lower case, from a module whose text spells it."""
+    likely = chain(_mentioned(f'"{model_type}"'), _mentioned(f"class {model_type}("))
+    return next((kind for kind in likely if model_type in _types_of(kind)), None)
 
 
 def stored_kind(name: str) -> type[Estimator] | None:
     """Return the class that a stored model of a kind has; None where this dbml has no such kind."""
-    return estimator(name) or stored_kinds().get(name)
+    return _declared(name) or stored_kinds().get(name)
 
 
 def stored_kinds() -> dict[str, type[Estimator]]:
@@ -97,10 +111,7 @@ def _types_of(kind: type[Estimator]) -> list[str]:
 
 def find_type(model_type: str) -> type[Estimator] | None:
     """Return the estimator class of a model type, in any case; None where there is none."""
-    wanted = model_type.lower()
-    found = _mentioned(f'"{wanted}"', lambda kind: wanted in _types_of(kind))
-    found = found or _mentioned(f"class {wanted}(", lambda kind: wanted in _types_of(kind))
-    return found or model_types().get(wanted)
+    return _typed(model_type.lower()) or model_types().get(model_type.lower())
 
 
 def _spelled_types() -> list[str]:

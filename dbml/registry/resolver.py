@@ -160,13 +160,12 @@ def _has_probable_link(link: str | None, params: str) -> bool:
 
 def _gives_probabilities(kind: str, params: str) -> bool:
     """Whether a model has probabilities: of some estimators a hyperparameter says so."""
-    if not _has(kind, "predict_proba"):
-        return False
     from dbml.estimators.discovery import stored_kind
 
-    kind_of = stored_kind(kind)
-    assert kind_of is not None
-    return hasattr(kind_of(**load(params, f"a model of type {kind}: hyperparameters")), "predict_proba")
+    found = stored_kind(kind)
+    if found is None or not hasattr(found, "predict_proba"):
+        return False
+    return hasattr(found(**load(params, f"a model of type {kind}: hyperparameters")), "predict_proba")
 
 
 def _is_clusterer(kind: str) -> bool:

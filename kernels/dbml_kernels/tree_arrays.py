@@ -37,15 +37,10 @@ class Rows(NamedTuple):
         number of rows, and how far apart columns are.
     runs : ndarray of shape (n_nodes, 2, n_shards), int64
         Where a node's run of the order begins and ends.
-    like_order, like_bins, like_words : ndarray
-        Of the types of what is at the addresses.
     """
 
     shards: NDArray[np.int64]
     runs: NDArray[np.int64]
-    like_order: NDArray[np.int32]
-    like_bins: NDArray[np.uint8]
-    like_words: NDArray[np.int32]
 
 
 class Room(NamedTuple):

@@ -15,8 +15,9 @@ shards, to the bit. A leaf that is split ahead of its turn becomes a node when i
 from __future__ import annotations
 
 import numpy as np
+from numba import carray
 
-from dbml_kernels.addresses import array_at
+from dbml_kernels.column_gather import pointer
 from dbml_kernels.jit import kernel
 from dbml_kernels.team import publish, take, tell_done, wait_for, wait_to_help
 from dbml_kernels.tree_arrays import (
@@ -79,17 +80,17 @@ def _split_rows(shard, b, rank, orders, rows, room, search, tree, most_rows):
     batch, runs, added = orders.batch, rows.runs, room.added
     node, child, own = batch[b, WHICH], batch[b, CHILD], rows.shards[shard]
     begin, last = runs[node, 0, shard], runs[node, 1, shard]
-    order = array_at(own[ORDER], own[N_ROWS], rows.like_order)
+    order = carray(pointer(own[ORDER]), own[N_ROWS], np.int32)
     number = search.column_of[np.int64(tree.bests[node, TERM])]
-    column = array_at(own[COLUMNS] + number * own[STRIDE], own[N_ROWS], rows.like_bins)
+    column = carray(pointer(own[COLUMNS] + number * own[STRIDE]), own[N_ROWS], np.uint8)
     middle = rows_split(order, begin, last, column, tree.sides[node], room.moved[rank])
     runs[child, 0, shard], runs[child, 1, shard] = begin, middle
     runs[child + 1, 0, shard], runs[child + 1, 1, shard] = middle, last
     if batch[b, ADDS] == 0:
         return
     n_columns, histogram = room.histograms.shape[2] // N_BINS, room.histograms[rank, b]
-    bins = array_at(own[BINS], own[N_ROWS] * n_columns, rows.like_bins)
-    words = array_at(own[WORDS], own[N_ROWS], rows.like_words)
+    bins = carray(pointer(own[BINS]), own[N_ROWS] * n_columns, np.uint8)
+    words = carray(pointer(own[WORDS]), own[N_ROWS], np.int32)
     first, last = (begin, middle) if batch[b, SMALL_LEFT] else (middle, last)
     while first < last:
         if added[rank, b, PENDING] == most_rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -169,11 +170,8 @@ def _dense_edges(sample: Block, codes: dict[int, int], max_bins: int) -> list[Fl
         return [np.empty(0) if codes[term] else quantile_edges(sample.X[:, term], max_bins) for term in terms.tolist()]
 
     n_terms = len(codes)
-    crew = current().crew(max(1, n_terms))
-    try:
+    with closing(current().crew(max(1, n_terms))) as crew:
         found = crew.each(find, np.array_split(np.arange(n_terms), max(1, min(n_terms, 4 * crew.size))))
-    finally:
-        crew.close()
     return [edges for some in found for edges in some]
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from dbml_kernels import tree_arrays as arrays
-from dbml_kernels.addresses import address_of
 from dbml_kernels.team import MOST_TASKS, end, new_team
 from dbml_kernels.tree_grow import tree_grow
 from dbml_kernels.tree_split import TERM
 from numpy.typing import NDArray
 
-from dbml.estimators.trees.binning import Binning
 from dbml.estimators.trees.growth import GROWTH, Grower, GrowPolicy, Rules
 from dbml.estimators.trees.histograms import Buffers, Histograms
 from dbml.estimators.trees.nodes import Node
 from dbml.estimators.trees.shard_rows import ShardRows
-from dbml.passes.shards import Shard, Shards
+from dbml.passes.block import Floats
+from dbml.passes.shards import Shards
 
 _MOST_LEAVES = 1_024  # every split looks through all leaves; a heap of more takes less time
 _MOST_BYTES = 256 << 20  # of the sums of all leaves
@@ -27,25 +27,26 @@ _PATIENCE = float(1 << 25)  # rows that are split before Ctrl-C is looked for: s
 class TeamGrower(Grower):
     """Grows the trees that `Grower` grows, to the bit; see there."""
 
-    def __init__(
-        self,
-        shards: Shards,
-        binning: Binning,
-        rules: Rules,
-        policy: GrowPolicy,
-        histograms: Histograms | None = None,
-        rows_of: Callable[[Shard], ShardRows] = ShardRows,
-    ) -> None:
-        super().__init__(shards, binning, rules, policy, histograms, rows_of)
-        assert rules.max_leaves is not None
-        most, size = arrays.most_nodes(rules.max_leaves), 256 * binning.n_columns
-        self._nodes = (
-            np.empty((arrays.most_sums(rules.max_leaves), 2, size)),
-            np.zeros((most, 5), np.int64),
-            np.empty((most, 6)),
-        )
-        self._room, self._orders = arrays.new_room(shards.n_workers, binning.n_columns), arrays.new_orders()
-        self._parts = arrays.new_parts(binning.n_terms)
+    # Made for the first tree, used by all.
+
+    @cached_property
+    def _nodes(self) -> tuple[Floats, NDArray[np.int64], Floats]:
+        assert self.rules.max_leaves is not None
+        most, size = arrays.most_nodes(self.rules.max_leaves), 256 * self.binning.n_columns
+        sums = np.empty((arrays.most_sums(self.rules.max_leaves), 2, size))
+        return sums, np.zeros((most, 5), np.int64), np.empty((most, 6))
+
+    @cached_property
+    def _room(self) -> arrays.Room:
+        return arrays.new_room(self.shards.n_workers, self.binning.n_columns)
+
+    @cached_property
+    def _orders(self) -> arrays.Orders:
+        return arrays.new_orders()
+
+    @cached_property
+    def _parts(self) -> tuple[Floats, NDArray[np.uint8], Floats]:
+        return arrays.new_parts(self.binning.n_terms)
 
     @staticmethod
     def suits(shards: Shards, rules: Rules, policy: GrowPolicy, histograms: Histograms) -> bool:
@@ -82,11 +83,13 @@ class TeamGrower(Grower):
         table = np.empty((len(rows), 6), np.int64)
         for place, own in zip(table, rows, strict=True):
             found = own.order, own.bins, own.columns, own.derivative("words", self._output)
-            place[:] = *map(address_of, found), own.n_rows, own.columns.strides[0]
+            if not all(array.flags.c_contiguous for array in found):
+                raise ValueError("arrays that are handed over by their addresses must be C contiguous")
+            place[:] = *(array.ctypes.data for array in found), own.n_rows, own.columns.strides[0]
         most = max((own.n_rows for own in rows), default=0)
         if self._room.moved.shape[1] < most:
             self._room = self._room._replace(moved=np.empty((len(self._room.moved), most), np.int32))
-        return arrays.Rows(table, runs, np.empty(0, np.int32), np.empty(0, np.uint8), np.empty(0, np.int32))
+        return arrays.Rows(table, runs)
 
     def _run(self, rows: arrays.Rows, search: arrays.Search, tree: arrays.Tree, limits: tuple[int, ...]) -> None:
         """Run the kernel until the tree is grown."""
